@@ -1,0 +1,59 @@
+"""Every error Gradus raises on purpose: typed, with the numbers, and naming the way out.
+
+Knows nothing of who raises or reports them; the HTTP server maps the types to status codes.
+"""
+
+
+class GradusError(Exception):
+    """Base of all errors that Gradus raises on purpose."""
+
+
+class ConfigError(GradusError, ValueError):
+    """A configuration value that cannot work; the message says which would."""
+
+
+class ModelError(GradusError):
+    """A model that cannot be loaded: missing, broken, or unsupported. The message says what to do."""
+
+
+class ModelNotFoundError(ModelError):
+    """No such directory, and the hub does not have it or cannot be reached."""
+
+
+class CheckpointError(ModelError):
+    """The model's files are broken, incomplete, or of a format that Gradus refuses."""
+
+
+class UnsupportedModelError(ModelError):
+    """An architecture, or a field of `config.json` that changes the result, that Gradus does not implement."""
+
+
+class InvalidRequestError(GradusError, ValueError):
+    """A request that was refused at admission.
+
+    `param` is the name of the offending field, or None where no single one is to blame.
+    """
+
+    def __init__(self, message: str, param: str | None = None) -> None:
+        super().__init__(message)
+        self.param = param
+
+
+class ContextOverflowError(InvalidRequestError):
+    """Prompt plus `max_tokens` do not fit into the context or into the KV cache."""
+
+
+class QueueFullError(GradusError):
+    """More requests wait than the server accepts; try again later."""
+
+
+class RequestFailedError(GradusError):
+    """One request ended with an error; the message carries the reason. Other requests are unaffected."""
+
+
+class BackendError(GradusError):
+    """The backend failed in a step; every request in flight ends with this as its reason."""
+
+
+class EngineDeadError(GradusError):
+    """The engine cannot go on; the message carries the first cause."""

@@ -1,0 +1,1 @@
+"""Models as functions over `Ops`, and the readers of their checkpoints."""

@@ -1,0 +1,29 @@
+"""`ModelConfig`: what `config.json` says about a model, in Gradus's terms.
+
+Knows shapes and constants. Which fields of which architecture are honoured or refused is
+`gradus.models.hf_config`'s business.
+"""
+
+from dataclasses import dataclass
+
+from gradus.models.ops import Rope
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelConfig:
+    """A decoder's shape; sizes in elements, `max_position_embeddings` in tokens."""
+
+    architecture: str  # a name in gradus.models.registry
+    vocab_size: int
+    hidden_size: int
+    intermediate_size: int
+    num_layers: int
+    num_heads: int
+    num_kv_heads: int
+    head_dim: int
+    rms_norm_eps: float
+    rope: Rope
+    max_position_embeddings: int
+    tie_word_embeddings: bool
+    attention_bias: bool
+    dtype: str  # the checkpoint's: f32, bf16 or f16

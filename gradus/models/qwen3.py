@@ -1,0 +1,29 @@
+"""Qwen3 (dense). Source: the Qwen3 technical report, 2025, and the published configurations."""
+
+from gradus.models.config import ModelConfig
+from gradus.models.ops import Ops
+
+
+def qwen3(ops: Ops, cfg: ModelConfig) -> None:
+    """Pre-norm decoder with grouped-query attention, per-head norms on q and k, and a gated MLP."""
+    x = ops.embed("model.embed_tokens")
+    for i in range(cfg.num_layers):
+        with ops.scope(f"model.layers.{i}"):
+            h = ops.rms_norm(x, "input_layernorm", cfg.rms_norm_eps)
+            q, k, v = ops.column_linear(
+                h, ["self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj"], bias=cfg.attention_bias
+            )
+            q = ops.rms_norm(q, "self_attn.q_norm", cfg.rms_norm_eps, head_dim=cfg.head_dim)
+            k = ops.rms_norm(k, "self_attn.k_norm", cfg.rms_norm_eps, head_dim=cfg.head_dim)
+            q, k = ops.rope(q, k, cfg.rope)
+            h = ops.attention(q, k, v, layer=i, scale=cfg.head_dim**-0.5)
+            x = ops.add(x, ops.row_linear(h, "self_attn.o_proj", bias=cfg.attention_bias))
+            if i == cfg.num_layers - 1:
+                # From here on rows do not see each other, so only the sampled ones are worth computing.
+                x = ops.select_rows(x)
+            h = ops.rms_norm(x, "post_attention_layernorm", cfg.rms_norm_eps)
+            gate, up = ops.column_linear(h, ["mlp.gate_proj", "mlp.up_proj"])
+            x = ops.add(x, ops.row_linear(ops.silu_mul(gate, up), "mlp.down_proj"))
+    x = ops.rms_norm(x, "model.norm", cfg.rms_norm_eps)
+    ops.output("hidden", x)
+    ops.output("logits", ops.lm_head(x, "model.embed_tokens" if cfg.tie_word_embeddings else "lm_head"))
