@@ -1,0 +1,27 @@
+"""Gradus: an LLM inference engine and server. Names load on first use, so that importing the package is cheap."""
+
+from typing import TYPE_CHECKING, Any
+
+__version__ = "0.1.0"
+
+if TYPE_CHECKING:
+    from gradus.llm import LLM
+    from gradus.outputs import CompletionOutput, RequestOutput
+    from gradus.sampling_params import SamplingParams
+
+__all__ = ["LLM", "CompletionOutput", "RequestOutput", "SamplingParams", "__version__"]
+
+_HOMES = {
+    "LLM": "gradus.llm",
+    "CompletionOutput": "gradus.outputs",
+    "RequestOutput": "gradus.outputs",
+    "SamplingParams": "gradus.sampling_params",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module 'gradus' has no attribute {name!r}")
+    from importlib import import_module
+
+    return getattr(import_module(_HOMES[name]), name)
