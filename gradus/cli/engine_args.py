@@ -1,0 +1,92 @@
+"""The flags that every command which loads a model shares, and their way into an `EngineConfig`."""
+
+import argparse
+from dataclasses import fields
+from typing import Any
+
+from gradus.config import BLOCK_SIZES, EngineConfig
+from gradus.sampling_params import SamplingParams
+
+_DEFAULTS = EngineConfig()
+
+
+def add_engine_arguments(parser: argparse.ArgumentParser) -> None:
+    """One flag per field of `EngineConfig`; destinations are the fields' names."""
+    parser.add_argument(
+        "model",
+        nargs="?",
+        default=_DEFAULTS.model,
+        help="demo (embedded, the default), dummy:NAME, a local directory, or a Hugging Face hub name",
+    )
+    _add_model_arguments(parser.add_argument_group("model"))
+    _add_scheduler_arguments(parser.add_argument_group("scheduler"))
+    _add_cache_arguments(parser.add_argument_group("KV cache"))
+
+
+def engine_config(args: argparse.Namespace) -> EngineConfig:
+    """Raises:
+    ConfigError: a value that cannot work.
+    """
+    values: dict[str, Any] = vars(args)
+    return EngineConfig(**{f.name: values[f.name] for f in fields(EngineConfig)})
+
+
+def add_sampling_arguments(parser: argparse.ArgumentParser, *, max_tokens: int | None) -> None:
+    group = parser.add_argument_group("sampling")
+    group.add_argument("--max-tokens", type=int, default=max_tokens, help="tokens to generate at most")
+    group.add_argument("--temperature", type=float, default=0.0, help="0 is greedy (default: %(default)s)")
+    group.add_argument("--top-p", type=float, default=1.0, help="default: %(default)s")
+    group.add_argument("--top-k", type=int, default=0, help="0 is off (default: %(default)s)")
+    group.add_argument("--sampling-seed", type=int, default=None, help="makes sampling reproducible")
+    group.add_argument("--stop", action="append", default=[], metavar="TEXT", help="ends the text; repeatable")
+
+
+def sampling_params(args: argparse.Namespace) -> SamplingParams:
+    """Raises:
+    InvalidRequestError: a value out of its range.
+    """
+    return SamplingParams(
+        max_tokens=args.max_tokens,
+        temperature=args.temperature,
+        top_p=args.top_p,
+        top_k=args.top_k,
+        seed=args.sampling_seed,
+        stop=args.stop,
+    )
+
+
+def _add_model_arguments(group: Any) -> None:
+    group.add_argument("--dtype", default=_DEFAULTS.dtype, help="auto, float32, bfloat16 or float16")
+    group.add_argument("--backend", default=_DEFAULTS.backend, choices=("native", "torch"))
+    group.add_argument("--num-threads", "--threads", type=int, metavar="N", help="default: the CPUs it may use")
+    group.add_argument("--max-model-len", type=int, metavar="TOKENS", help="default: the model's context")
+    group.add_argument("--attention", default=_DEFAULTS.attention, choices=("blocked", "naive"))
+    group.add_argument("--enforce-eager", action="store_true", help="run op by op, do not replay a program")
+    group.add_argument("--seed", type=int, default=_DEFAULTS.seed, help="for requests without a seed of their own")
+
+
+def _add_scheduler_arguments(group: Any) -> None:
+    group.add_argument("--max-num-batched-tokens", type=int, metavar="N", help="tokens in one step at most")
+    group.add_argument("--max-num-seqs", type=int, default=_DEFAULTS.max_num_seqs, metavar="N")
+    group.add_argument("--no-chunked-prefill", dest="enable_chunked_prefill", action="store_false")
+    group.add_argument("--no-prefix-caching", dest="enable_prefix_caching", action="store_false")
+    group.add_argument("--batching", default=_DEFAULTS.batching, choices=("continuous", "static"))
+    group.add_argument("--scheduling", default=_DEFAULTS.scheduling, choices=("mixed", "separated"))
+    group.add_argument("--scheduling-policy", default=_DEFAULTS.scheduling_policy, choices=("fcfs", "priority"))
+
+
+def _add_cache_arguments(group: Any) -> None:
+    group.add_argument("--block-size", type=int, default=_DEFAULTS.block_size, choices=BLOCK_SIZES)
+    group.add_argument("--kv-cache-dtype", default=_DEFAULTS.kv_cache_dtype, choices=("f16", "f32"))
+    group.add_argument("--kv-cache-memory", type=_bytes, metavar="SIZE", help="for example 2G or 512M")
+    group.add_argument("--num-kv-blocks", type=int, metavar="N", help="the same in blocks")
+    group.add_argument("--kv-layout", default=_DEFAULTS.kv_layout, choices=("paged", "contiguous"))
+
+
+def _bytes(text: str) -> int:
+    units = {"k": 1 << 10, "m": 1 << 20, "g": 1 << 30}
+    number, unit = (text[:-1], text[-1].lower()) if text and text[-1].lower() in units else (text, "")
+    try:
+        return int(float(number) * units.get(unit, 1))
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a size; write bytes, or 512M, or 2G") from None
