@@ -65,7 +65,8 @@ class Batch:
 class StepResult:
     """What one step gave, row i belonging to `Batch.output_rows[i]`.
 
-    An output row yields `num_sampled[i]` tokens (0 to k): k is 1 without speculation. Logprobs are natural
+    An output row yields `num_sampled[i]` tokens (0 to k): k is 1 without speculation. 0 says that the row's
+    logits hold NaN or +inf, or no possible token; the engine fails that request. Logprobs are natural
     logs under the softmax of the raw logits, before temperature and truncation. Ties in rank go to the lower
     token id.
     """

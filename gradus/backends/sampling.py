@@ -1,0 +1,122 @@
+"""Sampling from logits, written plainly in NumPy: the specification that every backend's sampler is tested against.
+
+A draw is a pure function of one row's logits and parameters and of (seed, choice index, position), so what else
+is in the batch cannot change it. Knows nothing of models; backends without a sampler of their own call it.
+"""
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gradus.batch import Float32, SamplingBatch, StepResult
+
+Float64 = NDArray[np.float64]
+Int64 = NDArray[np.int64]
+
+def sample(logits: Float32, sampling: SamplingBatch) -> StepResult:
+    """One token for every row of logits, with its logprob, rank and likeliest alternatives where asked for.
+
+    logits: [num_outputs, vocab_size] f32, -inf where a token is impossible. A row that holds NaN or +inf, or in
+    which no token is possible, yields `num_sampled` 0 and token id -1.
+
+    Temperature 0 takes the likeliest token. Otherwise the weights exp((logit - max) / temperature) are cut to the
+    top_k likeliest tokens, then to the fewest likeliest of those whose share of the remaining weight reaches
+    top_p, and the token is found by inverting the cumulative weight of what is left, in order of token id, at one
+    uniform draw. All of it in f64; ties go to the lower token id.
+    """
+    num_outputs = len(logits)
+    num_top = max(0, int(sampling.num_logprobs.max(initial=0)))
+    result = StepResult(
+        token_ids=np.full((num_outputs, 1), -1, np.int32),
+        num_sampled=np.zeros(num_outputs, np.int32),
+        logprobs=np.zeros((num_outputs, 1), np.float32),
+        ranks=np.zeros((num_outputs, 1), np.int32),
+        top_token_ids=np.full((num_outputs, num_top), -1, np.int32),
+        top_logprobs=np.zeros((num_outputs, num_top), np.float32),
+    )
+    for i, row in enumerate(logits):
+        if not is_sampleable(row):
+            continue
+        token_id = sample_row(
+            row,
+            temperature=float(sampling.temperature[i]),
+            top_k=int(sampling.top_k[i]),
+            top_p=float(sampling.top_p[i]),
+            uniform=uniform(int(sampling.seed[i]), int(sampling.choice_index[i]), int(sampling.position[i])),
+        )
+        result.token_ids[i, 0] = token_id
+        result.num_sampled[i] = 1
+        num_logprobs = int(sampling.num_logprobs[i])
+        if num_logprobs < 0:
+            continue
+        logprobs = log_softmax(row)
+        result.logprobs[i, 0] = logprobs[token_id]
+        result.ranks[i, 0] = rank(row, token_id)
+        top = likeliest(row)[:num_logprobs]
+        result.top_token_ids[i, : len(top)] = top
+        result.top_logprobs[i, : len(top)] = logprobs[top]
+    return result
+
+
+def is_sampleable(row: Float32) -> bool:
+    """Whether a row of logits holds neither NaN nor +inf, and at least one possible token."""
+    largest = row.max()  # NaN if any is NaN
+    return bool(np.isfinite(largest))
+
+
+def sample_row(row: Float32, *, temperature: float, top_k: int, top_p: float, uniform: float) -> int:
+    """The token that one uniform draw from [0, 1) selects; see `sample`."""
+    if temperature == 0:
+        return int(row.argmax())
+    weights = np.exp((row.astype(np.float64) - float(row.max())) / temperature)
+    kept = np.flatnonzero(kept_tokens(row, weights, top_k, top_p))
+    cumulative = weights[kept].cumsum()
+    index = np.searchsorted(cumulative, uniform * cumulative[-1], side="right")
+    if index == len(kept):  # the product was rounded up to the whole sum
+        index = np.flatnonzero(weights[kept])[-1]
+    return int(kept[index])
+
+
+def kept_tokens(row: Float32, weights: Float64, top_k: int, top_p: float) -> NDArray[np.bool_]:
+    """Which tokens survive top_k and then top_p. row, weights: [vocab_size]; returns a mask of that shape."""
+    kept = np.ones(len(row), bool)
+    if not 0 < top_k < len(row) and not top_p < 1:
+        return kept
+    order = likeliest(row)
+    if 0 < top_k < len(row):
+        kept[order[top_k:]] = False
+        order = order[:top_k]
+    if top_p < 1:
+        cumulative = weights[order].cumsum()
+        num_kept = int(np.searchsorted(cumulative, top_p * cumulative[-1], side="left")) + 1
+        kept[order[num_kept:]] = False
+    return kept
+
+
+def likeliest(row: Float32) -> Int64:
+    """Token ids by falling logit, ties by rising id."""
+    return np.argsort(-row, kind="stable")
+
+
+def log_softmax(row: Float32) -> Float64:
+    """Natural logs of the softmax of one row of raw logits, in f64."""
+    shifted = row.astype(np.float64) - float(row.max())
+    return shifted - np.log(np.exp(shifted).cumsum()[-1])
+
+
+def rank(row: Float32, token_id: int) -> int:
+    """1 for the likeliest token; of equally likely ones the lower id comes first."""
+    logit = row[token_id]
+    return 1 + int((row > logit).sum()) + int((row[:token_id] == logit).sum())
+
+
+def uniform(seed: int, choice_index: int, position: int) -> float:
+    """The draw for one sampled token: 53 bits in [0, 1) from one block of Philox4x64-10.
+
+    The key is (seed, choice_index), the counter (position, 0, 0, 0). NumPy steps the counter before it generates,
+    hence the minus one. Source: Salmon et al. 2011, "Parallel random numbers: as easy as 1, 2, 3".
+    """
+    mask = 2**64 - 1
+    key = (seed & mask) | (choice_index & mask) << 64
+    counter = (position - 1) % 2**256
+    bits = int(np.random.Philox(key=key, counter=counter).random_raw())
+    return (bits >> 11) * 2.0**-53
