@@ -25,7 +25,7 @@ class CheckpointError(ModelError):
 
 
 class UnsupportedModelError(ModelError):
-    """An architecture, or a field of `config.json` that changes the result, that Gradus does not implement."""
+    """An architecture, or a field of `config.json` that changes results, that Gradus does not implement."""
 
 
 class InvalidRequestError(GradusError, ValueError):
@@ -41,6 +41,24 @@ class InvalidRequestError(GradusError, ValueError):
 
 class ContextOverflowError(InvalidRequestError):
     """Prompt plus `max_tokens` do not fit into the context or into the KV cache."""
+
+
+def context_overflow(
+    num_prompt_tokens: int, max_tokens: int | None, max_model_len: int
+) -> ContextOverflowError:
+    """The error for a prompt, and `max_tokens` if the request named it, that do not fit into the context."""
+    room = max_model_len - num_prompt_tokens
+    prompt = f"the prompt has {num_prompt_tokens:,} tokens"
+    context = f"this model's context is {max_model_len:,}"
+    if room < 1:
+        most = f"a prompt may have at most {max_model_len - 1:,}, so that one token can be generated"
+        return ContextOverflowError(f"{prompt}; {context}. Shorten the prompt: {most}.", param="prompt")
+    asked = max_tokens or 1
+    return ContextOverflowError(
+        f"{prompt} and max_tokens is {asked:,}, together {num_prompt_tokens + asked:,}; {context}. "
+        f"Lower max_tokens to {room:,} or shorten the prompt.",
+        param="max_tokens",
+    )
 
 
 class QueueFullError(GradusError):
