@@ -1,0 +1,158 @@
+"""Chat messages to a prompt, by the model's own Jinja template in a sandbox.
+
+The environment is the one that templates on the Hugging Face hub are written for (transformers'
+`apply_chat_template`). Knows nothing of tokens: the rendered text is tokenized like any other, except that
+the template has already written the special tokens.
+"""
+
+import json
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+from gradus.errors import InvalidRequestError
+
+if TYPE_CHECKING:
+    from jinja2 import Template
+
+MAX_MESSAGES = 4096
+MAX_PROMPT_CHARS = 16 * 2**20
+
+_RESERVED = ("messages", "tools", "documents", "add_generation_prompt")
+
+
+class ChatTemplate:
+    """One compiled template; compiled at first use."""
+
+    def __init__(self, source: str, special_tokens: Mapping[str, str] | None = None) -> None:
+        """`special_tokens` are names such as `bos_token`, which templates read as variables."""
+        self._source = source
+        self._special_tokens = dict(special_tokens or {})
+
+    def render(
+        self,
+        messages: Sequence[Mapping[str, Any]],
+        *,
+        tools: Sequence[Mapping[str, Any]] | None = None,
+        add_generation_prompt: bool = True,
+        template_kwargs: Mapping[str, Any] | None = None,
+    ) -> str:
+        """The prompt for a conversation.
+
+        Raises:
+            InvalidRequestError: the template is broken, refuses the messages, or writes too much.
+        """
+        self._check(messages, template_kwargs or {})
+        variables = self._special_tokens | {
+            **(template_kwargs or {}),
+            "messages": messages,
+            "tools": tools,
+            "documents": None,
+            "add_generation_prompt": add_generation_prompt,
+        }
+        template = self._compiled
+        try:
+            return _join(template.generate(variables))
+        except InvalidRequestError:
+            raise
+        except _Refusal as error:
+            raise InvalidRequestError(
+                f"the model's chat template refuses the messages: {error}", "messages"
+            ) from None
+        except Exception as error:  # the template is a program; whatever it does wrong is about its input
+            raise InvalidRequestError(
+                f"the model's chat template failed on the messages: {type(error).__name__}: {error}",
+                "messages",
+            ) from error
+
+    def _check(self, messages: Sequence[Mapping[str, Any]], template_kwargs: Mapping[str, Any]) -> None:
+        if not messages:
+            raise InvalidRequestError("messages is empty; it must have at least one message", "messages")
+        if len(messages) > MAX_MESSAGES:
+            raise InvalidRequestError(
+                f"messages has {len(messages):,} entries and may have at most {MAX_MESSAGES:,}", "messages"
+            )
+        taken = [name for name in template_kwargs if name in _RESERVED or name in self._special_tokens]
+        if taken:
+            raise InvalidRequestError(
+                f"chat_template_kwargs sets {taken[0]}, which the server sets itself", "chat_template_kwargs"
+            )
+
+    @cached_property
+    def _compiled(self) -> "Template":
+        try:
+            return _environment().from_string(self._source)
+        except Exception as error:
+            line = getattr(error, "lineno", None)
+            place = f" in line {line}" if line else ""
+            raise InvalidRequestError(
+                f"the model's chat template cannot be compiled: {error}{place}; the completions endpoint "
+                "works without it",
+                "messages",
+            ) from error
+
+
+class _Refusal(Exception):  # noqa: N818
+    """`raise_exception` of a template."""
+
+
+def _join(parts: Any) -> str:
+    """Concatenate what the template writes, up to a limit that no honest conversation reaches."""
+    written: list[str] = []
+    num_chars = 0
+    for part in parts:
+        written.append(part)
+        num_chars += len(part)
+        if num_chars > MAX_PROMPT_CHARS:
+            raise InvalidRequestError(
+                f"the prompt is longer than {MAX_PROMPT_CHARS:,} characters; shorten the messages", "messages"
+            )
+    return "".join(written)
+
+
+def _environment() -> Any:
+    """Jinja2 as templates expect it. Imported late: a server without chat requests needs no Jinja2."""
+    from jinja2.ext import loopcontrols
+    from jinja2.sandbox import ImmutableSandboxedEnvironment
+
+    environment = ImmutableSandboxedEnvironment(
+        trim_blocks=True, lstrip_blocks=True, extensions=[loopcontrols, _generation_tag()]
+    )
+    environment.filters["tojson"] = _tojson
+    environment.globals["raise_exception"] = _raise_exception
+    environment.globals["strftime_now"] = lambda format: datetime.now().strftime(format)
+    return environment
+
+
+def _generation_tag() -> type:
+    """`{% generation %}…{% endgeneration %}` marks an assistant's text for training; here it is its body."""
+    from jinja2 import nodes
+    from jinja2.ext import Extension
+
+    class GenerationTag(Extension):
+        tags = {"generation"}  # noqa: RUF012
+
+        def parse(self, parser: Any) -> Any:
+            line = next(parser.stream).lineno
+            body = parser.parse_statements(("name:endgeneration",), drop_needle=True)
+            return nodes.Scope(body).set_lineno(line)
+
+    return GenerationTag
+
+
+def _tojson(
+    value: Any,
+    ensure_ascii: bool = False,
+    indent: int | None = None,
+    separators: tuple[str, str] | None = None,
+    sort_keys: bool = False,
+) -> str:
+    """Plain JSON: Jinja2's own filter escapes for HTML, which models have not been trained on."""
+    return json.dumps(
+        value, ensure_ascii=ensure_ascii, indent=indent, separators=separators, sort_keys=sort_keys
+    )
+
+
+def _raise_exception(message: str) -> None:
+    raise _Refusal(message)

@@ -1,0 +1,168 @@
+"""`InputProcessor`: the one place where a prompt and its parameters become an `EngineRequest`.
+
+Knows the tokenizer and the model's limits; knows nothing of what the engine holds at the moment. A request
+that leaves here is valid: tokens in range, lengths that fit the context, seed and limits resolved.
+"""
+
+import random
+import secrets
+from collections.abc import Mapping, Sequence
+from functools import cached_property
+from typing import Any
+
+from gradus.errors import InvalidRequestError, context_overflow
+from gradus.messages import EngineRequest
+from gradus.sampling_params import SamplingParams
+from gradus.text.chat_template import ChatTemplate
+from gradus.text.tokenizer import Tokenizer
+
+MAX_PRIORITY = 2**31 - 1
+
+Prompt = str | Sequence[int]
+
+
+class InputProcessor:
+    """Validates and tokenizes requests for one model."""
+
+    def __init__(
+        self,
+        tokenizer: Tokenizer,
+        *,
+        eos_token_ids: frozenset[int],
+        max_model_len: int,
+        vocab_size: int,
+        seed: int | None = None,
+    ) -> None:
+        """
+        eos_token_ids: end a choice unless the request ignores them.
+        vocab_size: the model's, which may be larger than the tokenizer's.
+        seed: the requests that bring no seed draw theirs from a stream that starts here; None: from the
+            operating system's randomness.
+        """
+        self.tokenizer = tokenizer
+        self.eos_token_ids = eos_token_ids
+        self.max_model_len = max_model_len
+        self.vocab_size = vocab_size
+        self._seeds = None if seed is None else random.Random(seed)
+
+    def process(
+        self,
+        request_id: str,
+        prompt: Prompt,
+        params: SamplingParams,
+        *,
+        priority: int = 0,
+        add_special_tokens: bool = True,
+    ) -> EngineRequest:
+        """The engine's request for a text or for token ids (which are taken as they are).
+
+        Raises:
+            InvalidRequestError: names the field, its value and what would work.
+            ContextOverflowError: prompt and `max_tokens` do not fit into the context; nothing is ever cut.
+        """
+        token_ids = self.tokenize(prompt, add_special_tokens=add_special_tokens)
+        self._check_stop_token_ids(params)
+        _check_priority(priority)
+        return EngineRequest(
+            request_id=request_id,
+            prompt_token_ids=token_ids,
+            params=params,
+            max_tokens=self._resolve_max_tokens(len(token_ids), params.max_tokens),
+            eos_token_ids=frozenset() if params.ignore_eos else self.eos_token_ids,
+            seed=self._resolve_seed(params.seed),
+            priority=priority,
+        )
+
+    def tokenize(self, prompt: Prompt, *, add_special_tokens: bool = True) -> list[int]:
+        """Token ids of a prompt, checked; at least one.
+
+        Raises:
+            InvalidRequestError: the prompt is empty, is no text, or has an id that the model does not know.
+        """
+        if isinstance(prompt, str):
+            token_ids = self.tokenizer.encode(prompt, add_special_tokens)
+        else:
+            token_ids = list(prompt)
+            self._check_token_ids(token_ids)
+        if not token_ids:
+            raise InvalidRequestError("the prompt is empty; it must have at least one token", "prompt")
+        if max(token_ids) >= self.vocab_size:
+            raise InvalidRequestError(
+                f"the prompt's text has the token id {max(token_ids)}, beyond the model's vocabulary of "
+                f"{self.vocab_size:,}: tokenizer and model do not belong together",
+                "prompt",
+            )
+        return token_ids
+
+    def render_chat(
+        self,
+        messages: Sequence[Mapping[str, Any]],
+        *,
+        tools: Sequence[Mapping[str, Any]] | None = None,
+        add_generation_prompt: bool = True,
+        template_kwargs: Mapping[str, Any] | None = None,
+    ) -> str:
+        """The prompt of a conversation; process it with `add_special_tokens=False`.
+
+        Raises:
+            InvalidRequestError: the model has no chat template, or the template refuses the messages.
+        """
+        if self._chat_template is None:
+            raise InvalidRequestError(
+                "this model has no chat template, so it cannot take messages; send a prompt instead",
+                "messages",
+            )
+        return self._chat_template.render(
+            messages,
+            tools=tools,
+            add_generation_prompt=add_generation_prompt,
+            template_kwargs=template_kwargs,
+        )
+
+    @cached_property
+    def _chat_template(self) -> ChatTemplate | None:
+        source = self.tokenizer.chat_template
+        return None if source is None else ChatTemplate(source, self.tokenizer.special_tokens)
+
+    def _check_token_ids(self, token_ids: list[int]) -> None:
+        for token_id in token_ids:
+            is_int = isinstance(token_id, int) and not isinstance(token_id, bool)
+            if not is_int or not 0 <= token_id < self.vocab_size:
+                raise InvalidRequestError(
+                    f"the prompt has the token id {_shown(token_id)}; ids of this model are integers from 0 "
+                    f"to {self.vocab_size - 1}",
+                    "prompt",
+                )
+
+    def _check_stop_token_ids(self, params: SamplingParams) -> None:
+        for token_id in params.stop_token_ids or ():
+            if token_id >= self.vocab_size:
+                raise InvalidRequestError(
+                    f"stop_token_ids has {token_id}; ids of this model are integers from 0 "
+                    f"to {self.vocab_size - 1}",
+                    "stop_token_ids",
+                )
+
+    def _resolve_max_tokens(self, num_prompt_tokens: int, max_tokens: int | None) -> int:
+        if num_prompt_tokens + (max_tokens or 1) > self.max_model_len:
+            raise context_overflow(num_prompt_tokens, max_tokens, self.max_model_len)
+        return max_tokens or self.max_model_len - num_prompt_tokens
+
+    def _resolve_seed(self, seed: int | None) -> int:
+        if seed is not None:
+            return seed
+        return secrets.randbits(63) if self._seeds is None else self._seeds.getrandbits(63)
+
+
+def _check_priority(priority: Any) -> None:
+    is_int = isinstance(priority, int) and not isinstance(priority, bool)
+    if not is_int or not -MAX_PRIORITY <= priority <= MAX_PRIORITY:
+        raise InvalidRequestError(
+            f"priority is {_shown(priority)}; it must be an integer from {-MAX_PRIORITY} to {MAX_PRIORITY}",
+            "priority",
+        )
+
+
+def _shown(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= 80 else text[:77] + "..."

@@ -1,0 +1,82 @@
+"""Small tokenizers of the three kinds of decoder, built by the tests themselves."""
+
+import json
+
+from tokenizers import AddedToken, decoders, models, normalizers, pre_tokenizers, trainers
+from tokenizers import Tokenizer as FastTokenizer
+
+from gradus.text.tokenizer import Tokenizer
+
+CORPUS = [
+    "The quick brown fox jumps over the lazy dog. Hello, world! Hello again, hello there.",
+    "大语言模型在处理器上运行。你好，世界！你好吗？今天天气很好，我们去公园。",
+    "👩‍👩‍👧‍👦 family, 🏳️‍🌈 flag, 👍🏽 thumb, é combining é, ñandú, Ωμέγα, привет",
+    "def f(x):\n    return x  # two  spaces\n",
+]
+SPECIAL = ["<|endoftext|>", "<|im_start|>", "<|im_end|>"]
+TEMPLATE = (
+    "{%- for message in messages %}<|im_start|>{{ message.role }}\n{{ message.content }}<|im_end|>\n"
+    "{%- endfor %}{%- if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
+)
+
+
+def byte_level_json(vocab_size: int = 420) -> str:
+    """Byte-level BPE, so small that most Chinese characters and all emoji take several tokens."""
+    fast = FastTokenizer(models.BPE())
+    fast.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    fast.decoder = decoders.ByteLevel()
+    trainer = trainers.BpeTrainer(
+        vocab_size=vocab_size,
+        special_tokens=SPECIAL,
+        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
+        show_progress=False,
+    )
+    fast.train_from_iterator(CORPUS, trainer)
+    fast.add_tokens([AddedToken("<think>", special=False, normalized=False)])
+    fast.add_tokens([AddedToken("new token", special=False, normalized=False)])
+    return fast.to_str()
+
+
+def sentencepiece_json() -> str:
+    """Llama's shape: "▁" for a space, a token for every byte, one leading space dropped."""
+    fast = FastTokenizer(models.BPE(byte_fallback=True, unk_token="<unk>", fuse_unk=True))
+    fast.normalizer = normalizers.Sequence([normalizers.Prepend("▁"), normalizers.Replace(" ", "▁")])
+    fast.decoder = decoders.Sequence(
+        [
+            decoders.Replace("▁", " "),
+            decoders.ByteFallback(),
+            decoders.Fuse(),
+            decoders.Strip(content=" ", left=1, right=0),
+        ]
+    )
+    trainer = trainers.BpeTrainer(
+        vocab_size=400,
+        special_tokens=["<unk>", "<s>", "</s>", *(f"<0x{byte:02X}>" for byte in range(256))],
+        limit_alphabet=60,
+        show_progress=False,
+    )
+    fast.train_from_iterator(CORPUS, trainer)
+    built = json.loads(fast.to_str())
+    # Byte tokens are ordinary entries of the vocabulary, not added tokens.
+    built["added_tokens"] = [token for token in built["added_tokens"] if not token["content"].startswith("<0x")]
+    return json.dumps(built)
+
+
+def word_piece_json() -> str:
+    """A decoder that cannot take tokens one by one: it decides on spaces between neighbours."""
+    fast = FastTokenizer(models.WordPiece(unk_token="[UNK]"))
+    fast.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
+    fast.decoder = decoders.WordPiece(cleanup=False)
+    trainer = trainers.WordPieceTrainer(vocab_size=300, special_tokens=["[UNK]", "[SEP]"], show_progress=False)
+    fast.train_from_iterator(CORPUS, trainer)
+    return fast.to_str()
+
+
+def fast_of(text: str) -> FastTokenizer:
+    """The library's own tokenizer: the oracle."""
+    return FastTokenizer.from_str(text)
+
+
+def toy_tokenizer(text: str, **config: object) -> Tokenizer:
+    """Ours."""
+    return Tokenizer(lambda: text, dict(config), TEMPLATE)
