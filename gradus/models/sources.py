@@ -1,0 +1,184 @@
+"""What a user names as `model` -> everything needed to load it.
+
+Accepts "demo" (embedded), "dummy:NAME" (a published shape with random weights), a local directory, and a
+Hugging Face hub name. Knows where files are; nothing of backends.
+"""
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+
+import gradus
+from gradus.errors import CheckpointError, ModelNotFoundError
+from gradus.models.checkpoint.base import Checkpoint
+from gradus.models.checkpoint.dummy import DummyCheckpoint
+from gradus.models.checkpoint.safetensors import open_safetensors
+from gradus.models.config import ModelConfig
+from gradus.models.generation_config import GenerationDefaults, load_generation_defaults
+from gradus.models.hf_config import load_model_config
+from gradus.models.hub import download_model, is_hub_name
+from gradus.models.ops import Rope
+from gradus.models.weights import check_weights
+
+DEMO_DIRECTORY = Path(gradus.__file__).parent / "demo_model"
+ACCEPTED = (
+    'a model is "demo", "dummy:NAME" (such as dummy:qwen3-0.6b), a directory with config.json and '
+    "safetensors "
+    "weights, or a Hugging Face hub name such as Qwen/Qwen3-0.6B"
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelSource:
+    """A model that was found and whose files are sound as far as their headers tell.
+
+    Attributes:
+        kind: where it comes from.
+        name: what to call it, for people and in the HTTP API.
+        tokenizer_path: directory with the tokenizer's files.
+    """
+
+    kind: Literal["demo", "dummy", "local", "hub"]
+    name: str
+    config: ModelConfig
+    checkpoint: Checkpoint
+    tokenizer_path: Path
+    generation: GenerationDefaults
+
+
+def resolve_model(model: str, seed: int = 0) -> ModelSource:
+    """Find `model` and open its files; `seed` is for dummy weights.
+
+    Raises:
+        ModelNotFoundError: nothing has this name; the message says what is accepted.
+        CheckpointError, UnsupportedModelError: found, but broken or not supported.
+    """
+    if model == "demo":
+        return _from_directory("demo", "demo", _demo_directory())
+    if model.startswith("dummy:"):
+        return _dummy(model, seed)
+    path = Path(model).expanduser()
+    if model and path.is_dir():
+        return _from_directory("local", path.resolve().name, path)
+    if model and path.exists():
+        raise CheckpointError(_why_not_a_file(path))
+    if is_hub_name(model):
+        return _from_directory("hub", model, download_model(model))
+    looks_local = model.startswith((".", "/", "~")) or "\\" in model or model.count("/") > 1
+    reason = "there is no such directory" if looks_local else "neither a directory nor a hub name"
+    raise ModelNotFoundError(f"model {model!r}: {reason}; {ACCEPTED}")
+
+
+def _from_directory(kind: Literal["demo", "local", "hub"], name: str, directory: Path) -> ModelSource:
+    path = directory / "config.json"
+    if not path.exists():
+        raise CheckpointError(f"{directory} has no config.json; {ACCEPTED}")
+    config = load_model_config(path)  # before the weights: an unsupported model is refused as such
+    checkpoint = open_safetensors(directory)
+    check_weights(config, checkpoint)
+    _check_tied(config, checkpoint)
+    # A configuration that names no type means the type that is stored.
+    config = load_model_config(path, stored_dtype=checkpoint.read("model.embed_tokens.weight").dtype)
+    return ModelSource(
+        kind=kind,
+        name=name,
+        config=config,
+        checkpoint=checkpoint,
+        tokenizer_path=directory,
+        generation=load_generation_defaults(directory),
+    )
+
+
+def _check_tied(config: ModelConfig, checkpoint: Checkpoint) -> None:
+    """A second lm_head beside tied embeddings must equal them: transformers 4 and 5 differ on which counts."""
+    if not config.tie_word_embeddings or "lm_head.weight" not in checkpoint.names():
+        return
+    embeddings = checkpoint.read("model.embed_tokens.weight").array
+    if not np.array_equal(embeddings, checkpoint.read("lm_head.weight").array):
+        raise CheckpointError(
+            "config.json has tie_word_embeddings true, but the checkpoint has an lm_head.weight that "
+            "differs from model.embed_tokens.weight; set tie_word_embeddings to false to use it, or delete "
+            "the tensor"
+        )
+
+
+def _why_not_a_file(path: Path) -> str:
+    if path.suffix == ".gguf":
+        return (
+            f"{path} is a GGUF file, which Gradus does not read yet; use the safetensors version of the model"
+        )
+    return f"{path} is a file; give the directory that holds config.json and the safetensors weights"
+
+
+def _demo_directory() -> Path:
+    if not (DEMO_DIRECTORY / "config.json").exists():
+        raise ModelNotFoundError(
+            f"this installation lacks the embedded demo model ({DEMO_DIRECTORY}); reinstall gradus, or "
+            "train one with tools/train_demo_model.py"
+        )
+    return DEMO_DIRECTORY
+
+
+def _qwen3_shape(hidden: int, intermediate: int, layers: int, heads: int, tied: bool) -> ModelConfig:
+    """What the dense Qwen3 models have in common. Source: their published configurations."""
+    return ModelConfig(
+        architecture="Qwen3ForCausalLM",
+        vocab_size=151936,
+        hidden_size=hidden,
+        intermediate_size=intermediate,
+        num_layers=layers,
+        num_heads=heads,
+        num_kv_heads=8,
+        head_dim=128,
+        rms_norm_eps=1e-6,
+        rope=Rope(head_dim=128, theta=1e6),
+        max_position_embeddings=40960,
+        tie_word_embeddings=tied,
+        attention_bias=False,
+        dtype="bf16",
+    )
+
+
+DUMMY_SHAPES: dict[str, ModelConfig] = {
+    "qwen3-0.6b": _qwen3_shape(1024, 3072, 28, 16, tied=True),
+    "qwen3-1.7b": _qwen3_shape(2048, 6144, 28, 16, tied=True),
+    "qwen3-4b": _qwen3_shape(2560, 9728, 36, 32, tied=True),
+    "qwen3-8b": _qwen3_shape(4096, 12288, 36, 32, tied=False),
+    "qwen3-14b": _qwen3_shape(5120, 17408, 40, 40, tied=False),
+    "qwen3-32b": _qwen3_shape(5120, 25600, 64, 64, tied=False),
+}
+
+
+def _dummy(model: str, seed: int) -> ModelSource:
+    """`dummy:NAME` or `dummy:NAME?layers=N`."""
+    name, has_query, query = model.removeprefix("dummy:").partition("?")
+    if name not in DUMMY_SHAPES:
+        raise ModelNotFoundError(
+            f"there is no dummy model {name!r}; there are "
+            f"{', '.join(f'dummy:{known}' for known in DUMMY_SHAPES)}"
+        )
+    config = DUMMY_SHAPES[name]
+    if has_query:
+        config = replace(config, num_layers=_layers(model, query, config.num_layers))
+    directory = _demo_directory()
+    return ModelSource(
+        kind="dummy",
+        name=model,
+        config=config,
+        checkpoint=DummyCheckpoint(config, seed),
+        tokenizer_path=directory,
+        generation=load_generation_defaults(directory),
+    )
+
+
+def _layers(model: str, query: str, most: int) -> int:
+    key, _, value = query.partition("=")
+    if key != "layers" or not (
+        value.isascii() and value.isdigit() and len(value) < 5 and 1 <= int(value) <= most
+    ):
+        raise ModelNotFoundError(
+            f"model {model!r}: after the question mark, only layers=1 to layers={most} is understood"
+        )
+    return int(value)

@@ -1,0 +1,115 @@
+"""Which weights a model reads, in which shapes: found by running its function over `Ops` that take notes.
+
+So there is no second list of names beside the model's own thirty lines. Knows names and shapes; no data.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+
+from gradus.errors import CheckpointError
+from gradus.models.checkpoint.base import Checkpoint
+from gradus.models.config import ModelConfig
+from gradus.models.ops import Handle, Rope
+from gradus.models.registry import model_function
+
+Shape = tuple[int, ...]
+
+# Linear weights by the last part of their name: [out_features, in_features].
+_LINEAR_SHAPES: dict[str, Callable[[ModelConfig], Shape]] = {
+    "q_proj": lambda c: (c.num_heads * c.head_dim, c.hidden_size),
+    "k_proj": lambda c: (c.num_kv_heads * c.head_dim, c.hidden_size),
+    "v_proj": lambda c: (c.num_kv_heads * c.head_dim, c.hidden_size),
+    "o_proj": lambda c: (c.hidden_size, c.num_heads * c.head_dim),
+    "gate_proj": lambda c: (c.intermediate_size, c.hidden_size),
+    "up_proj": lambda c: (c.intermediate_size, c.hidden_size),
+    "down_proj": lambda c: (c.hidden_size, c.intermediate_size),
+}
+
+
+def expected_weights(config: ModelConfig) -> dict[str, Shape]:
+    """Name and shape of every weight that the model reads, in the order of first use.
+
+    Raises:
+        UnsupportedModelError: no such architecture.
+    """
+    ops = _NotingOps(config)
+    model_function(config.architecture)(ops, config)
+    return ops.shapes
+
+
+def check_weights(config: ModelConfig, checkpoint: Checkpoint) -> None:
+    """Every weight that the model reads is there in its shape; tensors that it does not read are ignored.
+
+    Raises:
+        CheckpointError: names the first weight that is missing or of another shape, and how many there are.
+    """
+    expected = expected_weights(config)
+    names = checkpoint.names()
+    missing = [name for name in expected if name not in names]
+    if missing:
+        raise CheckpointError(
+            f"the checkpoint has no tensor named {missing[0]}; {len(missing)} of the {len(expected)} that "
+            f"{config.architecture} reads are missing"
+        )
+    for name, shape in expected.items():
+        if checkpoint.shape(name) != shape:
+            raise CheckpointError(
+                f"tensor {name} has shape {list(checkpoint.shape(name))}, "
+                f"but config.json makes it {list(shape)}"
+            )
+
+
+class _NotingOps:
+    """Implements `Ops`; every handle is None."""
+
+    def __init__(self, config: ModelConfig) -> None:
+        self.shapes: dict[str, Shape] = {}
+        self._config = config
+        self._prefix = ""
+
+    @contextmanager
+    def scope(self, name: str) -> Iterator[None]:
+        outer, self._prefix = self._prefix, f"{self._prefix}{name}."
+        try:
+            yield
+        finally:
+            self._prefix = outer
+
+    def embed(self, name: str) -> Handle:
+        self._note(name, "weight", (self._config.vocab_size, self._config.hidden_size))
+
+    def rms_norm(self, x: Handle, name: str, eps: float, head_dim: int | None = None) -> Handle:
+        self._note(name, "weight", (head_dim or self._config.hidden_size,))
+
+    def column_linear(self, x: Handle, names: Sequence[str], bias: bool = False) -> list[Handle]:
+        return [self.row_linear(x, name, bias) for name in names]
+
+    def row_linear(self, x: Handle, name: str, bias: bool = False) -> Handle:
+        shape = _LINEAR_SHAPES[name.rpartition(".")[2]](self._config)
+        self._note(name, "weight", shape)
+        if bias:
+            self._note(name, "bias", shape[:1])
+
+    def rope(self, q: Handle, k: Handle, rope: Rope) -> tuple[Handle, Handle]:
+        return None, None
+
+    def attention(self, q: Handle, k: Handle, v: Handle, layer: int, scale: float) -> Handle:
+        return None
+
+    def silu_mul(self, gate: Handle, up: Handle) -> Handle:
+        return None
+
+    def add(self, a: Handle, b: Handle) -> Handle:
+        return None
+
+    def select_rows(self, x: Handle) -> Handle:
+        return None
+
+    def lm_head(self, x: Handle, name: str) -> Handle:
+        self._note(name, "weight", (self._config.vocab_size, self._config.hidden_size))
+
+    def output(self, name: str, x: Handle) -> None:
+        pass
+
+    def _note(self, name: str, kind: str, shape: Shape) -> None:
+        self.shapes[f"{self._prefix}{name}.{kind}"] = shape
