@@ -82,7 +82,8 @@ class EngineConfig:
         kv_layout: "paged", or "contiguous" (one slab of max_model_len tokens per sequence; no prefix caching).
         attention: "blocked", or "naive" (scores in full, one head at a time).
         enforce_eager: run op by op instead of replaying the traced program.
-        seed: seeds the requests that bring none of their own, and dummy weights.
+        seed: of the stream of seeds for requests that bring none, and of dummy weights; None: drawn by
+            the operating system, and 0 for dummy weights.
     """
 
     model: str = "demo"
@@ -104,7 +105,7 @@ class EngineConfig:
     kv_layout: Literal["paged", "contiguous"] = "paged"
     attention: Literal["blocked", "naive"] = "blocked"
     enforce_eager: bool = False
-    seed: int = 0
+    seed: int | None = None
 
     def __post_init__(self) -> None:
         if self.dtype not in DTYPE_ALIASES:

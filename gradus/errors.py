@@ -3,6 +3,12 @@
 Knows nothing of who raises or reports them; the HTTP server maps the types to status codes.
 """
 
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from gradus.outputs import RequestOutput
+
 
 class GradusError(Exception):
     """Base of all errors that Gradus raises on purpose."""
@@ -66,7 +72,14 @@ class QueueFullError(GradusError):
 
 
 class RequestFailedError(GradusError):
-    """One request ended with an error; the message carries the reason. Other requests are unaffected."""
+    """One request ended with an error; the message carries the reason. Other requests are unaffected.
+
+    `outputs` are those of the whole call where it was a batch: the failed ones have finish reason "error".
+    """
+
+    def __init__(self, message: str, outputs: Sequence["RequestOutput"] = ()) -> None:
+        super().__init__(message)
+        self.outputs = outputs
 
 
 class BackendError(GradusError):

@@ -62,7 +62,7 @@ def _add_model_arguments(group: Any) -> None:
     group.add_argument("--max-model-len", type=int, metavar="TOKENS", help="default: the model's context")
     group.add_argument("--attention", default=_DEFAULTS.attention, choices=("blocked", "naive"))
     group.add_argument("--enforce-eager", action="store_true", help="run op by op, do not replay a program")
-    group.add_argument("--seed", type=int, default=_DEFAULTS.seed, help="for requests without a seed of their own")
+    group.add_argument("--seed", type=int, help="for requests without a seed of their own")
 
 
 def _add_scheduler_arguments(group: Any) -> None:
