@@ -25,7 +25,9 @@ def byte_level(byte_level_text):
 
 @pytest.fixture(scope="session")
 def sentencepiece(sentencepiece_text):
-    return toy_tokenizers.toy_tokenizer(sentencepiece_text, bos_token="<s>", eos_token="</s>", add_bos_token=True)
+    return toy_tokenizers.toy_tokenizer(
+        sentencepiece_text, bos_token="<s>", eos_token="</s>", add_bos_token=True
+    )
 
 
 @pytest.fixture(scope="session")

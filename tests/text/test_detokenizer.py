@@ -1,5 +1,6 @@
 """Deltas concatenate to the text of the whole, for any token ids and any way of splitting them."""
 
+import itertools
 import time
 
 import pytest
@@ -21,7 +22,7 @@ TEXTS = [
 
 def split(ids, cuts):
     edges = [0, *sorted({min(cut, len(ids)) for cut in cuts}), len(ids)]
-    return [ids[a:b] for a, b in zip(edges, edges[1:], strict=False)]
+    return [ids[a:b] for a, b in itertools.pairwise(edges)]
 
 
 def streamed(tokenizer, chunks, **options):
@@ -53,7 +54,9 @@ def test_sentencepiece_equals_its_own_decode_of_the_whole(sentencepiece, ids, cu
 
 @settings(max_examples=200, deadline=None)
 @given(text=st.text(max_size=40), cuts=cuts)
-def test_sentencepiece_equals_the_librarys_decode_for_real_text(sentencepiece, sentencepiece_text, text, cuts):
+def test_sentencepiece_equals_the_librarys_decode_for_real_text(
+    sentencepiece, sentencepiece_text, text, cuts
+):
     ids = sentencepiece.encode(text)
     expected = fast_of_cached(sentencepiece_text).decode(ids, skip_special_tokens=True)
     assert streamed(sentencepiece, split(ids, cuts)) == expected

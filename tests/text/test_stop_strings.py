@@ -1,5 +1,7 @@
 """The matcher against `str.find`, for any way of cutting the text."""
 
+import itertools
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -25,7 +27,7 @@ def test_the_result_is_that_of_find_however_the_text_is_cut(text, stop, cuts):
     edges = [0, *sorted({min(cut, len(text)) for cut in cuts}), len(text)]
     matcher = StopMatcher(stop)
     out = ""
-    for a, b in zip(edges, edges[1:], strict=False):
+    for a, b in itertools.pairwise(edges):
         out += matcher.push(text[a:b])
         # Nothing that a later match would have to take back is ever out.
         assert oracle(text, stop)[0].startswith(out)

@@ -58,7 +58,9 @@ def sentencepiece_json() -> str:
     fast.train_from_iterator(CORPUS, trainer)
     built = json.loads(fast.to_str())
     # Byte tokens are ordinary entries of the vocabulary, not added tokens.
-    built["added_tokens"] = [token for token in built["added_tokens"] if not token["content"].startswith("<0x")]
+    built["added_tokens"] = [
+        token for token in built["added_tokens"] if not token["content"].startswith("<0x")
+    ]
     return json.dumps(built)
 
 
@@ -67,7 +69,9 @@ def word_piece_json() -> str:
     fast = FastTokenizer(models.WordPiece(unk_token="[UNK]"))
     fast.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
     fast.decoder = decoders.WordPiece(cleanup=False)
-    trainer = trainers.WordPieceTrainer(vocab_size=300, special_tokens=["[UNK]", "[SEP]"], show_progress=False)
+    trainer = trainers.WordPieceTrainer(
+        vocab_size=300, special_tokens=["[UNK]", "[SEP]"], show_progress=False
+    )
     fast.train_from_iterator(CORPUS, trainer)
     return fast.to_str()
 

@@ -1,0 +1,115 @@
+"""From a prompt to a valid engine request, and every way of refusing one."""
+
+import dataclasses
+
+import pytest
+
+from gradus.errors import ContextOverflowError, InvalidRequestError
+from gradus.sampling_params import SamplingParams
+from gradus.text.input_processor import InputProcessor
+
+
+@pytest.fixture
+def processor(byte_level):
+    return InputProcessor(byte_level, eos_token_ids=frozenset({2}), max_model_len=64, vocab_size=512, seed=7)
+
+
+def test_text_and_token_ids_become_the_same_request(processor, byte_level):
+    ids = byte_level.encode("Hello, world!")
+    params = SamplingParams(max_tokens=5, seed=3, stop_token_ids=[9])
+    by_text = processor.process("a", "Hello, world!", params, priority=-4)
+    by_ids = processor.process("a", ids, params, priority=-4)
+    assert by_text == by_ids
+    assert by_text.prompt_token_ids == ids
+    assert by_text.max_tokens == 5
+    assert by_text.seed == 3
+    assert by_text.priority == -4
+    assert by_text.eos_token_ids == {2}
+
+
+def test_defaults_are_resolved(processor):
+    request = processor.process("a", [5] * 10, SamplingParams(max_tokens=None, ignore_eos=True))
+    assert request.max_tokens == 54
+    assert request.eos_token_ids == frozenset()
+    assert 0 <= request.seed < 2**63
+
+
+def test_seeds_differ_between_requests_and_repeat_with_the_processors_seed(byte_level):
+    def seeds(seed):
+        limits = {"eos_token_ids": frozenset(), "max_model_len": 64, "vocab_size": 512}
+        one = InputProcessor(byte_level, seed=seed, **limits)
+        return [one.process(str(i), [1], SamplingParams()).seed for i in range(20)]
+
+    assert seeds(7) == seeds(7) != seeds(8)
+    assert len(set(seeds(7))) == 20
+    assert seeds(None) != seeds(None)
+
+
+@pytest.mark.parametrize(
+    ("num_prompt_tokens", "max_tokens", "says"),
+    [
+        (
+            60,
+            5,
+            "60 tokens and max_tokens is 5, together 65; this model's context is 64. Lower max_tokens to 4",
+        ),
+        (
+            64,
+            None,
+            "has 64 tokens; this model's context is 64. Shorten the prompt: a prompt may have at most 63",
+        ),
+        (100, 1, "has 100 tokens; this model's context is 64"),
+    ],
+)
+def test_an_overflow_names_the_numbers_and_the_way_out(processor, num_prompt_tokens, max_tokens, says):
+    with pytest.raises(ContextOverflowError) as caught:
+        processor.process("a", [1] * num_prompt_tokens, SamplingParams(max_tokens=max_tokens))
+    assert says in str(caught.value)
+
+
+def test_the_context_can_be_filled_to_the_last_token(processor):
+    assert processor.process("a", [1] * 60, SamplingParams(max_tokens=4)).max_tokens == 4
+    assert processor.process("a", [1] * 63, SamplingParams(max_tokens=None)).max_tokens == 1
+
+
+@pytest.mark.parametrize("prompt", [[512], [-1], [1, 2**70], [True], [1.0], ["a"], [None]])
+def test_ids_outside_the_vocabulary_are_refused(processor, prompt):
+    with pytest.raises(InvalidRequestError, match="from 0 to 511") as caught:
+        processor.process("a", prompt, SamplingParams())
+    assert caught.value.param == "prompt"
+
+
+@pytest.mark.parametrize("prompt", ["", []])
+def test_an_empty_prompt_is_refused(processor, prompt):
+    with pytest.raises(InvalidRequestError, match="at least one token"):
+        processor.process("a", prompt, SamplingParams())
+
+
+def test_stop_token_ids_and_priorities_out_of_range_are_refused(processor):
+    with pytest.raises(InvalidRequestError, match="stop_token_ids has 512"):
+        processor.process("a", [1], SamplingParams(stop_token_ids=[3, 512]))
+    for priority in (2**31, 1.5, True, "high"):
+        with pytest.raises(InvalidRequestError, match="priority is"):
+            processor.process("a", [1], SamplingParams(), priority=priority)
+
+
+def test_a_tokenizer_larger_than_its_model_is_found_out(byte_level):
+    small = InputProcessor(byte_level, eos_token_ids=frozenset(), max_model_len=64, vocab_size=100)
+    with pytest.raises(InvalidRequestError, match="do not belong together"):
+        small.process("a", "hello there", SamplingParams())
+
+
+def test_messages_are_rendered_and_a_model_without_template_says_so(processor, byte_level):
+    text = processor.render_chat([{"role": "user", "content": "Hi"}])
+    assert text.startswith("<|im_start|>user\nHi<|im_end|>")
+    assert processor.process("a", text, SamplingParams(), add_special_tokens=False).prompt_token_ids[0] == 1
+    bare = type(byte_level)(byte_level._read)
+    without = InputProcessor(bare, eos_token_ids=frozenset(), max_model_len=64, vocab_size=512)
+    with pytest.raises(InvalidRequestError, match="no chat template"):
+        without.render_chat([{"role": "user", "content": "Hi"}])
+
+
+def test_requests_are_values(processor):
+    request = processor.process("a", [1], SamplingParams(seed=1))
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        request.seed = 2
