@@ -1,1 +1,1 @@
-"""The engine: scheduler, block pool and step loop. Speaks token ids; plain Python that a test drives without a model."""
+"""The engine: scheduler, block pool, step loop. Speaks token ids; a test drives it without a model."""

@@ -1,0 +1,273 @@
+"""`EngineCore`: the step loop. Requests go in, each `step()` runs one batch and says what it gave whom.
+
+Synchronous, single-threaded, and without any knowledge of text or models. Whatever happens, each choice of
+each request ends in exactly one way: "stop", "length", "abort" or "error".
+"""
+
+import time
+from dataclasses import asdict
+
+from gradus.batch import Backend, StepResult
+from gradus.config import SchedulerConfig
+from gradus.engine.admission import AdmissionLimits
+from gradus.engine.batch_builder import BatchBuilder
+from gradus.engine.block_pool import BlockPool
+from gradus.engine.request import Request, RequestStatus
+from gradus.engine.scheduler import Scheduler, Step
+from gradus.engine.stats import EngineCounters, EngineStats
+from gradus.errors import EngineDeadError, InvalidRequestError
+from gradus.messages import EngineRequest, RequestUpdate, TokenLogprobs
+from gradus.outputs import FinishReason
+
+MAX_CONSECUTIVE_FAILURES = 3  # after so many failed steps in a row the backend is taken for broken
+
+
+class EngineCore:
+    """One engine over one backend, which it uses and does not own."""
+
+    def __init__(self, backend: Backend, config: SchedulerConfig) -> None:
+        self.backend = backend
+        self.config = config
+        block_size, num_blocks = backend.block_size, backend.num_blocks
+        self.limits = AdmissionLimits(
+            max_model_len=config.max_model_len,
+            vocab_size=backend.vocab_size,
+            num_blocks=num_blocks,
+            block_size=block_size,
+        )
+        self.counters = EngineCounters()
+        self.pool = BlockPool(num_blocks)
+        self.scheduler = Scheduler(config, self.pool, block_size, self.counters)
+        max_blocks_per_seq = min(-(-config.max_model_len // block_size), num_blocks)
+        self._builder = BatchBuilder(config.max_num_seqs, max_blocks_per_seq, block_size)
+        self._choices: dict[str, list[Request]] = {}  # until the last choice's last update is handed out
+        self._updates: list[RequestUpdate] = []  # collected for the next return of step()
+        self._num_arrivals = 0
+        self._num_failures_in_a_row = 0
+        self._cause_of_death: str | None = None
+
+    @property
+    def is_dead(self) -> bool:
+        return self._cause_of_death is not None
+
+    @property
+    def has_unfinished_requests(self) -> bool:
+        """Whether a step has anything to do, be it only to hand out the end of an aborted request."""
+        return bool(self._choices)
+
+    @property
+    def num_waiting(self) -> int:
+        return self.scheduler.num_waiting
+
+    def validate(self, request: EngineRequest) -> list[int]:
+        """The prompt as plain integers, if the request can be served. Reads no state; any thread may call it.
+
+        Raises:
+            InvalidRequestError: the prompt is empty or has ids that the model does not know.
+            ContextOverflowError: prompt and output do not fit into the context or into the KV cache.
+        """
+        return self.limits.check(request)
+
+    def add_request(self, request: EngineRequest) -> None:
+        """Queue a request.
+
+        Raises:
+            InvalidRequestError: as `validate`, or the id is that of a request in flight.
+            ContextOverflowError: as `validate`.
+            EngineDeadError: the engine has given up.
+        """
+        prompt = self.validate(request)
+        if self._cause_of_death is not None:
+            raise EngineDeadError(self._cause_of_death)
+        if request.request_id in self._choices:
+            raise InvalidRequestError(
+                f"request id {request.request_id!r} is in flight; choose another", param="request_id"
+            )
+        priority = request.priority if self.config.policy == "priority" else 0
+        choices: list[Request] = []
+        for index in range(request.params.n):
+            choice = Request(
+                engine_request=request,
+                choice_index=index,
+                sort_key=(priority, self._num_arrivals, index),
+                token_ids=prompt.copy(),
+                leader=choices[0] if choices else None,
+            )
+            choice.metrics.queued_time = time.monotonic()
+            choices.append(choice)
+            self.scheduler.add(choice)
+        self._num_arrivals += 1
+        self._choices[request.request_id] = choices
+
+    def abort(self, request_id: str, choice_index: int | None = None) -> None:
+        """End a request, or one choice of it, now; the next step hands out the last update.
+
+        What is unknown or has ended already is left alone.
+        """
+        for choice in self._choices.get(request_id, ()):
+            if choice_index is None or choice.choice_index == choice_index:
+                self._finish(choice, "abort")
+
+    def step(self) -> list[RequestUpdate]:
+        """Run one batch, if there is anything to run, and return what has happened since the last call."""
+        if self.scheduler.has_work:
+            self._run_step()
+        updates, self._updates = self._updates, []
+        for update in updates:
+            if update.finish_reason is not None:
+                self._forget_if_over(update.request_id)
+        return updates
+
+    def fail(self, reason: str) -> None:
+        """Give up: all requests end with an error, and new ones are refused."""
+        self._cause_of_death = reason
+        for choices in self._choices.values():
+            for choice in choices:
+                self._finish(choice, "error", error=reason)
+
+    def stats(self) -> EngineStats:
+        return EngineStats(
+            num_running=len(self.scheduler.running),
+            num_waiting=self.scheduler.num_waiting,
+            num_blocks=self.pool.num_blocks,
+            num_free_blocks=self.pool.num_free,
+            num_used_blocks=self.pool.num_used,
+            num_cached_blocks=self.pool.num_cached,
+            **asdict(self.counters),
+        )
+
+    def check_integrity(self) -> None:
+        """Compare the block pool's books with the resident requests.
+
+        Raises:
+            BlockAccountingError: they differ.
+        """
+        self.pool.check_integrity(request.block_table for request in self.scheduler.running)
+
+    # -- one step
+
+    def _run_step(self) -> None:
+        step: Step | None = None
+        try:
+            step = self.scheduler.schedule()
+            batch, sampled = self._builder.build(step)
+            result = self.backend.execute(batch)
+            self._check_shape(result, len(sampled))
+        except Exception as error:  # whatever it was, the next step starts clean
+            self._fail_step(step, error)
+            return
+        self._num_failures_in_a_row = 0
+        self.counters.num_steps += 1
+        self.scheduler.commit(step)
+        self._apply(sampled, result)
+
+    @staticmethod
+    def _check_shape(result: StepResult, num_outputs: int) -> None:
+        num_given = len(result.num_sampled)
+        if num_given != num_outputs or len(result.token_ids) != num_outputs:
+            raise ValueError(f"the backend gave {num_given} outputs; {num_outputs} were asked for")
+
+    def _fail_step(self, step: Step | None, error: Exception) -> None:
+        """End what was in flight. Nobody must find the KV that the step wrote, or should have written."""
+        self.pool.reset_cache()
+        reason = f"the step failed: {type(error).__name__}: {error}"
+        in_flight = self.scheduler.running if step is None else step.requests
+        for request in list(in_flight):
+            self._finish(request, "error", error=reason)
+        self.counters.num_failed_steps += 1
+        self._num_failures_in_a_row += 1
+        if self._num_failures_in_a_row >= MAX_CONSECUTIVE_FAILURES:
+            self.fail(f"{self._num_failures_in_a_row} steps in a row failed, the last one with {error!r}")
+
+    def _apply(self, sampled: list[Request], result: StepResult) -> None:
+        """Give each request its tokens; what goes wrong with one is that one's end alone."""
+        now = time.monotonic()
+        token_ids: list[list[int]] = result.token_ids.tolist()
+        num_sampled: list[int] = result.num_sampled.tolist()
+        for row, request in enumerate(sampled):
+            if num_sampled[row] == 0:
+                self._finish(request, "error", error="the model gave no finite logits for the next token")
+                continue
+            try:
+                self._accept(request, token_ids[row][: num_sampled[row]], result, row, now)
+            except Exception as error:
+                self._finish(request, "error", error=f"the step's result is unusable: {error!r}")
+
+    def _accept(self, request: Request, new: list[int], result: StepResult, row: int, now: float) -> None:
+        """Append new tokens up to the first that ends the request."""
+        message = request.engine_request
+        finish_reason: FinishReason | None = None
+        stop_reason: int | None = None
+        num_left = message.max_tokens - request.num_generated_tokens
+        for index, token in enumerate(new):
+            if token in message.eos_token_ids:
+                finish_reason = "stop"
+            elif token in (message.params.stop_token_ids or ()):
+                finish_reason, stop_reason = "stop", token
+            elif index + 1 == num_left:
+                finish_reason = "length"
+            if finish_reason is not None:
+                new = new[: index + 1]
+                break
+        logprobs = None
+        if message.params.logprobs is not None:
+            logprobs = _token_logprobs(result, row, len(new), message.params.logprobs)
+        request.token_ids += new
+        self.counters.num_generated_tokens += len(new)
+        if request.metrics.first_token_time is None:
+            request.metrics.first_token_time = now
+        if finish_reason is not None:
+            self._finish(request, finish_reason, new, logprobs, stop_reason)
+            return
+        update = RequestUpdate(
+            request_id=message.request_id,
+            choice_index=request.choice_index,
+            new_token_ids=new,
+            logprobs=logprobs,
+            metrics=request.metrics,
+        )
+        self._updates.append(update)
+
+    def _finish(
+        self,
+        request: Request,
+        reason: FinishReason,
+        new_token_ids: list[int] | None = None,
+        logprobs: list[TokenLogprobs] | None = None,
+        stop_reason: int | None = None,
+        error: str | None = None,
+    ) -> None:
+        """A choice's one end: its blocks go back and its last update is queued."""
+        if request.status is RequestStatus.FINISHED:
+            return
+        self.scheduler.finish(request)
+        request.metrics.finished_time = time.monotonic()
+        self.counters.num_finished[reason] += 1
+        update = RequestUpdate(
+            request_id=request.request_id,
+            choice_index=request.choice_index,
+            new_token_ids=new_token_ids or [],
+            logprobs=logprobs,
+            finish_reason=reason,
+            stop_reason=stop_reason,
+            error=error,
+            metrics=request.metrics,
+        )
+        self._updates.append(update)
+
+    def _forget_if_over(self, request_id: str) -> None:
+        choices = self._choices.get(request_id, ())
+        if all(choice.status is RequestStatus.FINISHED for choice in choices):
+            self._choices.pop(request_id, None)
+
+
+def _token_logprobs(result: StepResult, row: int, num_tokens: int, num_top: int) -> list[TokenLogprobs]:
+    """One entry per new token. Alternatives are known for a step's first token only."""
+    top: list[tuple[int, float]] = []
+    if num_top:
+        ids: list[int] = result.top_token_ids[row, :num_top].tolist()
+        values: list[float] = result.top_logprobs[row, :num_top].tolist()
+        top = [(token, value) for token, value in zip(ids, values, strict=True) if token >= 0]
+    logprobs: list[float] = result.logprobs[row].tolist()
+    ranks: list[int] = result.ranks[row].tolist()
+    return [TokenLogprobs(logprobs[i], ranks[i], top if i == 0 else []) for i in range(num_tokens)]
