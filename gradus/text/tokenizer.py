@@ -74,6 +74,9 @@ class Tokenizer:
     def encode(self, text: str, add_special_tokens: bool = True) -> list[int]:
         """Token ids of `text`; names of special tokens in the text become those tokens.
 
+        `add_special_tokens` adds what the post-processor of `tokenizer.json` says, such as a
+        beginning-of-sequence token; `add_bos_token` of the configuration has no say, as in transformers.
+
         Raises:
             InvalidRequestError: the text has an unpaired surrogate, which no encoding of Unicode can carry.
         """
@@ -83,12 +86,7 @@ class Tokenizer:
             raise InvalidRequestError(
                 f"the text has an unpaired surrogate, U+{ord(text[error.start]):04X}, at index {error.start}"
             ) from None
-        prefix, suffix = self._affixes
-        by_config = prefix is not None
-        ids = self._fast.encode(text, add_special_tokens=add_special_tokens and not by_config).ids
-        if add_special_tokens and prefix is not None:
-            return [*prefix, *ids, *suffix]
-        return ids
+        return self._fast.encode(text, add_special_tokens=add_special_tokens).ids
 
     def decode(self, token_ids: Iterable[int], skip_special_tokens: bool = True) -> str:
         """The text of a whole sequence; bytes that are no UTF-8 become U+FFFD."""
@@ -193,18 +191,6 @@ class Tokenizer:
             return fast.id_to_token(token_id) if 0 <= token_id < 2**32 else None
 
         return make_pieces(decoder, id_to_token)
-
-    @cached_property
-    def _affixes(self) -> tuple[list[int] | None, list[int]]:
-        """Ids before and after a text where the configuration decides; None: tokenizer.json does.
-
-        As in transformers: `add_bos_token` or `add_eos_token`, present at all, replace the post-processor.
-        """
-        if "add_bos_token" not in self._config and "add_eos_token" not in self._config:
-            return None, []
-        bos = self.bos_token_id if self._config.get("add_bos_token") else None
-        eos = self.eos_token_id if self._config.get("add_eos_token") else None
-        return [bos] if bos is not None else [], [eos] if eos is not None else []
 
 
 def strip_leading_spaces(text: str, most: int) -> str:

@@ -40,7 +40,7 @@ CHATML = """{%- if messages[0].role == 'system' %}
 
 TEMPLATES = {
     "chatml": CHATML,
-    "blocks": "{% for m in messages %}\n   {% if m.role %}\n{{ m.content }}\n   {% endif %}\n{% endfor %}\nend\n",
+    "blocks": "{% for m in messages %}\n  {% if m.role %}\n{{ m.content }}\n  {% endif %}\n{% endfor %}\nx\n",
     "special": "{{ bos_token }}{% for m in messages %}{{ m['content'] | trim }}{{ eos_token }}{% endfor %}",
     "generation": "{% for m in messages %}{% generation %}{{ m.content }}{% endgeneration %}{% endfor %}",
     "undefined": "{{ nothing }}{% if tools is none %}no tools{% endif %}{{ messages | length }}",

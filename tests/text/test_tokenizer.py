@@ -39,25 +39,8 @@ def test_names_of_special_tokens_in_a_text_are_those_tokens_and_left_out_of_text
     assert byte_level.token_bytes(byte_level.encode("龘")[0]) == "龘".encode()[:1]
 
 
-@pytest.mark.parametrize(
-    ("flags", "expected"),
-    [
-        ({}, []),
-        ({"add_bos_token": True}, ["<s>"]),
-        ({"add_bos_token": True, "add_eos_token": True}, ["<s>", "</s>"]),
-        ({"add_bos_token": False}, []),
-    ],
-)
-def test_the_configuration_decides_on_the_beginning_of_a_text(tmp_path, sentencepiece_text, flags, expected):
-    config = {"bos_token": "<s>", "eos_token": "</s>"} | flags
-    tokenizer = Tokenizer.from_directory(directory(tmp_path, sentencepiece_text, config))
-    plain = tokenizer.encode("Hello", add_special_tokens=False)
-    ids = tokenizer.encode("Hello")
-    added = [tokenizer.token_id(name) for name in expected]
-    assert ids == added[:1] + plain + added[1:]
-
-
-def test_without_such_flags_the_post_processor_of_the_file_decides(tmp_path, byte_level_text):
+def with_beginning(byte_level_text):
+    """The same tokenizer with a post-processor that puts token 0 in front."""
     built = json.loads(byte_level_text)
     built["post_processor"] = {
         "type": "TemplateProcessing",
@@ -68,9 +51,15 @@ def test_without_such_flags_the_post_processor_of_the_file_decides(tmp_path, byt
         "pair": [{"Sequence": {"id": "A", "type_id": 0}}, {"Sequence": {"id": "B", "type_id": 1}}],
         "special_tokens": {"<|endoftext|>": {"id": "<|endoftext|>", "ids": [0], "tokens": ["<|endoftext|>"]}},
     }
-    tokenizer = Tokenizer.from_directory(directory(tmp_path, json.dumps(built)))
-    assert tokenizer.encode("Hi")[0] == 0
-    assert tokenizer.encode("Hi", add_special_tokens=False)[0] != 0
+    return json.dumps(built)
+
+
+@pytest.mark.parametrize("config", [{}, {"bos_token": "<|im_start|>", "add_bos_token": False}])
+def test_the_post_processor_decides_on_the_beginning_of_a_text(tmp_path, byte_level_text, config):
+    tokenizer = Tokenizer.from_directory(directory(tmp_path, with_beginning(byte_level_text), config))
+    plain = tokenizer.encode("Hi", add_special_tokens=False)
+    assert tokenizer.encode("Hi") == [0, *plain]
+    assert 0 not in plain
 
 
 def test_truncation_and_padding_of_the_file_are_off(tmp_path, byte_level_text):
@@ -152,6 +141,7 @@ def test_transformers_agrees_on_beginning_of_sequence_and_text(tmp_path, sentenc
         (sentencepiece_text, {"bos_token": "<s>", "eos_token": "</s>", "add_bos_token": True}),
         (byte_level_text, {"eos_token": "<|im_end|>", "add_bos_token": False}),
         (byte_level_text, {"eos_token": "<|im_end|>"}),
+        (with_beginning(byte_level_text), {"bos_token": "<|im_start|>", "add_bos_token": True}),
     ]
     for i, (text, config) in enumerate(cases):
         path = tmp_path / str(i)
