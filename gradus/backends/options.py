@@ -2,6 +2,10 @@
 
 from dataclasses import dataclass
 
+from gradus.models.config import ModelConfig
+
+KV_DTYPE_BYTES = {"f16": 2, "f32": 4}
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BackendOptions:
@@ -20,3 +24,8 @@ class BackendOptions:
     kv_cache_dtype: str  # f16 | f32
     attention: str  # blocked | naive
     enforce_eager: bool
+
+
+def kv_bytes_per_token(config: ModelConfig, kv_cache_dtype: str) -> int:
+    """Bytes that one token's keys and values take in the cache, all layers together."""
+    return 2 * config.num_layers * config.num_kv_heads * config.head_dim * KV_DTYPE_BYTES[kv_cache_dtype]
