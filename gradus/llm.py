@@ -174,10 +174,10 @@ class LLM:
             for i, (prompt, param, priority) in enumerate(zip(prompts, params, priorities, strict=True)):
                 batch.append(self._add(prompt, param, priority, index=i if len(prompts) > 1 else None))
             with progress_bar("requests", len(batch), show_progress) as report:
-                while not all(live.state.finished for live in batch):
-                    self._step()
-                    num_done = sum(live.state.finished for live in batch)
-                    report(num_done, sum(live.state.num_generated_tokens for live in batch))
+                for live in batch:
+                    while not live.state.finished:
+                        self._step()
+                        report(lambda: _progress_of(batch))
         finally:
             for live in batch:
                 self._forget(live)
@@ -223,6 +223,11 @@ class _Live:
 
     state: RequestState
     deltas: deque[ChoiceDelta] = field(default_factory=deque)
+
+
+def _progress_of(batch: Sequence[_Live]) -> tuple[int, int]:
+    """Requests done and tokens generated."""
+    return sum(live.state.finished for live in batch), sum(live.state.num_generated_tokens for live in batch)
 
 
 def _as_batch(prompts: Any) -> Sequence[Prompt]:

@@ -5,11 +5,15 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 
+Measure = Callable[[], tuple[int, int]]
+"""Gives the work done and the tokens generated so far."""
+
+
 @contextmanager
-def progress_bar(what: str, total: int, show: bool) -> Iterator[Callable[[int, int], None]]:
-    """Yields `report(num_done, num_tokens)`, both counted from the start."""
+def progress_bar(what: str, total: int, show: bool) -> Iterator[Callable[[Measure], None]]:
+    """Yields `report(measure)`: it calls `measure` where there is a bar to draw, and costs nothing elsewhere."""
     if not (show and sys.stderr.isatty()):
-        yield lambda num_done, num_tokens: None
+        yield lambda measure: None
         return
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
@@ -24,7 +28,8 @@ def progress_bar(what: str, total: int, show: bool) -> Iterator[Callable[[int, i
     with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
         task = progress.add_task(what, total=total, rate="")
 
-        def report(num_done: int, num_tokens: int) -> None:
+        def report(measure: Measure) -> None:
+            num_done, num_tokens = measure()
             elapsed = progress.tasks[task].elapsed or 0.0
             rate = f"{num_tokens / elapsed:,.0f} tokens/s" if elapsed > 0 else ""
             progress.update(task, completed=num_done, rate=rate)
