@@ -51,6 +51,11 @@ class EngineCore:
         return self._cause_of_death is not None
 
     @property
+    def cause_of_death(self) -> str | None:
+        """Why the engine refuses requests; None while it lives."""
+        return self._cause_of_death
+
+    @property
     def has_unfinished_requests(self) -> bool:
         """Whether a step has anything to do, be it only to hand out the end of an aborted request."""
         return bool(self._choices)
@@ -107,6 +112,10 @@ class EngineCore:
         for choice in self._choices.get(request_id, ()):
             if choice_index is None or choice.choice_index == choice_index:
                 self._finish(choice, "abort")
+
+    def abort_all(self) -> None:
+        for request_id in self._choices:
+            self.abort(request_id)
 
     def step(self) -> list[RequestUpdate]:
         """Run one batch, if there is anything to run, and return what has happened since the last call."""
