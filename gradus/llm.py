@@ -96,40 +96,46 @@ class LLM:
         use_tqdm: bool = True,
         add_generation_prompt: bool = True,
         tools: Sequence[Mapping[str, Any]] | None = None,
+        chat_template: str | None = None,
         chat_template_kwargs: Mapping[str, Any] | None = None,
     ) -> list[RequestOutput]:
-        """Answer one conversation or many; see `generate`."""
-        conversations: Any = [messages] if messages and isinstance(messages[0], Mapping) else messages
+        """Answer one conversation or many; see `generate`, and `chat_prompt` for the other arguments."""
+        is_one = len(messages) > 0 and isinstance(messages[0], Mapping)
+        conversations: Any = [messages] if is_one else messages
         prompts = [
-            {
-                "prompt_token_ids": self.chat_token_ids(
-                    conversation,
-                    add_generation_prompt=add_generation_prompt,
-                    tools=tools,
-                    chat_template_kwargs=chat_template_kwargs,
-                )
-            }
+            self.chat_prompt(
+                conversation,
+                add_generation_prompt=add_generation_prompt,
+                tools=tools,
+                chat_template=chat_template,
+                chat_template_kwargs=chat_template_kwargs,
+            )
             for conversation in conversations
         ]
         return self.generate(prompts, sampling_params, use_tqdm=use_tqdm)
 
-    def chat_token_ids(
+    def chat_prompt(
         self,
         messages: Messages,
         *,
         add_generation_prompt: bool = True,
         tools: Sequence[Mapping[str, Any]] | None = None,
+        chat_template: str | None = None,
         chat_template_kwargs: Mapping[str, Any] | None = None,
-    ) -> list[int]:
-        """The prompt of a conversation under the model's chat template."""
+    ) -> Prompt:
+        """A conversation as a prompt for `generate` or `stream`.
+
+        `chat_template` is Jinja source in place of the model's; `chat_template_kwargs` are variables for it.
+        """
         inputs = self._runtime.inputs
         text = inputs.render_chat(
             messages,
             tools=tools,
             add_generation_prompt=add_generation_prompt,
             template_kwargs=chat_template_kwargs,
+            chat_template=chat_template,
         )
-        return inputs.tokenize(text, add_special_tokens=False)
+        return {"prompt": text, "prompt_token_ids": inputs.tokenize(text, add_special_tokens=False)}
 
     def stream(self, prompt: Prompt, sampling_params: SamplingParams | None = None) -> Iterator[ChoiceDelta]:
         """Complete one prompt, yielding what each step adds. Leaving the loop early aborts the request.

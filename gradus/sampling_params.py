@@ -4,8 +4,7 @@ Names and defaults follow vLLM's class of the same name. Knows nothing of models
 one (the context, the vocabulary) are checked where the request meets it.
 """
 
-import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,9 +18,9 @@ MAX_STOP_TOKEN_IDS = 256
 MAX_SEED = 2**63 - 1
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True)
 class SamplingParams:
-    """How to sample.
+    """How to sample. Every assignment is checked, so that an object of this class is always valid.
 
     Attributes:
         n: number of independent completions, 1 to 128.
@@ -51,18 +50,9 @@ class SamplingParams:
     ignore_eos: bool = False
     logprobs: int | None = None
 
-    def __post_init__(self) -> None:
-        _check_int("n", self.n, 1, MAX_N)
-        _check_float("temperature", self.temperature, 0.0, 100.0)
-        _check_float("top_p", self.top_p, 0.0, 1.0, open_low=True)
-        _check_int("top_k", self.top_k, -1, 2**31 - 1)
-        _check_int("seed", self.seed, -MAX_SEED - 1, MAX_SEED, optional=True)
-        _check_int("max_tokens", self.max_tokens, 1, 2**31 - 1, optional=True)
-        _check_int("logprobs", self.logprobs, 0, MAX_LOGPROBS, optional=True)
-        if not isinstance(self.ignore_eos, bool):
-            raise _invalid("ignore_eos", self.ignore_eos, "must be true or false")
-        object.__setattr__(self, "stop", _stop_strings(self.stop))
-        object.__setattr__(self, "stop_token_ids", _stop_token_ids(self.stop_token_ids))
+    def __setattr__(self, name: str, value: Any) -> None:
+        # Slots and an own __setattr__ keep `super()` from knowing the class; `object` is its base.
+        object.__setattr__(self, name, _CHECKS[name](name, value) if name in _CHECKS else value)
 
     @property
     def is_greedy(self) -> bool:
@@ -76,42 +66,71 @@ def _invalid(field: str, value: Any, requirement: str) -> InvalidRequestError:
     return InvalidRequestError(f"{field} is {shown}; it {requirement}", param=field)
 
 
-def _check_int(field: str, value: Any, low: int, high: int, *, optional: bool = False) -> None:
-    if value is None and optional:
-        return
-    if isinstance(value, bool) or not isinstance(value, int) or not low <= value <= high:
-        raise _invalid(field, value, f"must be an integer from {low} to {high}" + " or null" * optional)
+def _integer(low: int, high: int, *, optional: bool = False) -> Callable[[str, Any], int | None]:
+    def check(field: str, value: Any) -> int | None:
+        if value is None and optional:
+            return None
+        if isinstance(value, bool) or not isinstance(value, int) or not low <= value <= high:
+            raise _invalid(field, value, f"must be an integer from {low} to {high}" + " or null" * optional)
+        return value
+
+    return check
 
 
-def _check_float(field: str, value: Any, low: float, high: float, *, open_low: bool = False) -> None:
-    is_number = isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
-    if not is_number or not low <= value <= high or (open_low and value == low):
-        bounds = f"above {low:g} and at most {high:g}" if open_low else f"from {low:g} to {high:g}"
-        raise _invalid(field, value, f"must be a number {bounds}")
+def _number(low: float, high: float, *, open_low: bool = False) -> Callable[[str, Any], float]:
+    def check(field: str, value: Any) -> float:
+        is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
+        # The comparison also refuses NaN and integers too large for a float.
+        if not is_number or not low <= value <= high or (open_low and value == low):
+            bounds = f"above {low:g} and at most {high:g}" if open_low else f"from {low:g} to {high:g}"
+            raise _invalid(field, value, f"must be a number {bounds}")
+        return float(value)
+
+    return check
 
 
-def _stop_strings(stop: Any) -> tuple[str, ...]:
+def _boolean(field: str, value: Any) -> bool:
+    if not isinstance(value, bool):
+        raise _invalid(field, value, "must be true or false")
+    return value
+
+
+def _stop_strings(field: str, stop: Any) -> tuple[str, ...]:
     if stop is None:
         return ()
     strings = (stop,) if isinstance(stop, str) else stop
     if not isinstance(strings, (list, tuple)) or not all(isinstance(s, str) and s for s in strings):
-        raise _invalid("stop", stop, "must be a non-empty string or a list of non-empty strings")
+        raise _invalid(field, stop, "must be a non-empty string or a list of non-empty strings")
     if len(strings) > MAX_STOP_STRINGS:
-        raise _invalid("stop", stop, f"has {len(strings)} strings and may have at most {MAX_STOP_STRINGS}")
+        raise _invalid(field, stop, f"has {len(strings)} strings and may have at most {MAX_STOP_STRINGS}")
     longest = max(map(len, strings), default=0)
     if longest > MAX_STOP_STRING_CHARS:
-        raise _invalid("stop", stop, f"has a string of {longest} characters; at most {MAX_STOP_STRING_CHARS} work")
+        raise _invalid(field, stop, f"has a string of {longest} characters; at most {MAX_STOP_STRING_CHARS} work")
     return tuple(strings)
 
 
-def _stop_token_ids(ids: Any) -> tuple[int, ...]:
+def _stop_token_ids(field: str, ids: Any) -> tuple[int, ...]:
     if ids is None:
         return ()
     is_id_list = isinstance(ids, (list, tuple)) and all(
         isinstance(i, int) and not isinstance(i, bool) and 0 <= i < 2**31 for i in ids
     )
     if not is_id_list:
-        raise _invalid("stop_token_ids", ids, "must be a list of token ids, each 0 or more")
+        raise _invalid(field, ids, "must be a list of token ids, each 0 or more")
     if len(ids) > MAX_STOP_TOKEN_IDS:
-        raise _invalid("stop_token_ids", ids, f"has {len(ids)} ids and may have at most {MAX_STOP_TOKEN_IDS}")
+        raise _invalid(field, ids, f"has {len(ids)} ids and may have at most {MAX_STOP_TOKEN_IDS}")
     return tuple(ids)
+
+
+_CHECKS: dict[str, Callable[[str, Any], Any]] = {
+    "n": _integer(1, MAX_N),
+    "temperature": _number(0.0, 100.0),
+    "top_p": _number(0.0, 1.0, open_low=True),
+    "top_k": _integer(-1, 2**31 - 1),
+    "seed": _integer(-MAX_SEED - 1, MAX_SEED, optional=True),
+    "max_tokens": _integer(1, 2**31 - 1, optional=True),
+    "stop": _stop_strings,
+    "stop_token_ids": _stop_token_ids,
+    "ignore_eos": _boolean,
+    "logprobs": _integer(0, MAX_LOGPROBS, optional=True),
+}

@@ -44,3 +44,20 @@ def test_a_long_value_is_shortened_in_the_message():
     with pytest.raises(InvalidRequestError) as refused:
         SamplingParams(stop=["x" * 100_000])
     assert len(str(refused.value)) < 300
+
+
+def test_assignment_is_checked_too():
+    params = SamplingParams()
+    params.max_tokens = 5
+    assert params.max_tokens == 5
+    with pytest.raises(InvalidRequestError, match="max_tokens is 0"):
+        params.max_tokens = 0
+    assert params.max_tokens == 5
+    with pytest.raises(AttributeError):
+        params.max_token = 5
+
+
+def test_numbers_are_floats_whatever_was_given():
+    assert isinstance(SamplingParams(temperature=1, top_p=1).temperature, float)
+    with pytest.raises(InvalidRequestError):
+        SamplingParams(temperature=10**400)

@@ -82,7 +82,7 @@ class Conversation:
     def _stream(self, messages: list[dict[str, str]]) -> str:
         text, num_tokens, first = "", 0, 0.0
         start = time.monotonic()
-        for delta in self._llm.stream({"prompt_token_ids": self._llm.chat_token_ids(messages)}, self._params):
+        for delta in self._llm.stream(self._llm.chat_prompt(messages), self._params):
             first = first or time.monotonic()
             text += delta.text
             num_tokens += len(delta.token_ids)

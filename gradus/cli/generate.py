@@ -2,10 +2,13 @@
 
 import argparse
 import sys
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from gradus.cli.engine_args import add_engine_arguments, add_sampling_arguments, engine_config, sampling_params
 from gradus.errors import InvalidRequestError
+
+if TYPE_CHECKING:
+    from gradus.llm import LLM
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -25,7 +28,7 @@ def run(args: argparse.Namespace) -> int:
     from gradus.llm import LLM
 
     with LLM.from_config(engine_config(args)) as llm:
-        inputs: list[Any] = [_chat_prompt(llm, prompt) if args.chat else prompt for prompt in prompts]
+        inputs: list[Any] = [_as_chat(llm, prompt) if args.chat else prompt for prompt in prompts]
         if len(inputs) == 1:
             for delta in llm.stream(inputs[0], params):
                 print(delta.text, end="", flush=True)
@@ -36,5 +39,5 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
-def _chat_prompt(llm: Any, prompt: str) -> dict[str, Any]:
-    return {"prompt_token_ids": llm.chat_token_ids([{"role": "user", "content": prompt}])}
+def _as_chat(llm: "LLM", prompt: str) -> Any:
+    return llm.chat_prompt([{"role": "user", "content": prompt}])

@@ -7,6 +7,7 @@ that leaves here is valid: tokens in range, lengths that fit the context, seed a
 import random
 import secrets
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from functools import cached_property
 from typing import Any
 
@@ -66,7 +67,7 @@ class InputProcessor:
         return EngineRequest(
             request_id=request_id,
             prompt_token_ids=token_ids,
-            params=params,
+            params=replace(params),  # a copy: the caller may go on to change its own
             max_tokens=self._resolve_max_tokens(len(token_ids), params.max_tokens),
             eos_token_ids=frozenset() if params.ignore_eos else self.eos_token_ids,
             seed=self._resolve_seed(params.seed),
@@ -101,18 +102,24 @@ class InputProcessor:
         tools: Sequence[Mapping[str, Any]] | None = None,
         add_generation_prompt: bool = True,
         template_kwargs: Mapping[str, Any] | None = None,
+        chat_template: str | None = None,
     ) -> str:
         """The prompt of a conversation; process it with `add_special_tokens=False`.
+
+        `chat_template` is Jinja source to use in place of the model's.
 
         Raises:
             InvalidRequestError: the model has no chat template, or the template refuses the messages.
         """
-        if self._chat_template is None:
+        template = self._chat_template
+        if chat_template is not None:
+            template = ChatTemplate(chat_template, self.tokenizer.special_tokens)
+        if template is None:
             raise InvalidRequestError(
                 "this model has no chat template, so it cannot take messages; send a prompt instead",
                 "messages",
             )
-        return self._chat_template.render(
+        return template.render(
             messages,
             tools=tools,
             add_generation_prompt=add_generation_prompt,
