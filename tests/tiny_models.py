@@ -1,6 +1,10 @@
 """Tiny random models made in memory, for tests that need a real backend and no particular model."""
 
+import json
+from pathlib import Path
+
 import numpy as np
+from safetensors.numpy import save_file
 
 from gradus.backends.options import BackendOptions
 from gradus.backends.registry import backend_class
@@ -9,6 +13,7 @@ from gradus.models.checkpoint.base import RawTensor
 from gradus.models.checkpoint.dummy import DummyCheckpoint
 from gradus.models.config import ModelConfig
 from gradus.models.ops import Rope
+from tests.text.toy_tokenizers import SPECIAL, TEMPLATE, byte_level_json, fast_of
 
 LOUDNESS = 15.0  # times the dummy weights' 0.02: attention is sharp and logits are distinct
 
@@ -59,3 +64,35 @@ def tiny_backend(name: str = "native", config: ModelConfig | None = None, **chan
     }
     config = config or tiny_config()
     return backend_class(name)(config, LoudCheckpoint(config), BackendOptions(**(values | changes)))
+
+
+def save_tiny_model(directory: Path) -> Path:
+    """Write a Hugging Face directory with a tiny random chat model: weights, configuration, tokenizer."""
+    tokenizer = byte_level_json()
+    vocab_size = fast_of(tokenizer).get_vocab_size()
+    config = tiny_config(vocab_size=vocab_size)
+    weights = LoudCheckpoint(config)
+    save_file({name: weights.read(name).array for name in weights.names()}, directory / "model.safetensors")
+    fields = {
+        "architectures": [config.architecture],
+        "model_type": "qwen3",
+        "vocab_size": config.vocab_size,
+        "hidden_size": config.hidden_size,
+        "intermediate_size": config.intermediate_size,
+        "num_hidden_layers": config.num_layers,
+        "num_attention_heads": config.num_heads,
+        "num_key_value_heads": config.num_kv_heads,
+        "head_dim": config.head_dim,
+        "hidden_act": "silu",
+        "rms_norm_eps": config.rms_norm_eps,
+        "rope_theta": config.rope.theta,
+        "max_position_embeddings": config.max_position_embeddings,
+        "tie_word_embeddings": config.tie_word_embeddings,
+        "torch_dtype": "float32",
+        "eos_token_id": 2,
+    }
+    (directory / "config.json").write_text(json.dumps(fields))
+    (directory / "tokenizer.json").write_text(tokenizer)
+    tokenizer_config = {"eos_token": SPECIAL[2], "chat_template": TEMPLATE}
+    (directory / "tokenizer_config.json").write_text(json.dumps(tokenizer_config))
+    return directory

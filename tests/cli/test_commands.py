@@ -1,0 +1,109 @@
+"""The commands as a user runs them: in a process of their own, with what they print and how they exit."""
+
+import subprocess
+import sys
+
+import pytest
+
+from gradus.cli.engine_args import add_engine_arguments, engine_config
+from gradus.cli.main import COMMANDS, main
+from gradus.config import EngineConfig
+
+
+def gradus(*arguments: str, stdin: str = "") -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "gradus", *arguments]
+    return subprocess.run(command, input=stdin, capture_output=True, text=True, timeout=120, check=False)
+
+
+def test_help_names_every_command():
+    printed = gradus("--help")
+    assert printed.returncode == 0
+    assert all(command in printed.stdout for command in COMMANDS)
+
+
+@pytest.mark.parametrize("command", sorted(COMMANDS))
+def test_every_command_explains_itself(command, capsys):
+    with pytest.raises(SystemExit) as ended:
+        main([command, "--help"])
+    assert ended.value.code == 0
+    assert "--max-model-len" in capsys.readouterr().out
+
+
+def test_the_flags_defaults_are_the_configurations():
+    import argparse
+
+    parser = argparse.ArgumentParser()
+    add_engine_arguments(parser)
+    assert engine_config(parser.parse_args([])) == EngineConfig()
+    given = parser.parse_args(
+        "m --no-chunked-prefill --no-prefix-caching --batching static --scheduling separated --kv-layout contiguous "
+        "--enforce-eager --attention naive --kv-cache-memory 1.5G --threads 3".split()
+    )
+    assert engine_config(given) == EngineConfig(
+        model="m",
+        enable_chunked_prefill=False,
+        enable_prefix_caching=False,
+        batching="static",
+        scheduling="separated",
+        kv_layout="contiguous",
+        enforce_eager=True,
+        attention="naive",
+        kv_cache_memory=1536 << 20,
+        num_threads=3,
+    )
+
+
+def test_generate_prints_one_text_per_prompt(tiny_model_path):
+    flags = ["--max-tokens", "8", "--stop", "\n"]
+    one = gradus("generate", str(tiny_model_path), "--prompt", "Hello", *flags)
+    assert one.returncode == 0, one.stderr
+    piped = gradus("generate", str(tiny_model_path), *flags, stdin="Hello")
+    assert piped.stdout == one.stdout
+    two = gradus("generate", str(tiny_model_path), "--prompt", "Hello", "--prompt", "你好", *flags)
+    assert two.stdout.startswith(one.stdout)
+    chat = gradus("generate", str(tiny_model_path), "--chat", "--prompt", "Hello", *flags)
+    assert chat.returncode == 0
+    assert chat.stdout != one.stdout
+
+
+def test_chat_keeps_a_conversation_and_its_commands_work(tiny_model_path):
+    lines = ["Hello", "Hello", "/reset", "Hello", "/system Be brief.", "/nonsense", "/help", "/quit"]
+    printed = gradus("chat", str(tiny_model_path), "--max-tokens", "8", stdin="\n".join(lines))
+    assert printed.returncode == 0, printed.stderr
+    answers = [line for line in printed.stderr.splitlines() if "tokens/s" in line]
+    assert len(answers) == 3
+    for reply in ("forgotten", "system prompt is set", "There is no /nonsense", "/system TEXT"):
+        assert reply in printed.stdout
+
+
+def test_a_conversation_that_outgrows_the_context_can_be_reset(tiny_model_path):
+    flags = ["--max-model-len", "64", "--max-tokens", "8"]
+    printed = gradus("chat", str(tiny_model_path), *flags, stdin="x" * 200 + "\nHello\n")
+    assert printed.returncode == 0
+    assert "/reset" in printed.stdout
+    assert "tokens/s" in printed.stderr  # the second line was answered: the first left no trace
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "words"),
+    [
+        (["generate", "./no/such/model", "--prompt", "x"], 1, ["no such directory", "demo"]),
+        (["generate", "--max-tokens", "0", "--prompt", "x"], 1, ["max_tokens is 0"]),
+        (["generate", "--prompt", ""], 1, ["prompt is empty"]),
+        (["generate", "--dtype", "int3", "--prompt", "x"], 2, ["dtype", "float32"]),
+        (["generate", "--kv-cache-memory", "lots"], 2, ["'lots' is not a size"]),
+        (["frobnicate"], 2, ["frobnicate"]),
+        ([], 2, ["COMMAND"]),
+    ],
+)
+def test_errors_are_one_line_with_the_way_out_and_an_exit_code(arguments, code, words):
+    printed = gradus(*arguments)
+    assert printed.returncode == code
+    assert all(word in printed.stderr for word in words), printed.stderr
+    assert "Traceback" not in printed.stderr
+
+
+def test_debug_shows_the_traceback():
+    printed = gradus("generate", "./no/such/model", "--prompt", "x", "--debug")
+    assert printed.returncode == 1
+    assert "Traceback" in printed.stderr
