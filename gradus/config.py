@@ -130,7 +130,7 @@ class EngineConfig:
 
     @cached_property
     def weight_dtype(self) -> str:
-        """"auto", "f32", "bf16" or "f16"."""
+        """ "auto", "f32", "bf16" or "f16"."""
         return DTYPE_ALIASES[self.dtype]
 
     def scheduler(self, max_model_len: int) -> SchedulerConfig:

@@ -41,7 +41,9 @@ class LLM:
         known = {option.name for option in fields(EngineConfig)}
         unknown = sorted(set(options) - known)
         if unknown:
-            raise ConfigError(f"there is no option {unknown[0]!r}; the options are {', '.join(sorted(known))}")
+            raise ConfigError(
+                f"there is no option {unknown[0]!r}; the options are {', '.join(sorted(known))}"
+            )
         self._load(EngineConfig(model=str(model), **options))
 
     @classmethod
@@ -193,12 +195,13 @@ class LLM:
             raise RequestFailedError(failures[0], outputs)
         return outputs
 
-    def _add(self, prompt: Prompt, params: SamplingParams, priority: int, index: int | None = None) -> "_Live":
-        text, token_ids = _text_and_ids(prompt)
+    def _add(
+        self, prompt: Prompt, params: SamplingParams, priority: int, index: int | None = None
+    ) -> "_Live":
+        text, to_tokenize = _text_and_input(prompt)
         try:
-            request = self._runtime.inputs.process(
-                str(next(self._ids)), text if token_ids is None else token_ids, params, priority=priority
-            )
+            request_id = str(next(self._ids))
+            request = self._runtime.inputs.process(request_id, to_tokenize, params, priority=priority)
             self._runtime.core.add_request(request)
         except InvalidRequestError as error:
             if index is not None:
@@ -254,15 +257,14 @@ def _per_prompt(
     return params
 
 
-def _text_and_ids(prompt: Prompt) -> tuple[str | None, Sequence[int] | None]:
-    if isinstance(prompt, str):
-        return prompt, None
+def _text_and_input(prompt: Prompt) -> tuple[str | None, Any]:
+    """The prompt's text, where it is known, and what to tokenize; the input processor checks the latter."""
     if not isinstance(prompt, Mapping):
-        return None, prompt
+        return (prompt if isinstance(prompt, str) else None), prompt
     unknown = set(prompt) - {"prompt", "prompt_token_ids"}
     if unknown or not prompt:
         raise InvalidRequestError(
             f"a prompt given as a mapping has {sorted(map(str, prompt))}; it takes 'prompt' or 'prompt_token_ids'",
             "prompt",
         )
-    return prompt.get("prompt"), prompt.get("prompt_token_ids")
+    return prompt.get("prompt"), prompt.get("prompt_token_ids", prompt.get("prompt"))

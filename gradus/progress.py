@@ -4,7 +4,6 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-
 Measure = Callable[[], tuple[int, int]]
 """Gives the work done and the tokens generated so far."""
 

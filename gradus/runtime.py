@@ -61,7 +61,7 @@ def load_runtime(config: EngineConfig) -> Runtime:
     backend = backend_class(config.backend)(source.config, source.checkpoint, options)
     inputs = InputProcessor(
         tokenizer,
-        eos_token_ids=source.generation.eos_token_ids,
+        eos_token_ids=frozenset(source.generation.eos_token_ids),
         max_model_len=cache.max_model_len,
         vocab_size=source.config.vocab_size,
         seed=config.seed,

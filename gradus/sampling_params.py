@@ -105,7 +105,9 @@ def _stop_strings(field: str, stop: Any) -> tuple[str, ...]:
         raise _invalid(field, stop, f"has {len(strings)} strings and may have at most {MAX_STOP_STRINGS}")
     longest = max(map(len, strings), default=0)
     if longest > MAX_STOP_STRING_CHARS:
-        raise _invalid(field, stop, f"has a string of {longest} characters; at most {MAX_STOP_STRING_CHARS} work")
+        raise _invalid(
+            field, stop, f"has a string of {longest} characters; at most {MAX_STOP_STRING_CHARS} work"
+        )
     return tuple(strings)
 
 

@@ -136,7 +136,9 @@ def test_results_do_not_depend_on_what_else_runs(backends, workload, scheduler, 
     steps_between = data.draw(st.sampled_from([0, 0, 1, 4]), label="steps_between")
     together = run(EngineCore(FewBlocks(backends[threads], num_blocks), scheduler), workload, steps_between)
 
-    idle = SchedulerConfig(max_model_len=MAX_MODEL_LEN, enable_prefix_caching=False, max_num_batched_tokens=256)
+    idle = SchedulerConfig(
+        max_model_len=MAX_MODEL_LEN, enable_prefix_caching=False, max_num_batched_tokens=256
+    )
     for request, result in zip(workload, together, strict=True):
         assert run(EngineCore(backends[1], idle), [request]) == [result]
 

@@ -1,4 +1,4 @@
-"""The layering of the package: arrows point one way, no circles, and the engine stays free of heavy libraries."""
+"""The layering of the package: arrows point one way, without circles, and the engine stays free of tensors."""
 
 import ast
 import subprocess
@@ -10,7 +10,16 @@ import pytest
 import gradus
 
 PACKAGE = Path(gradus.__file__).parent
-TENSOR_AND_WEB = {"torch", "transformers", "tokenizers", "safetensors", "fastapi", "starlette", "uvicorn", "pydantic"}
+TENSOR_AND_WEB = {
+    "torch",
+    "transformers",
+    "tokenizers",
+    "safetensors",
+    "fastapi",
+    "starlette",
+    "uvicorn",
+    "pydantic",
+}
 
 # folder -> the folders it may import from; "" is the root's value types
 ALLOWED = {

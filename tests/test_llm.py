@@ -62,7 +62,7 @@ def test_a_stream_adds_up_to_the_whole(llm):
         for choice in whole.outputs:
             own = [delta for delta in deltas if delta.index == choice.index]
             assert "".join(delta.text for delta in own) == choice.text
-            assert sum((delta.token_ids for delta in own), []) == choice.token_ids
+            assert [token for delta in own for token in delta.token_ids] == choice.token_ids
 
 
 def test_streams_read_in_turn_do_not_disturb_each_other(llm):
@@ -146,7 +146,7 @@ def test_default_parameters_can_be_changed_in_place(llm):
 
 
 def test_unknown_models_and_options_are_refused_with_what_exists(tiny_model_path):
-    with pytest.raises(ConfigError, match="no option 'tensor_parallel'.*max_model_len"):
+    with pytest.raises(ConfigError, match=r"no option 'tensor_parallel'.*max_model_len"):
         LLM(model=str(tiny_model_path), tensor_parallel=2)
     with pytest.raises(ModelNotFoundError, match="no such directory"):
         LLM(model="./no/such/directory")
@@ -176,7 +176,9 @@ def test_switches_leave_every_bit_as_it_is(llm, tiny_model_path, switch):
     prompts = [*PROMPTS, "The quick brown fox jumps over the lazy dog. " * 3, PROMPTS[0]]
     options = {"dtype": "float32", "max_model_len": 256} | switch
     with LLM(model=str(tiny_model_path), **options) as switched:
-        for right, other in zip(llm.generate(prompts, params), switched.generate(prompts, params), strict=True):
+        for right, other in zip(
+            llm.generate(prompts, params), switched.generate(prompts, params), strict=True
+        ):
             assert other.outputs == right.outputs
 
 
@@ -184,7 +186,9 @@ def test_switches_leave_every_bit_as_it_is(llm, tiny_model_path, switch):
 def test_other_exact_paths_agree_closely(llm, tiny_model_path, switch):
     params = SamplingParams(temperature=0, max_tokens=1, logprobs=20)
     with LLM(model=str(tiny_model_path), dtype="float32", max_model_len=256, **switch) as switched:
-        for right, other in zip(llm.generate(PROMPTS, params), switched.generate(PROMPTS, params), strict=True):
+        for right, other in zip(
+            llm.generate(PROMPTS, params), switched.generate(PROMPTS, params), strict=True
+        ):
             mine, its = right.outputs[0].logprobs[0], other.outputs[0].logprobs[0]
             assert mine.keys() == its.keys()
             for token, entry in mine.items():

@@ -31,7 +31,9 @@ def test_out_of_range_is_refused_by_name(field, value):
 
 def test_the_edges_of_every_range_work():
     SamplingParams(n=1, temperature=0, top_p=1, top_k=-1, seed=-MAX_SEED - 1, max_tokens=1, logprobs=0)
-    SamplingParams(n=128, temperature=100.0, top_p=1e-9, top_k=2**31 - 1, seed=MAX_SEED, max_tokens=None, logprobs=20)
+    SamplingParams(
+        n=128, temperature=100.0, top_p=1e-9, top_k=2**31 - 1, seed=MAX_SEED, max_tokens=None, logprobs=20
+    )
 
 
 def test_stop_is_normalised_to_a_tuple():

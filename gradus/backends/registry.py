@@ -26,4 +26,6 @@ def backend_class(name: str) -> Callable[..., Backend]:
     except ModuleNotFoundError as error:
         if error.name != "torch":
             raise
-        raise ConfigError("the torch backend needs PyTorch: pip install 'gradus[dev]' or 'gradus[cuda]'") from error
+        raise ConfigError(
+            "the torch backend needs PyTorch: pip install 'gradus[dev]' or 'gradus[cuda]'"
+        ) from error

@@ -5,14 +5,21 @@ import sys
 import time
 from typing import TYPE_CHECKING
 
-from gradus.cli.engine_args import add_engine_arguments, add_sampling_arguments, engine_config, sampling_params
+from gradus.cli.engine_args import (
+    add_engine_arguments,
+    add_sampling_arguments,
+    engine_config,
+    sampling_params,
+)
 from gradus.errors import InvalidRequestError
 
 if TYPE_CHECKING:
     from gradus.llm import LLM
     from gradus.sampling_params import SamplingParams
 
-HELP = "/system TEXT sets the system prompt, /reset forgets the conversation, /help prints this, /quit leaves."
+HELP = (
+    "/system TEXT sets the system prompt, /reset forgets the conversation, /help prints this, /quit leaves."
+)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -38,7 +38,9 @@ def add_sampling_arguments(parser: argparse.ArgumentParser, *, max_tokens: int |
     group.add_argument("--top-p", type=float, default=1.0, help="default: %(default)s")
     group.add_argument("--top-k", type=int, default=0, help="0 is off (default: %(default)s)")
     group.add_argument("--sampling-seed", type=int, default=None, help="makes sampling reproducible")
-    group.add_argument("--stop", action="append", default=[], metavar="TEXT", help="ends the text; repeatable")
+    group.add_argument(
+        "--stop", action="append", default=[], metavar="TEXT", help="ends the text; repeatable"
+    )
 
 
 def sampling_params(args: argparse.Namespace) -> SamplingParams:
@@ -58,7 +60,9 @@ def sampling_params(args: argparse.Namespace) -> SamplingParams:
 def _add_model_arguments(group: Any) -> None:
     group.add_argument("--dtype", default=_DEFAULTS.dtype, help="auto, float32, bfloat16 or float16")
     group.add_argument("--backend", default=_DEFAULTS.backend, choices=("native", "torch"))
-    group.add_argument("--num-threads", "--threads", type=int, metavar="N", help="default: the CPUs it may use")
+    group.add_argument(
+        "--num-threads", "--threads", type=int, metavar="N", help="default: the CPUs it may use"
+    )
     group.add_argument("--max-model-len", type=int, metavar="TOKENS", help="default: the model's context")
     group.add_argument("--attention", default=_DEFAULTS.attention, choices=("blocked", "naive"))
     group.add_argument("--enforce-eager", action="store_true", help="run op by op, do not replay a program")
@@ -72,7 +76,9 @@ def _add_scheduler_arguments(group: Any) -> None:
     group.add_argument("--no-prefix-caching", dest="enable_prefix_caching", action="store_false")
     group.add_argument("--batching", default=_DEFAULTS.batching, choices=("continuous", "static"))
     group.add_argument("--scheduling", default=_DEFAULTS.scheduling, choices=("mixed", "separated"))
-    group.add_argument("--scheduling-policy", default=_DEFAULTS.scheduling_policy, choices=("fcfs", "priority"))
+    group.add_argument(
+        "--scheduling-policy", default=_DEFAULTS.scheduling_policy, choices=("fcfs", "priority")
+    )
 
 
 def _add_cache_arguments(group: Any) -> None:

@@ -4,7 +4,12 @@ import argparse
 import sys
 from typing import TYPE_CHECKING, Any
 
-from gradus.cli.engine_args import add_engine_arguments, add_sampling_arguments, engine_config, sampling_params
+from gradus.cli.engine_args import (
+    add_engine_arguments,
+    add_sampling_arguments,
+    engine_config,
+    sampling_params,
+)
 from gradus.errors import InvalidRequestError
 
 if TYPE_CHECKING:
@@ -23,7 +28,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     prompts = args.prompt or [sys.stdin.read()]
     if not all(prompts):
-        raise InvalidRequestError("a prompt is empty; give --prompt TEXT or write to standard input", "prompt")
+        raise InvalidRequestError(
+            "a prompt is empty; give --prompt TEXT or write to standard input", "prompt"
+        )
     params = sampling_params(args)
     from gradus.llm import LLM
 

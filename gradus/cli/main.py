@@ -43,7 +43,9 @@ def _parser(arguments: Sequence[str]) -> argparse.ArgumentParser:
     subparsers = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
     chosen = next((argument for argument in arguments if not argument.startswith("-")), None)
     for name, purpose in COMMANDS.items():
-        command = subparsers.add_parser(name, help=purpose, description=purpose[0].upper() + purpose[1:] + ".")
+        command = subparsers.add_parser(
+            name, help=purpose, description=purpose[0].upper() + purpose[1:] + "."
+        )
         command.add_argument("--debug", action="store_true", help="show a traceback when something fails")
         if name == chosen:
             module = import_module(f"gradus.cli.{name}")

@@ -2,7 +2,7 @@
 
 import argparse
 
-from gradus.cli.engine_args import add_engine_arguments, engine_config
+from gradus.cli.engine_args import add_engine_arguments
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
