@@ -1,4 +1,4 @@
-"""Gradus: an LLM inference engine and server. Names load on first use, so that importing the package is cheap."""
+"""Gradus: an LLM inference engine and server. Names load on first use, so that importing it is cheap."""
 
 from typing import TYPE_CHECKING, Any
 

@@ -1,7 +1,7 @@
 """What a user can set: frozen, checked at construction, with errors that say which values work.
 
-`EngineConfig` is the flat set behind `LLM(...)` and the command line's flags; it hands the scheduler and
-the cache their own part. Knows nothing of the model; what depends on it is resolved where the model is loaded.
+`EngineConfig` is the flat set behind `LLM(...)` and the command line's flags; it hands the scheduler its own
+part. Knows nothing of the model; what depends on it is resolved where the model is loaded.
 """
 
 from collections.abc import Collection
@@ -57,9 +57,9 @@ class SchedulerConfig:
         _check_one_of("policy", self.policy, ("fcfs", "priority"))
         if not self.enable_chunked_prefill and self.max_num_batched_tokens < self.max_model_len:
             raise ConfigError(
-                f"without chunked prefill a whole prompt must fit into one step, but max_num_batched_tokens is "
-                f"{self.max_num_batched_tokens} and max_model_len is {self.max_model_len}; raise the first to "
-                f"{self.max_model_len} or lower the second"
+                "without chunked prefill a whole prompt must fit into one step, but max_num_batched_tokens "
+                f"is {self.max_num_batched_tokens} and max_model_len is {self.max_model_len}; raise the first "
+                f"to {self.max_model_len} or lower the second"
             )
 
 
@@ -79,7 +79,7 @@ class EngineConfig:
         kv_cache_dtype: "f16" or "f32".
         kv_cache_memory: bytes for the KV cache.
         num_kv_blocks: the same in blocks; excludes `kv_cache_memory`.
-        kv_layout: "paged", or "contiguous" (one slab of max_model_len tokens per sequence; no prefix caching).
+        kv_layout: "paged", or "contiguous" (a slab of max_model_len tokens per sequence, no prefix caching).
         attention: "blocked", or "naive" (scores in full, one head at a time).
         enforce_eager: run op by op instead of replaying the traced program.
         seed: of the stream of seeds for requests that bring none, and of dummy weights; None: drawn by

@@ -79,13 +79,13 @@ class LLM:
     ) -> list[RequestOutput]:
         """Complete one prompt or many, batched; the outputs come in the prompts' order.
 
-        `sampling_params` is one for all or one per prompt. `use_tqdm` shows a progress bar where standard error
-        is a terminal.
+        `sampling_params` is one for all or one per prompt. `use_tqdm` shows a progress bar where standard
+        error is a terminal.
 
         Raises:
             InvalidRequestError: before anything runs, and naming the prompt's index where there are several.
-            RequestFailedError: a request ended with an error; the others have been computed, and the exception's
-                `outputs` has them all.
+            RequestFailedError: a request ended with an error; the others have been computed, and the
+                exception's `outputs` has them all.
         """
         batch = _as_batch(prompts)
         return self._run(batch, _per_prompt(sampling_params, batch), priority or [0] * len(batch), use_tqdm)
@@ -251,7 +251,7 @@ def _per_prompt(
         return [params or SamplingParams()] * len(prompts)
     if len(params) != len(prompts):
         raise InvalidRequestError(
-            f"there are {len(prompts)} prompts and {len(params)} sampling_params; give one for all or one for each",
+            f"there are {len(prompts)} prompts and {len(params)} sampling_params; give one for all or for each",
             "sampling_params",
         )
     return params
@@ -264,7 +264,7 @@ def _text_and_input(prompt: Prompt) -> tuple[str | None, Any]:
     unknown = set(prompt) - {"prompt", "prompt_token_ids"}
     if unknown or not prompt:
         raise InvalidRequestError(
-            f"a prompt given as a mapping has {sorted(map(str, prompt))}; it takes 'prompt' or 'prompt_token_ids'",
+            f"a prompt has the keys {sorted(map(str, prompt))}; it takes 'prompt' or 'prompt_token_ids'",
             "prompt",
         )
     return prompt.get("prompt"), prompt.get("prompt_token_ids", prompt.get("prompt"))

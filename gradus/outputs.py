@@ -23,7 +23,7 @@ class Logprob:
 
 @dataclass(slots=True)
 class RequestMetrics:
-    """Times in seconds of `time.monotonic()`; None until they happened. Counts are tokens unless named otherwise.
+    """Times in seconds of `time.monotonic()`, None until they happened; counts in tokens.
 
     For a request of several choices the times and counts are the first choice's.
     """

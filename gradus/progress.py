@@ -10,7 +10,7 @@ Measure = Callable[[], tuple[int, int]]
 
 @contextmanager
 def progress_bar(what: str, total: int, show: bool) -> Iterator[Callable[[Measure], None]]:
-    """Yields `report(measure)`: it calls `measure` where there is a bar to draw, and costs nothing elsewhere."""
+    """Yields `report(measure)`, which calls `measure` only where there is a bar to draw."""
     if not (show and sys.stderr.isatty()):
         yield lambda measure: None
         return

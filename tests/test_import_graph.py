@@ -1,4 +1,4 @@
-"""The layering of the package: arrows point one way, without circles, and the engine stays free of tensors."""
+"""The layering of the package: arrows point one way, no circles, and no tensors in the engine."""
 
 import ast
 import subprocess

@@ -35,9 +35,9 @@ def test_the_flags_defaults_are_the_configurations():
     parser = argparse.ArgumentParser()
     add_engine_arguments(parser)
     assert engine_config(parser.parse_args([])) == EngineConfig()
-    given = parser.parse_args(
-        ["m", "--no-chunked-prefill", "--no-prefix-caching", "--batching", "static", "--scheduling", "separated", "--kv-layout", "contiguous", "--enforce-eager", "--attention", "naive", "--kv-cache-memory", "1.5G", "--threads", "3"]
-    )
+    flags = """--no-chunked-prefill --no-prefix-caching --batching static --scheduling separated
+        --kv-layout contiguous --enforce-eager --attention naive --kv-cache-memory 1.5G --threads 3"""
+    given = parser.parse_args(["m", *flags.split()])
     assert engine_config(given) == EngineConfig(
         model="m",
         enable_chunked_prefill=False,
