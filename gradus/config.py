@@ -58,8 +58,8 @@ class SchedulerConfig:
         if not self.enable_chunked_prefill and self.max_num_batched_tokens < self.max_model_len:
             raise ConfigError(
                 "without chunked prefill a whole prompt must fit into one step, but max_num_batched_tokens "
-                f"is {self.max_num_batched_tokens} and max_model_len is {self.max_model_len}; raise the first "
-                f"to {self.max_model_len} or lower the second"
+                f"is {self.max_num_batched_tokens} and max_model_len is {self.max_model_len}; raise the "
+                f"first to {self.max_model_len} or lower the second"
             )
 
 

@@ -251,7 +251,7 @@ def _per_prompt(
         return [params or SamplingParams()] * len(prompts)
     if len(params) != len(prompts):
         raise InvalidRequestError(
-            f"there are {len(prompts)} prompts and {len(params)} sampling_params; give one for all or for each",
+            f"there are {len(prompts)} prompts and {len(params)} sampling_params; give one or as many",
             "sampling_params",
         )
     return params

@@ -47,7 +47,7 @@ class TokenLogprobs:
 class RequestUpdate:
     """What one step gave one choice of one request.
 
-    The last update of a choice, and only that one, has a `finish_reason`; where that is "error", `error` says why.
+    The last update of a choice, and only that one, has a `finish_reason`; if it is "error", `error` says why.
     """
 
     request_id: str

@@ -73,8 +73,8 @@ def plan_cache(config: EngineConfig, model: ModelConfig, free_memory: int) -> Ca
     """Size the KV cache.
 
     It holds `max_num_seqs` sequences of full length or takes 40 % of `free_memory` (bytes), whichever is
-    less, unless the configuration says how much. Where the model's context does not fit and none was asked for,
-    the context shrinks to what does.
+    less, unless the configuration says how much. Where the model's context does not fit and none was asked
+    for, the context shrinks to what does.
 
     Raises:
         ConfigError: the context that was asked for does not fit; says how many tokens do.
@@ -94,8 +94,8 @@ def plan_cache(config: EngineConfig, model: ModelConfig, free_memory: int) -> Ca
     fits = budget // unit * unit
     if fits < wanted_len and (config.max_model_len is not None or fits < unit):
         raise ConfigError(
-            f"the KV cache holds {fits:,} tokens ({token_bytes:,} bytes each), but max_model_len is {wanted_len:,}; "
-            f"lower max_model_len, or raise kv_cache_memory to {wanted_len * token_bytes:,} bytes"
+            f"the KV cache holds {fits:,} tokens ({token_bytes:,} bytes each), but max_model_len is "
+            f"{wanted_len:,}; lower max_model_len, or raise kv_cache_memory to {wanted_len * token_bytes:,} bytes"
         )
     max_model_len = min(wanted_len, fits)
     block_size = config.block_size if config.kv_layout == "paged" else _round_up(max_model_len, _TILE)
