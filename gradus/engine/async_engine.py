@@ -1,7 +1,7 @@
 """`AsyncEngine`: an `EngineCore` in a thread of its own, for asyncio.
 
 Commands (add, abort) go in through a queue that the thread empties between steps; updates come back in one
-`call_soon_threadsafe` per step and event loop, however many requests it gave tokens to. Knows nothing of text.
+`call_soon_threadsafe` per step and event loop, however many requests got tokens. Knows nothing of text.
 
 The thread and the event loop share the interpreter's lock. A thread that wants it waits for up to
 `sys.getswitchinterval()`, 5 ms by default, while another one computes in Python; steps of a small model are

@@ -1,7 +1,8 @@
 """A backend without a model, whose tokens depend on the KV that it really finds through the block tables.
 
-Its "KV" of a token is the token and its position, stored in the slot that the batch says. An output row's
-next token is a hash of the whole context read back through the sequence's block table. So whatever goes wrong
+Its "KV" of a token is the token, its position and a digest of all before it, found through the block table as
+a model's attention would, and stored in the slot that the batch says. An output row's next token is a hash of
+the whole context read back through the block table. So whatever goes wrong
 in scheduling, paging, caching or copying changes tokens or raises; `expected_output` says what is right and
 uses no engine.
 """
@@ -9,6 +10,7 @@ uses no engine.
 from collections.abc import Callable
 from dataclasses import dataclass
 from hashlib import blake2b
+from itertools import accumulate
 
 import numpy as np
 
@@ -28,6 +30,11 @@ def next_token(context: np.ndarray, temperature: float, seed: int, choice: int, 
     draw = (seed, choice, len(context)) if temperature > 0 else ()
     digest = blake2b(np.asarray(context, np.int32).tobytes() + repr(draw).encode(), digest_size=8).digest()
     return int.from_bytes(digest, "little") % vocab_size
+
+
+def extend(digest: int, token: int) -> int:
+    """The digest of some tokens and one more."""
+    return (digest * 1_000_003 + token + 1) % (2**31 - 1)
 
 
 @dataclass
@@ -66,6 +73,7 @@ class FakeBackend:
         poison: rows whose context has this token have no finite logits.
         tokens_per_step: accepted tokens per output row, as speculation would give.
         batches: every batch that was executed, if `record`.
+        defects: what was wrong with batches; the engine takes the exception for a failed step.
     """
 
     def __init__(
@@ -87,14 +95,23 @@ class FakeBackend:
         self.fail_when = fail_when
         self.record = record
         self.batches: list[Batch] = []
+        self.defects: list[BatchError] = []
         self.num_steps = 0
         self._tokens = np.full((num_blocks, block_size), UNDEFINED, np.int32)
         self._positions = np.full((num_blocks, block_size), UNDEFINED, np.int32)
+        self._digests = np.full((num_blocks, block_size), UNDEFINED, np.int64)
 
     def close(self) -> None:
         pass
 
     def execute(self, batch: Batch) -> StepResult:
+        try:
+            return self._execute(batch)
+        except BatchError as defect:
+            self.defects.append(defect)
+            raise
+
+    def _execute(self, batch: Batch) -> StepResult:
         self.num_steps += 1
         if self.record:
             self.batches.append(batch)
@@ -102,8 +119,11 @@ class FakeBackend:
         for source, destination in batch.block_copies.tolist():
             self._tokens[destination] = self._tokens[source]
             self._positions[destination] = self._positions[source]
+            self._digests[destination] = self._digests[source]
         self._tokens.reshape(-1)[batch.slot_mapping] = batch.token_ids
         self._positions.reshape(-1)[batch.slot_mapping] = batch.positions
+        for sequence in range(batch.num_seqs):
+            self._write_digests(batch, sequence)
         if self.fail_when(self.num_steps):
             self._tokens.reshape(-1)[batch.slot_mapping] = UNDEFINED
             self._tokens[batch.block_copies[:, 1]] = UNDEFINED
@@ -144,6 +164,16 @@ class FakeBackend:
         if (np.diff(batch.output_rows) < 1).any():
             raise BatchError(f"output_rows is {batch.output_rows}")
 
+    def _write_digests(self, batch: Batch, sequence: int) -> None:
+        table = batch.block_tables[sequence].tolist()
+        for row in range(batch.query_start[sequence], batch.query_start[sequence + 1]):
+            position = int(batch.positions[row])
+            digest = 0
+            if position > 0:
+                block, offset = divmod(position - 1, self.block_size)
+                digest = int(self._digests[table[block], offset])
+            self._digests.reshape(-1)[batch.slot_mapping[row]] = extend(digest, int(batch.token_ids[row]))
+
     def _read(self, batch: Batch, sequence: int) -> np.ndarray:
         """A sequence's context, token by token, as the block table leads to it."""
         length = int(batch.context_lens[sequence])
@@ -158,7 +188,11 @@ class FakeBackend:
         positions = self._positions[table[:num_blocks]].reshape(-1)[:length]
         if not np.array_equal(positions, np.arange(length)):
             raise BatchError(f"sequence {sequence} reads positions {positions}")
-        return self._tokens[table[:num_blocks]].reshape(-1)[:length]
+        tokens = self._tokens[table[:num_blocks]].reshape(-1)[:length]
+        digests = list(accumulate(tokens.tolist(), extend, initial=0))[1:]
+        if self._digests[table[:num_blocks]].reshape(-1)[:length].tolist() != digests:
+            raise BatchError(f"sequence {sequence} reads KV that was computed after other tokens")
+        return tokens
 
     def _sample(self, batch: Batch, contexts: list[np.ndarray]) -> StepResult:
         sampling, k = batch.sampling, self.tokens_per_step
@@ -183,10 +217,10 @@ class FakeBackend:
 
     def _sample_row(self, row: int, context: np.ndarray, batch: Batch, result: StepResult) -> None:
         sampling = batch.sampling
-        if self.poison is not None and (context == self.poison).any():
-            result.num_sampled[row] = 0
-            return
         for index in range(self.tokens_per_step):
+            if self.poison is not None and (context == self.poison).any():
+                result.num_sampled[row] = index
+                return
             token = next_token(
                 context,
                 float(sampling.temperature[row]),
