@@ -92,7 +92,7 @@ def _from_directory(kind: Literal["demo", "local", "hub"], name: str, directory:
 
 
 def _check_tied(config: ModelConfig, checkpoint: Checkpoint) -> None:
-    """A second lm_head beside tied embeddings must equal them: transformers 4 and 5 differ on which counts."""
+    """A second lm_head beside tied embeddings must equal them: transformers 4 and 5 differ on which wins."""
     if not config.tie_word_embeddings or "lm_head.weight" not in checkpoint.names():
         return
     embeddings = checkpoint.read("model.embed_tokens.weight").array

@@ -24,7 +24,7 @@ _BF16_ONE = 0x3F80
 
 
 class DummyCheckpoint:
-    """Implements `Checkpoint` in bf16: matrices normal with standard deviation 0.02, norms one, biases zero."""
+    """Implements `Checkpoint` in bf16: matrices normal with standard deviation 0.02, norms 1, biases 0."""
 
     def __init__(self, config: ModelConfig, seed: int = 0) -> None:
         self._shapes = expected_weights(config)

@@ -1,0 +1,180 @@
+"""Every backend against transformers; and the gate itself against deliberate mutants."""
+
+from collections.abc import Callable
+from dataclasses import replace
+
+import pytest
+import torch
+
+from gradus.backends.options import BackendOptions
+from gradus.models import registry
+from tests import gate, mutants
+
+BACKENDS = ("torch", "native")
+
+SHAPES: dict[str, dict[str, object]] = {
+    "heads_4_4_dim_16_tied": dict(
+        vocab_size=301,
+        hidden_size=64,
+        intermediate_size=128,
+        num_hidden_layers=2,
+        num_attention_heads=4,
+        num_key_value_heads=4,
+        head_dim=16,
+        tie_word_embeddings=True,
+        rope_theta=10_000.0,
+    ),
+    "heads_4_2_dim_32": dict(
+        vocab_size=320,
+        hidden_size=64,
+        intermediate_size=96,
+        num_hidden_layers=3,
+        num_attention_heads=4,
+        num_key_value_heads=2,
+        head_dim=32,
+        rope_theta=1_000_000.0,
+        rms_norm_eps=1e-3,  # wide enough to be noticed
+    ),
+    "heads_6_1_dim_24_bias": dict(
+        vocab_size=257,
+        hidden_size=72,
+        intermediate_size=100,
+        num_hidden_layers=2,
+        num_attention_heads=6,
+        num_key_value_heads=1,
+        head_dim=24,
+        attention_bias=True,
+        rope_theta=500_000.0,
+    ),
+    "heads_8_2_dim_64_tied": dict(
+        vocab_size=517,
+        hidden_size=128,
+        intermediate_size=192,
+        num_hidden_layers=2,
+        num_attention_heads=8,
+        num_key_value_heads=2,
+        head_dim=64,
+        tie_word_embeddings=True,
+        rope_theta=1_000_000.0,
+    ),
+}
+DTYPES = {"f32": torch.float32, "bf16": torch.bfloat16, "f16": torch.float16}
+PLAIN = "heads_4_2_dim_32"
+
+VARIANTS = {
+    "naive": replace(gate.OPTIONS, attention="naive"),
+    "eager": replace(gate.OPTIONS, enforce_eager=True),
+    "contiguous": gate.CONTIGUOUS,
+    "contiguous_naive": replace(gate.CONTIGUOUS, attention="naive"),
+    "small_steps": replace(gate.OPTIONS, max_num_batched_tokens=16, num_threads=1),
+    "whole_prompts": replace(gate.OPTIONS, max_num_batched_tokens=4096),
+    "blocks_of_64": replace(gate.OPTIONS, block_size=64, num_blocks=gate.OPTIONS.num_blocks // 2),
+}
+
+# The cache rounds K and V to 11 bits, each off by up to 2**-12 of itself; layers amplify that. Measured: 0.007.
+F16_KV_TOLERANCE = 0.02
+
+MUTANT_LENGTHS = (17, 100, 257)
+
+Models = Callable[..., gate.Model]
+
+_reports: dict[str, list[gate.Report]] = {backend: [] for backend in BACKENDS}
+
+
+@pytest.fixture(scope="module")
+def models(tmp_path_factory: pytest.TempPathFactory) -> Models:
+    """Each model is made once."""
+    made: dict[tuple[str, str], gate.Model] = {}
+
+    def model(shape: str, dtype: str = "f32") -> gate.Model:
+        if (shape, dtype) not in made:
+            directory = tmp_path_factory.mktemp(f"{shape}_{dtype}")
+            made[shape, dtype] = gate.make_model(directory, DTYPES[dtype], **SHAPES[shape])
+        return made[shape, dtype]
+
+    return model
+
+
+def passes(backend: str, model: gate.Model, options: BackendOptions = gate.OPTIONS) -> None:
+    report = gate.run(model, backend, options)
+    print(f"{report.max_error:.1e} of the standard deviation")
+    gate.check(report)
+    _reports[backend].append(report)
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_backend_agrees_with_transformers(models: Models, backend: str, shape: str) -> None:
+    passes(backend, models(shape))
+
+
+@pytest.mark.parametrize("dtype", ["bf16", "f16"])
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_half_precision_weights_agree(models: Models, backend: str, dtype: str) -> None:
+    passes(backend, models(PLAIN, dtype))
+
+
+@pytest.mark.parametrize("variant", VARIANTS)
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_every_switch_agrees(models: Models, backend: str, variant: str) -> None:
+    passes(backend, models(PLAIN), VARIANTS[variant])
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_few_comparisons_end_in_ties(backend: str) -> None:
+    """Judges the runs of the tests above, in this order."""
+    gate.check_ties(_reports[backend])
+
+
+@pytest.mark.parametrize("attention", ["blocked", "naive"])
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_half_precision_cache_is_close_but_not_exact(models: Models, backend: str, attention: str) -> None:
+    options = replace(gate.OPTIONS, kv_cache_dtype="f16", attention=attention)
+    report = gate.run(models(PLAIN), backend, options)
+    print(f"{report.max_error:.1e} of the standard deviation")
+    gate.check(report, F16_KV_TOLERANCE)
+    with pytest.raises(gate.GateError):
+        gate.check(report)
+
+
+MUTANTS: dict[str, dict[str, object]] = {
+    "rope base 1 % off": dict(mutate_config=mutants.scale_rope_theta(1.01)),
+    "rope base of another model": dict(mutate_config=mutants.scale_rope_theta(0.01)),
+    "epsilon of another model": dict(mutate_config=lambda config: replace(config, rms_norm_eps=1e-6)),
+    "positions off by one after the first chunk": dict(mutate_batch=mutants.shift_later_positions),
+    "one block swapped in one step": dict(mutate_batch=mutants.SwapBlocksOnce()),
+    "one key written to the wrong slot": dict(mutate_batch=mutants.MisplaceOneSlot()),
+}
+
+
+@pytest.mark.parametrize("mutant", MUTANTS)
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_mutants_fail_the_gate(models: Models, backend: str, mutant: str) -> None:
+    report = gate.run(models(PLAIN), backend, lengths=MUTANT_LENGTHS, **MUTANTS[mutant])
+    with pytest.raises(gate.GateError):
+        gate.check(report)
+
+
+@pytest.mark.parametrize("function", ["without_head_norms", "without_scaling", "with_swapped_mlp_inputs"])
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_mutated_models_fail_the_gate(
+    models: Models, backend: str, function: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(registry._ARCHITECTURES, "Qwen3ForCausalLM", f"tests.mutants:{function}")
+    report = gate.run(models(PLAIN), backend, lengths=MUTANT_LENGTHS)
+    with pytest.raises(gate.GateError):
+        gate.check(report)
+
+
+def test_unmutated_short_run_passes(models: Models) -> None:
+    """So that the mutants above fail for what they are, not for their lengths."""
+    gate.check(gate.run(models(PLAIN), "torch", lengths=MUTANT_LENGTHS))
+
+
+def test_a_broken_report_fails() -> None:
+    with pytest.raises(gate.GateError):
+        gate.check(gate.Report(1, max_error=float("nan")))
+    tie = gate.Divergence("somewhere", margin=0.0)
+    gate.check_ties([gate.Report(100, divergences=[tie])])
+    with pytest.raises(gate.GateError):
+        gate.check_ties([gate.Report(100, divergences=[tie, tie])])
