@@ -1,0 +1,103 @@
+"""What the routes of one application share, and the steps that all generating routes have in common."""
+
+import re
+import secrets
+from collections.abc import AsyncGenerator, Callable, Sequence
+from typing import Any
+
+from starlette.requests import Request
+from starlette.responses import Response
+
+from gradus.errors import InvalidRequestError
+from gradus.messages import EngineRequest
+from gradus.server.http.body import read_json
+from gradus.server.http.errors import ApiError
+from gradus.server.http.sse import EventStream, to_json, until_disconnect
+from gradus.server.service import Generation, Service
+from gradus.server.settings import ServerSettings
+
+CLIENT_CLOSED_REQUEST = 499  # nobody is there to read it; it is for logs
+
+_PLAIN_ID = re.compile(r"[A-Za-z0-9._-]{1,128}")
+
+
+class AppContext:
+    """Lives in `app.state.context`."""
+
+    def __init__(self, service: Service, settings: ServerSettings) -> None:
+        self.service = service
+        self.settings = settings
+
+    async def read_body(self, request: Request) -> tuple[dict[str, Any], int]:
+        return await read_json(request, self.settings.max_body_bytes)
+
+    def check_model(self, name: str | None) -> None:
+        if name is not None and name != self.service.model_name:
+            raise ApiError(
+                f"there is no model {name[:200]!r} here; this server has {self.service.model_name!r}",
+                status=404,
+                param="model",
+                code="model_not_found",
+            )
+
+    def check_num_choices(self, num_prompts: int, n: int) -> None:
+        most = self.settings.max_choices
+        if num_prompts * n > most:
+            raise InvalidRequestError(
+                f"{num_prompts} prompts with n = {n} make {num_prompts * n:,} choices; at most {most:,} work",
+                "n",
+            )
+
+
+def context_of(request: Request) -> AppContext:
+    context: AppContext = request.app.state.context
+    return context
+
+
+def new_id(prefix: str) -> str:
+    return f"{prefix}-{secrets.token_hex(16)}"
+
+
+def plain_request_id(header: str | None) -> str | None:
+    """A client's `X-Request-Id`, if it is short and plain enough to be sent back."""
+    return header if header is not None and _PLAIN_ID.fullmatch(header) else None
+
+
+async def answer(
+    request: Request,
+    service: Service,
+    engine_requests: Sequence[EngineRequest],
+    *,
+    events: Callable[[Generation], AsyncGenerator[bytes]] | None,
+    whole: Callable[[Generation], dict[str, Any]],
+) -> Response:
+    """Run the requests and answer with a stream of `events`, or with the `whole` at the end."""
+    generation = service.generate(engine_requests)
+    if events is not None:
+        return EventStream(events(generation))
+    try:
+        done = await until_disconnect(request.receive, _run(generation))
+    finally:
+        generation.close()
+    if done is None:
+        return Response(status_code=CLIENT_CLOSED_REQUEST)
+    return Response(to_json(whole(generation)), media_type="application/json")
+
+
+async def _run(generation: Generation) -> bool:
+    await generation.run()
+    return True
+
+
+def usage(generation: Generation) -> dict[str, Any]:
+    """Token counts; a prompt counts once, however many choices it has."""
+    states = generation.states
+    prompt_tokens = sum(len(state.prompt_token_ids) for state in states)
+    completion_tokens = sum(state.num_generated_tokens for state in states)
+    cached_tokens = sum(state.metrics.num_cached_prompt_tokens for state in states)
+    return {
+        "prompt_tokens": prompt_tokens,
+        "completion_tokens": completion_tokens,
+        "total_tokens": prompt_tokens + completion_tokens,
+        "prompt_tokens_details": {"cached_tokens": cached_tokens},
+    }

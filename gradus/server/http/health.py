@@ -1,0 +1,34 @@
+"""`GET /health` and `/version`."""
+
+from typing import Any
+
+from fastapi import APIRouter
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+
+import gradus
+from gradus.server.http.context import context_of
+from gradus.server.http.errors import ApiError, describe
+
+router = APIRouter(tags=["server"])
+
+
+@router.get("/health")
+async def health(request: Request) -> Response:
+    """200 while requests can be served; 503 when the engine is dead or stuck."""
+    context = context_of(request)
+    seconds = context.settings.health_stall_seconds
+    if context.service.engine.is_healthy(seconds):
+        return JSONResponse({"status": "ok"})
+    error = ApiError(
+        f"the engine is dead, shutting down, or has not completed a step for {seconds:g} seconds",
+        status=503,
+        code="unhealthy",
+    )
+    return JSONResponse(describe(error)[1], error.status)
+
+
+@router.get("/version")
+async def version() -> dict[str, Any]:
+    """The server's version."""
+    return {"version": gradus.__version__}

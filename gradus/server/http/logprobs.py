@@ -1,0 +1,65 @@
+"""Logprobs as OpenAI's two endpoints show them."""
+
+import codecs
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from gradus.outputs import Logprob
+from gradus.text.tokenizer import Tokenizer
+
+_LOWEST = -9999.0  # JSON has no infinity
+
+Positions = Sequence[Mapping[int, Logprob]]
+
+
+def chat_logprobs(positions: Positions | None, num_top: int, tokenizer: Tokenizer) -> dict[str, Any] | None:
+    """`choices[].logprobs` of a chat completion; the sampled token is the first of its position."""
+    if positions is None:
+        return None
+    content = []
+    for position in positions:
+        entries = [_chat_entry(token_id, entry, tokenizer) for token_id, entry in position.items()]
+        likeliest = sorted(zip(position.values(), entries, strict=True), key=lambda pair: pair[0].rank)
+        content.append({**entries[0], "top_logprobs": [entry for _, entry in likeliest[:num_top]]})
+    return {"content": content, "refusal": None}
+
+
+def _chat_entry(token_id: int, entry: Logprob, tokenizer: Tokenizer) -> dict[str, Any]:
+    return {
+        "token": entry.decoded_token,
+        "logprob": max(entry.logprob, _LOWEST),
+        "bytes": list(tokenizer.token_bytes(token_id)),
+    }
+
+
+class CompletionLogprobs:
+    """`choices[].logprobs` of a text completion, for one choice as it grows.
+
+    `text_offset` counts characters from the start of the choice's text.
+    """
+
+    def __init__(self, tokenizer: Tokenizer) -> None:
+        self._tokenizer = tokenizer
+        self._decoder = codecs.getincrementaldecoder("utf-8")("replace")
+        self._offset = 0
+
+    def take(self, token_ids: Sequence[int], positions: Positions | None) -> dict[str, Any] | None:
+        if positions is None:
+            return None
+        tokens, values, top, offsets = [], [], [], []
+        for token_id, position in zip(token_ids, positions, strict=True):
+            tokens.append(self._name(token_id))
+            values.append(max(position[token_id].logprob, _LOWEST))
+            top.append({self._name(i): max(entry.logprob, _LOWEST) for i, entry in position.items()})
+            offsets.append(self._offset)
+            if token_id not in self._tokenizer.special_ids:
+                self._offset += len(self._decoder.decode(self._tokenizer.token_bytes(token_id)))
+        return {"tokens": tokens, "token_logprobs": values, "top_logprobs": top, "text_offset": offsets}
+
+    def _name(self, token_id: int) -> str:
+        """The token's text; the bytes of a token that is part of a character, which keeps names apart."""
+        raw = self._tokenizer.token_bytes(token_id)
+        try:
+            return raw.decode("utf-8")
+        except UnicodeDecodeError:
+            return "bytes:" + "".join(f"\\x{byte:02x}" for byte in raw)

@@ -1,0 +1,206 @@
+"""What all request bodies have in common: declared fields, fields that are fine at one value, and no others.
+
+A body is checked in three steps: nulls count as absent; a field that is published but has no effect here is
+accepted at the values that say so; everything else must be declared by the route's model, of the right type.
+Ranges are `SamplingParams`' business. Every refusal names the field, its value, and what works.
+"""
+
+import json
+import reprlib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Annotated, Any, TypeVar
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, WithJsonSchema
+
+from gradus.errors import InvalidRequestError
+from gradus.sampling_params import MAX_LOGPROBS, MAX_N, SamplingParams
+from gradus.server.http.errors import ApiError
+
+_repr = reprlib.Repr()
+_repr.maxstring = _repr.maxother = 60
+_repr.maxlist = _repr.maxdict = 3
+_repr.maxlevel = 2
+
+Stop = Annotated[
+    Any,
+    WithJsonSchema({"anyOf": [{"type": "string"}, {"type": "array", "items": {"type": "string"}}]}),
+]
+
+
+class StreamOptions(BaseModel):
+    """Options of a stream."""
+
+    model_config = ConfigDict(strict=True, extra="forbid")
+
+    include_usage: bool = Field(False, description="end the stream with a chunk of token counts")
+    include_obfuscation: bool = Field(False, description="only false: chunks are not padded")
+
+
+class GenerationRequest(BaseModel):
+    """Fields of both completion endpoints."""
+
+    model_config = ConfigDict(strict=True, extra="forbid", protected_namespaces=())
+
+    model: str | None = Field(None, description="the served model's name; may be left out")
+    n: int = Field(1, description=f"choices per prompt, 1 to {MAX_N}")
+    temperature: float = Field(1.0, description="0 is greedy")
+    top_p: float = Field(1.0, description="in (0, 1]")
+    top_k: int = Field(0, description="0 or -1: off")
+    seed: int | None = Field(None, description="makes sampling reproducible")
+    max_tokens: int | None = None
+    stop: Stop = Field((), description="strings that end the text; not part of it")
+    stop_token_ids: list[int] = Field([], description="token ids that end the text")
+    ignore_eos: bool = Field(False, description="go on after an end-of-sequence token")
+    priority: int = Field(0, description="lower runs earlier under the priority policy")
+    stream: bool = False
+    stream_options: StreamOptions | None = None
+
+    def sampling_params(self, *, max_tokens: int | None, logprobs: int | None) -> SamplingParams:
+        """Raises InvalidRequestError for values out of range."""
+        return SamplingParams(
+            n=self.n,
+            temperature=self.temperature,
+            top_p=self.top_p,
+            top_k=self.top_k,
+            seed=self.seed,
+            max_tokens=max_tokens,
+            stop=self.stop,
+            stop_token_ids=self.stop_token_ids,
+            ignore_eos=self.ignore_eos,
+            logprobs=logprobs,
+        )
+
+    @property
+    def include_usage(self) -> bool:
+        return self.stream_options is not None and self.stream_options.include_usage
+
+    def check_stream_options(self) -> None:
+        if self.stream_options is None:
+            return
+        if not self.stream:
+            raise InvalidRequestError("stream_options needs stream to be true", "stream_options")
+        if self.stream_options.include_obfuscation:
+            raise InvalidRequestError(
+                "stream_options.include_obfuscation is True; only false works here", "stream_options"
+            )
+
+
+LogprobsCount = Annotated[
+    int | None, Field(description=f"likeliest tokens per position, 0 to {MAX_LOGPROBS}")
+]
+
+
+@dataclass(frozen=True, slots=True)
+class Neutral:
+    """A published field without effect here: which values say so, in code and in words."""
+
+    accepts: Callable[[Any], bool]
+    works: str
+
+    @classmethod
+    def values(cls, *values: Any) -> "Neutral":
+        words = " or ".join(json.dumps(value) for value in values)
+        return cls(lambda given: any(_same(given, value) for value in values), f"only {words} works here")
+
+    @classmethod
+    def anything(cls, kind: type, name: str) -> "Neutral":
+        return cls(lambda given: isinstance(given, kind), f"it must be {name}")
+
+
+UNSUPPORTED = Neutral(lambda _: False, "this server does not support it; leave it out")
+
+# Published by OpenAI for both endpoints, or by vLLM. Values that would change the result are refused.
+COMMON_NEUTRAL: Mapping[str, Neutral] = {
+    "frequency_penalty": Neutral.values(0),
+    "presence_penalty": Neutral.values(0),
+    "repetition_penalty": Neutral.values(1),
+    "length_penalty": Neutral.values(1),
+    "logit_bias": Neutral.values({}),
+    "user": Neutral.anything(str, "a string"),
+    "min_p": Neutral.values(0),
+    "min_tokens": Neutral.values(0),
+    "use_beam_search": Neutral.values(False),
+    "skip_special_tokens": Neutral.values(True),
+    "spaces_between_special_tokens": Neutral.values(True),
+    "include_stop_str_in_output": Neutral.values(False),
+    "prompt_logprobs": UNSUPPORTED,
+    "truncate_prompt_tokens": UNSUPPORTED,
+    "guided_json": UNSUPPORTED,
+    "guided_regex": UNSUPPORTED,
+    "guided_choice": UNSUPPORTED,
+    "guided_grammar": UNSUPPORTED,
+    "structured_outputs": UNSUPPORTED,
+}
+
+M = TypeVar("M", bound=BaseModel)
+
+
+def parse(model: type[M], body: Mapping[str, Any], neutral: Mapping[str, Neutral]) -> M:
+    """The body as the route's model.
+
+    Raises:
+        ApiError: names the field, its value, and what works.
+    """
+    values: dict[str, Any] = {}
+    for name, value in body.items():
+        if value is None:
+            continue
+        if name in model.model_fields:
+            values[name] = value
+        elif name not in neutral:
+            raise ApiError(
+                f"{show(name)} is no field of this endpoint; /docs lists those that are",
+                param=name[:100],
+                code="unknown_parameter",
+            )
+        elif not neutral[name].accepts(value):
+            raise ApiError(
+                f"{name} is {show(value)}; {neutral[name].works}", param=name, code="unsupported_value"
+            )
+    try:
+        return model.model_validate(values)
+    except ValidationError as error:
+        raise _first_of(error) from None
+
+
+_REQUIREMENTS = {
+    "int_type": "it must be an integer",
+    "int_from_float": "it must be an integer",
+    "float_type": "it must be a number",
+    "string_type": "it must be a string",
+    "bool_type": "it must be true or false",
+    "list_type": "it must be a list",
+    "dict_type": "it must be an object",
+    "model_type": "it must be an object",
+    "model_attributes_type": "it must be an object",
+    "extra_forbidden": "there is no such field",
+}
+
+
+def _first_of(error: ValidationError) -> ApiError:
+    first = error.errors(include_url=False, include_context=False)[0]
+    where = ""
+    for part in first["loc"]:
+        where += f"[{part}]" if isinstance(part, int) else f".{part}" if where else str(part)
+    if first["type"] == "missing":
+        return ApiError(f"{where} is missing", param=where, code="missing_required_parameter")
+    requirement = _REQUIREMENTS.get(first["type"], first["msg"])
+    is_unknown = first["type"] == "extra_forbidden"
+    return ApiError(
+        f"{where[:100]} is {show(first['input'])}; {requirement}",
+        param=where[:100],
+        code="unknown_parameter" if is_unknown else "invalid_type",
+    )
+
+
+def show(value: Any) -> str:
+    """A value for an error message: short, whatever it is."""
+    return _repr.repr(value)
+
+
+def _same(given: Any, value: Any) -> bool:
+    """Equal as JSON: true is not 1, but 0 is 0.0."""
+    if isinstance(given, bool) or isinstance(value, bool):
+        return given is value
+    return bool(given == value)

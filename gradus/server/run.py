@@ -1,0 +1,99 @@
+"""Running a server process: the port first, then the event loop, then a stop that lets requests finish.
+
+Knows uvicorn and signals; the application it runs is made elsewhere. The port is taken before a model is
+loaded, so that a port in use is known at once; who connects meanwhile waits to be served.
+"""
+
+import socket
+import sys
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from gradus.errors import ConfigError
+from gradus.server.settings import ServerSettings
+
+if TYPE_CHECKING:
+    from gradus.server.service import Service
+
+_BACKLOG = 2048
+_SWITCH_INTERVAL = 0.0005  # seconds; the engine's steps may be shorter than the interpreter's 5 ms
+
+
+def bind(settings: ServerSettings) -> socket.socket:
+    """Take the port.
+
+    Raises:
+        ConfigError: the address or the port is not to be had.
+    """
+    try:
+        family, kind, protocol, _, address = socket.getaddrinfo(
+            settings.host, settings.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+        )[0]
+        listener = socket.socket(family, kind, protocol)
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind(address)
+        listener.listen(_BACKLOG)
+    except OSError as error:
+        raise ConfigError(
+            f"cannot listen on {settings.host} port {settings.port}: {error.strerror or error}; choose "
+            "another port with --port (0 takes any that is free) or another address with --host"
+        ) from error
+    listener.setblocking(False)
+    return listener
+
+
+def base_url(listener: socket.socket) -> str:
+    """How to reach the server from this machine."""
+    host, port = listener.getsockname()[:2]
+    if host in ("0.0.0.0", "::"):
+        host = "127.0.0.1"
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+
+
+def run(
+    service: "Service",
+    settings: ServerSettings,
+    listener: socket.socket,
+    on_ready: Callable[[], None] | None = None,
+) -> None:
+    """Serve until SIGINT or SIGTERM. `on_ready` is called once requests are accepted.
+
+    On a signal no new connection is accepted; requests in flight get `settings.shutdown_seconds`.
+    """
+    import uvicorn
+
+    from gradus.server.http.app import create_app
+
+    class Server(uvicorn.Server):
+        async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+            await super().startup(sockets)
+            if on_ready is not None and self.started and not self.should_exit:
+                on_ready()
+
+    config = uvicorn.Config(
+        create_app(service, settings),
+        log_level="warning",
+        access_log=False,
+        server_header=False,
+        timeout_graceful_shutdown=max(1, round(settings.shutdown_seconds)),
+        lifespan="on",
+    )
+    sys.setswitchinterval(_SWITCH_INTERVAL)
+    Server(config).run(sockets=[listener])
+
+
+def how_to_try(url: str, model_name: str) -> str:
+    """What to print once the server is ready."""
+    return f"""\
+{model_name} is served at {url}/v1, the API's description at {url}/docs. Stop with Ctrl-C. Try it:
+
+  curl {url}/v1/chat/completions -H 'Content-Type: application/json' \\
+    -d '{{"messages": [{{"role": "user", "content": "Hello!"}}], "max_tokens": 64}}'
+
+  from openai import OpenAI
+  client = OpenAI(base_url="{url}/v1", api_key="none")
+  for chunk in client.chat.completions.create(
+      model="{model_name}", messages=[{{"role": "user", "content": "Hello!"}}], stream=True
+  ):
+      print(chunk.choices[0].delta.content or "", end="")
+"""

@@ -1,0 +1,40 @@
+"""What a server's operator can set, apart from the engine. Knows nothing of HTTP frameworks."""
+
+from dataclasses import dataclass
+
+from gradus.errors import ConfigError
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ServerSettings:
+    """How the server listens and what it accepts.
+
+    Attributes:
+        host: address to listen on; the default is reachable from this machine only.
+        port: 0 lets the system choose one.
+        max_body_bytes: longest request body.
+        max_prompts: prompts in one completions request.
+        max_choices: prompts times `n` in one request.
+        health_stall_seconds: `/health` fails when the engine has work and no step has ended for so long.
+        shutdown_seconds: how long requests in flight may go on once the server is told to stop.
+        cors_origins: web origins whose pages may call the server; none by default.
+    """
+
+    host: str = "127.0.0.1"
+    port: int = 8000
+    max_body_bytes: int = 8 * 2**20
+    max_prompts: int = 256
+    max_choices: int = 1024
+    health_stall_seconds: float = 60.0
+    shutdown_seconds: float = 5.0
+    cors_origins: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.port <= 65535:
+            raise ConfigError(f"port is {self.port}; it must be from 0 to 65535")
+        for name in ("max_body_bytes", "max_prompts", "max_choices"):
+            if getattr(self, name) < 1:
+                raise ConfigError(f"{name} is {getattr(self, name)}; it must be 1 or more")
+        for name in ("health_stall_seconds", "shutdown_seconds"):
+            if not getattr(self, name) >= 0:
+                raise ConfigError(f"{name} is {getattr(self, name)}; it must be 0 or more seconds")

@@ -1,0 +1,111 @@
+"""A real server on a free port, over the real engine and a scripted backend."""
+
+import threading
+import time
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import httpx
+import openai
+import uvicorn
+
+from gradus.config import SchedulerConfig
+from gradus.engine.async_engine import AsyncEngine
+from gradus.engine.core import EngineCore
+from gradus.server.http.app import create_app
+from gradus.server.run import base_url, bind
+from gradus.server.service import Service
+from gradus.server.settings import ServerSettings
+from gradus.text.input_processor import InputProcessor
+from gradus.text.tokenizer import Tokenizer
+from tests.server.scripted_backend import ScriptedBackend
+from tests.text.toy_tokenizers import byte_level_json, toy_tokenizer
+
+MODEL = "toy"
+EOS = 2
+
+
+@dataclass
+class Running:
+    """A server under test."""
+
+    url: str
+    backend: ScriptedBackend
+    engine: AsyncEngine
+    tokenizer: Tokenizer
+    server: uvicorn.Server
+
+    def client(self) -> openai.OpenAI:
+        return openai.OpenAI(base_url=f"{self.url}/v1", api_key="none", max_retries=0, timeout=60)
+
+    def post(self, path: str, body=None, **options) -> httpx.Response:
+        return httpx.post(self.url + path, json=body, timeout=60, **options)
+
+    def wait_until_idle(self, seconds: float = 5.0) -> float:
+        """Seconds until nothing runs or waits in the engine."""
+        start = time.monotonic()
+        while time.monotonic() - start < seconds:
+            stats = self.engine.stats()
+            if stats.num_running == 0 and stats.num_waiting == 0:
+                return time.monotonic() - start
+            time.sleep(0.005)
+        raise AssertionError(f"still at work: {self.engine.stats()}")
+
+
+def make_engine(backend, max_model_len=1024, max_queued_requests=1024):
+    config = SchedulerConfig(max_model_len=max_model_len, max_num_batched_tokens=256, max_num_seqs=32)
+    core = EngineCore(backend, config)
+    return AsyncEngine(core, max_queued_requests=max_queued_requests)
+
+
+@contextmanager
+def serving(next_token, *, max_model_len=1024, delay=0.0, max_queued_requests=1024, **settings):
+    """Start a server whose model says what `next_token` says."""
+    tokenizer = toy_tokenizer(byte_level_json(), eos_token="<|im_end|>", bos_token="<|endoftext|>")
+    backend = ScriptedBackend(
+        lambda context, choice: next_token(tokenizer, context, choice), 430, delay=delay
+    )
+    engine = make_engine(backend, max_model_len, max_queued_requests)
+    inputs = InputProcessor(
+        tokenizer, eos_token_ids=frozenset({EOS}), max_model_len=max_model_len, vocab_size=430, seed=0
+    )
+    settings = ServerSettings(port=0, **settings)
+    listener = bind(settings)
+    app = create_app(Service(engine, inputs, MODEL), settings)
+    server = uvicorn.Server(
+        uvicorn.Config(
+            app, log_level="critical", access_log=False, lifespan="on", timeout_graceful_shutdown=2
+        )
+    )
+    thread = threading.Thread(target=lambda: server.run(sockets=[listener]), daemon=True)
+    thread.start()
+    while not server.started:
+        assert thread.is_alive(), "the server did not start"
+        time.sleep(0.01)
+    try:
+        yield Running(base_url(listener), backend, engine, tokenizer, server)
+    finally:
+        backend.close()
+        server.should_exit = True
+        thread.join(20)
+        assert not thread.is_alive()
+
+
+def say(text):
+    """A model that answers every prompt with `text`, then ends.
+
+    Choice i leaves out the first i characters. Where the answer starts is found from the tokens themselves:
+    the prompt is what precedes the longest part of the answer that the sequence ends with.
+    """
+    scripts = {}
+
+    def next_token(tokenizer, context, choice):
+        if choice not in scripts:
+            scripts[choice] = [*tokenizer.encode(text[choice:]), EOS]
+        script = scripts[choice]
+        for said in range(min(len(script) - 1, len(context)), 0, -1):
+            if context[-said:] == script[:said]:
+                return script[said]
+        return script[0]
+
+    return next_token
