@@ -95,7 +95,8 @@ def plan_cache(config: EngineConfig, model: ModelConfig, free_memory: int) -> Ca
     if fits < wanted_len and (config.max_model_len is not None or fits < unit):
         raise ConfigError(
             f"the KV cache holds {fits:,} tokens ({token_bytes:,} bytes each), but max_model_len is "
-            f"{wanted_len:,}; lower max_model_len, or raise kv_cache_memory to {wanted_len * token_bytes:,} bytes"
+            f"{wanted_len:,}; lower max_model_len, or raise kv_cache_memory to "
+            f"{wanted_len * token_bytes:,} bytes"
         )
     max_model_len = min(wanted_len, fits)
     block_size = config.block_size if config.kv_layout == "paged" else _round_up(max_model_len, _TILE)
