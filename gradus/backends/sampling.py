@@ -12,6 +12,7 @@ from gradus.batch import Float32, SamplingBatch, StepResult
 Float64 = NDArray[np.float64]
 Int64 = NDArray[np.int64]
 
+
 def sample(logits: Float32, sampling: SamplingBatch) -> StepResult:
     """One token for every row of logits, with its logprob, rank and likeliest alternatives where asked for.
 

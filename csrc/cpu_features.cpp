@@ -1,0 +1,59 @@
+#include "cpu_features.h"
+
+#include "errors.h"
+
+#if GRADUS_HAVE_avx2
+#include <cpuid.h>
+#endif
+
+namespace gradus {
+
+namespace {
+
+#if GRADUS_HAVE_avx2
+// AVX2, FMA and F16C in the CPU, and the operating system saves the upper halves of the registers.
+bool cpu_has_avx2() {
+  unsigned eax, ebx, ecx, edx;
+  if (!__get_cpuid(1, &eax, &ebx, &ecx, &edx)) return false;
+  const unsigned needed = bit_OSXSAVE | bit_AVX | bit_FMA | bit_F16C;
+  if ((ecx & needed) != needed) return false;
+  unsigned xcr0, xcr0_high;
+  __asm__("xgetbv" : "=a"(xcr0), "=d"(xcr0_high) : "c"(0));
+  if ((xcr0 & 6) != 6) return false;
+  if (!__get_cpuid_count(7, 0, &eax, &ebx, &ecx, &edx)) return false;
+  return (ebx & bit_AVX2) != 0;
+}
+#endif
+
+std::string joined(const std::vector<std::string>& names) {
+  std::string text;
+  for (const auto& name : names) text += (text.empty() ? "" : ", ") + name;
+  return text;
+}
+
+}  // namespace
+
+std::vector<std::string> available_variants() {
+  std::vector<std::string> names;
+#if GRADUS_HAVE_avx2
+  if (cpu_has_avx2()) names.push_back("avx2");
+#endif
+  names.push_back("portable");
+  return names;
+}
+
+const Kernels& select_kernels(const std::string& requested) {
+  const auto names = available_variants();
+  const std::string name = requested.empty() ? names.front() : requested;
+  for (const auto& available : names) {
+    if (name != available) continue;
+#if GRADUS_HAVE_avx2
+    if (name == "avx2") return kernels_avx2();
+#endif
+    return kernels_portable();
+  }
+  throw SetupError("the CPU variant \"" + name + "\" is unknown or not supported by this CPU; it can run " +
+                   joined(names));
+}
+
+}  // namespace gradus

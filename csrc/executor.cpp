@@ -1,0 +1,273 @@
+#include "executor.h"
+
+#include <algorithm>
+#include <cmath>
+#include <string>
+
+#include "errors.h"
+
+namespace gradus {
+
+namespace {
+
+constexpr int64_t logits_tile = 64;  // rows whose logits exist at a time
+constexpr int64_t attention_queries_per_item = 24;
+constexpr int64_t inline_floats = 16384;     // row work below this is not worth waking a thread for
+constexpr int64_t inline_products = 131072;  // nor matrix work below this many products
+constexpr int64_t panels_per_step = 4;       // chunks of panels are multiples of this
+
+int64_t scratch_floats(const CacheShape& cache, const ExecutorShape& shape) {
+  const int64_t naive = shape.max_model_len + cache.head_dim;
+  return padded(std::max({gemm_scratch_floats, attention_scratch_floats(cache.head_dim), naive}));
+}
+
+// Rows of a power of two of bytes would all fall into the same few cache sets.
+int64_t spread(int64_t stride) { return stride % 256 == 0 ? stride + panel_width : stride; }
+
+}  // namespace
+
+Executor::Executor(const Kernels& kernels, int num_threads, const CacheShape& cache,
+                   const ExecutorShape& shape)
+    : kernels_(kernels),
+      pool_(num_threads),
+      cache_(cache),
+      shape_(shape),
+      limits_{shape.max_rows, shape.max_model_len, shape.vocab_size, cache.num_blocks, cache.block_size},
+      scratch_floats_(scratch_floats(cache, shape)),
+      scratch_(scratch_floats_ * num_threads),
+      logits_stride_(spread(padded(shape.vocab_size))),
+      logits_(logits_stride_ * std::min(logits_tile, shape.max_rows)),
+      samplers_(static_cast<size_t>(num_threads), Sampler(kernels, shape.vocab_size)) {}
+
+size_t Executor::scratch_bytes() const {
+  return static_cast<size_t>(scratch_.size() + logits_.size()) * sizeof(float);
+}
+
+void Executor::begin(Step step) {
+  step.check(limits_);
+  step_ = std::move(step);
+  output_ = StepOutput(step_, shape_.vocab_size);
+  attention_items_ =
+      step_.attention_items(cache_.shape().num_kv_heads, shape_.num_heads / cache_.shape().num_kv_heads,
+                            attention_queries_per_item);
+  for (int64_t i = 0; i < step_.num_copies(); ++i) {
+    cache_.copy_block(step_.block_copies[2 * i], step_.block_copies[2 * i + 1]);
+  }
+}
+
+void Executor::execute(const Instruction& instruction) {
+  std::visit([this](const auto& operation) { perform(operation); }, instruction);
+}
+
+StepOutput Executor::run(const Program& program, Step step) {
+  begin(std::move(step));
+  for (const Instruction& instruction : program.instructions) execute(instruction);
+  return end();
+}
+
+int64_t Executor::rows_of(const View& out) const {
+  require_room(out);
+  return out.rows == RowSet::tokens ? step_.num_rows() : step_.num_outputs();
+}
+
+void Executor::require_room(const View& view) const {
+  const int64_t needed = view.rows == RowSet::tokens ? step_.num_rows() : step_.num_outputs();
+  if (needed > view.capacity()) {
+    throw StepError("a buffer has " + std::to_string(view.capacity()) + " rows, the step needs " +
+                    std::to_string(needed));
+  }
+}
+
+// body(first row, number of rows) over all rows, in parallel where that is worth it.
+template <class Body>
+void Executor::for_rows(int64_t num_rows, int64_t width, const Body& body) {
+  const int64_t grain =
+      num_rows * width < inline_floats ? num_rows : std::max<int64_t>(1, inline_floats / 4 / width);
+  pool_.parallel_for(num_rows, std::max<int64_t>(grain, 1),
+                     [&](int64_t begin, int64_t end, int thread) { body(begin, end - begin, thread); });
+}
+
+void Executor::gemm(const GemmArgs& args, int64_t first_panel, int64_t last_panel) {
+  const int64_t num_panels = last_panel - first_panel;
+  int64_t grain = num_panels;
+  if (args.rows * args.k * num_panels * panel_width >= inline_products) {
+    grain = std::clamp<int64_t>(num_panels / (pool_.num_threads() * 8), 1, 64);
+    grain = (grain + panels_per_step - 1) / panels_per_step * panels_per_step;
+  }
+  pool_.parallel_for(num_panels, grain, [&](int64_t begin, int64_t end, int thread) {
+    kernels_.gemm(args, first_panel + begin, first_panel + end, scratch_.data() + thread * scratch_floats_);
+  });
+}
+
+void Executor::perform(const Embed& op) {
+  const int64_t num_rows = rows_of(op.out);
+  for_rows(num_rows, op.weight->inputs() * 8, [&](int64_t row, int64_t count, int) {
+    kernels_.embed(op.weight->data(), op.weight->format(), op.weight->inputs(), step_.token_ids.data() + row,
+                   count, rows(op.out, row));
+  });
+}
+
+void Executor::perform(const Linear& op) {
+  // The kernel counts panels from the weight's first, so y is moved back by the panels before this
+  // operation's.
+  const GemmArgs args{
+      op.x.data(),       op.x.stride,         rows_of(op.out),   op.weight->inputs(),
+      op.weight->data(), op.weight->format(), op.weight->bias(), op.out.data() - op.first_panel * panel_width,
+      op.out.stride};
+  require_room(op.x);
+  if (args.rows > 0) gemm(args, op.first_panel, op.last_panel);
+}
+
+void Executor::perform(const RmsNorm& op) {
+  require_room(op.x);
+  for_rows(rows_of(op.out), op.out.width, [&](int64_t row, int64_t count, int) {
+    kernels_.rms_norm(rows(op.x, row), op.weight->data(), op.eps, op.head_dim, op.out.width / op.head_dim,
+                      rows(op.out, row), count);
+  });
+}
+
+void Executor::perform(const RopeTable& op) {
+  const auto& frequencies = op.inverse_frequencies->values;
+  for_rows(rows_of(op.out), op.out.width * 16, [&](int64_t row, int64_t count, int) {
+    for (int64_t r = row; r < row + count; ++r) {
+      float* table = op.out.data() + r * op.out.stride;
+      const auto position = static_cast<float>(step_.positions[r]);
+      for (size_t j = 0; j < frequencies.size(); ++j) {
+        const double angle = position * frequencies[j];  // the product is rounded to f32
+        table[j] = static_cast<float>(std::cos(angle));
+        table[frequencies.size() + j] = static_cast<float>(std::sin(angle));
+      }
+    }
+  });
+}
+
+void Executor::perform(const RopeHeads& op) {
+  require_room(op.x);
+  require_room(op.table);
+  for_rows(rows_of(op.out), op.out.width, [&](int64_t row, int64_t count, int) {
+    kernels_.rope(rows(op.x, row), rows(op.table, row), op.head_dim, op.out.width / op.head_dim,
+                  rows(op.out, row), count);
+  });
+}
+
+RopeKvArgs Executor::kv_args(const View& k, const View& v, int64_t layer) const {
+  require_room(k);
+  require_room(v);
+  RopeKvArgs args{};
+  args.k = k.data();
+  args.k_stride = k.stride;
+  args.v = v.data();
+  args.v_stride = v.stride;
+  args.k_norm.num_heads = cache_.shape().num_kv_heads;
+  args.head_dim = cache_.shape().head_dim;
+  args.slots = step_.slots.data();
+  args.keys = cache_.keys(layer);
+  args.values = cache_.values(layer);
+  args.format = cache_.shape().format;
+  args.block_size = cache_.shape().block_size;
+  return args;
+}
+
+void Executor::perform(const KvWrite& op) {
+  const RopeKvArgs args = kv_args(op.k, op.v, op.layer);
+  for_rows(step_.num_rows(), op.k.width, [&](int64_t row, int64_t count, int) {
+    kernels_.kv_write(args, cache_.shape().num_kv_heads, row, row + count);
+  });
+}
+
+void Executor::perform(const RopeKvWrite& op) {
+  require_room(op.q);
+  require_room(op.table);
+  RopeKvArgs args = kv_args(op.k, op.v, op.layer);
+  args.q = op.q.data();
+  args.q_stride = op.q.stride;
+  args.q_norm = {op.q_weight ? op.q_weight->data() : nullptr, op.q.width / op.head_dim};
+  args.k_norm.weight = op.k_weight ? op.k_weight->data() : nullptr;
+  args.eps = op.eps;
+  args.table = op.table.data();
+  args.table_stride = op.table.stride;
+  for_rows(step_.num_rows(), op.q.width + 2 * op.k.width, [&](int64_t row, int64_t count, int thread) {
+    kernels_.rope_kv_write(args, row, row + count, scratch_.data() + thread * scratch_floats_);
+  });
+}
+
+void Executor::perform(const Attention& op) {
+  require_room(op.q);
+  rows_of(op.out);
+  const AttentionArgs args{cache_.view(op.layer),
+                           op.q.data(),
+                           op.q.stride,
+                           op.out.data(),
+                           op.out.stride,
+                           shape_.num_heads / cache_.shape().num_kv_heads,
+                           op.scale};
+  const auto attend = op.blocked ? kernels_.attention_blocked : kernels_.attention_naive;
+  pool_.parallel_for(static_cast<int64_t>(attention_items_.size()), 1,
+                     [&](int64_t begin, int64_t end, int thread) {
+                       for (int64_t i = begin; i < end; ++i)
+                         attend(args, attention_items_[i], scratch_.data() + thread * scratch_floats_);
+                     });
+}
+
+void Executor::perform(const SiluMul& op) {
+  require_room(op.gate);
+  require_room(op.up);
+  for_rows(rows_of(op.out), op.out.width, [&](int64_t row, int64_t count, int) {
+    kernels_.silu_mul(rows(op.gate, row), rows(op.up, row), rows(op.out, row), op.out.width, count);
+  });
+}
+
+void Executor::perform(const Add& op) {
+  require_room(op.a);
+  require_room(op.b);
+  for_rows(rows_of(op.out), op.out.width, [&](int64_t row, int64_t count, int) {
+    kernels_.add(rows(op.a, row), rows(op.b, row), rows(op.out, row), op.out.width, count);
+  });
+}
+
+void Executor::perform(const AddRmsNorm& op) {
+  require_room(op.a);
+  require_room(op.b);
+  require_room(op.sum);
+  for_rows(rows_of(op.out), op.out.width, [&](int64_t row, int64_t count, int) {
+    kernels_.add_rms_norm(rows(op.a, row), rows(op.b, row), rows(op.sum, row), op.weight->data(), op.eps,
+                          op.out.width, rows(op.out, row), count);
+  });
+}
+
+void Executor::perform(const SelectRows& op) {
+  require_room(op.x);
+  const int64_t num_rows = rows_of(op.out);
+  for (int64_t row = 0; row < num_rows; ++row) {
+    std::copy_n(rows(op.x, step_.output_rows[row]).data, op.out.width, rows(op.out, row).data);
+  }
+}
+
+void Executor::perform(const LmHeadSample& op) {
+  const int64_t vocab_size = shape_.vocab_size;
+  const int64_t num_rows = rows_of(op.x);
+  const int64_t tile_rows = std::min(logits_tile, shape_.max_rows);
+  for (int64_t first = 0; first < num_rows; first += tile_rows) {
+    const int64_t count = std::min(tile_rows, num_rows - first);
+    const GemmArgs args{op.x.data() + first * op.x.stride,
+                        op.x.stride,
+                        count,
+                        op.weight->inputs(),
+                        op.weight->data(),
+                        op.weight->format(),
+                        op.weight->bias(),
+                        logits_.data(),
+                        logits_stride_};
+    gemm(args, 0, op.weight->num_panels());
+    pool_.parallel_for(count, 1, [&](int64_t begin, int64_t end, int thread) {
+      for (int64_t row = begin; row < end; ++row) {
+        const float* logits = logits_.data() + row * logits_stride_;
+        samplers_[thread].sample(logits, step_.sampling[first + row], output_, first + row);
+        if (step_.return_logits)
+          std::copy_n(logits, vocab_size, output_.logits.data() + (first + row) * vocab_size);
+      }
+    });
+  }
+}
+
+}  // namespace gradus

@@ -1,0 +1,79 @@
+// Runs instructions on the step at hand: one at a time, or a whole program in one call.
+#pragma once
+
+#include <memory>
+#include <vector>
+
+#include "instructions.h"
+#include "kernels/kernels.h"
+#include "kv_cache.h"
+#include "sampler.h"
+#include "step.h"
+#include "thread_pool.h"
+
+namespace gradus {
+
+struct ExecutorShape {
+  int64_t num_heads;
+  int64_t vocab_size;
+  int64_t max_rows;
+  int64_t max_model_len;
+};
+
+class Executor {
+ public:
+  Executor(const Kernels& kernels, int num_threads, const CacheShape& cache, const ExecutorShape& shape);
+
+  // Checks and takes a step, and copies its blocks. Throws StepError; nothing has run then.
+  void begin(Step step);
+  void execute(const Instruction& instruction);
+  StepOutput end() { return std::move(output_); }
+  StepOutput run(const Program& program, Step step);
+
+  ThreadPool& pool() { return pool_; }
+  const KvCache& cache() const { return cache_; }
+  const ExecutorShape& shape() const { return shape_; }
+  const Kernels& kernels() const { return kernels_; }
+  size_t scratch_bytes() const;  // logits of a tile, and every thread's own
+
+ private:
+  int64_t rows_of(const View& out) const;
+  Rows rows(const View& view, int64_t first = 0) const {
+    return {view.data() + first * view.stride, view.stride};
+  }
+  void require_room(const View& view) const;
+  template <class Body>
+  void for_rows(int64_t num_rows, int64_t width, const Body& body);
+  void gemm(const GemmArgs& args, int64_t first_panel, int64_t last_panel);
+
+  void perform(const Embed&);
+  void perform(const Linear&);
+  void perform(const RmsNorm&);
+  void perform(const RopeTable&);
+  void perform(const RopeHeads&);
+  void perform(const KvWrite&);
+  void perform(const Attention&);
+  void perform(const SiluMul&);
+  void perform(const Add&);
+  void perform(const SelectRows&);
+  void perform(const LmHeadSample&);
+  void perform(const AddRmsNorm&);
+  void perform(const RopeKvWrite&);
+  RopeKvArgs kv_args(const View& k, const View& v, int64_t layer) const;
+
+  const Kernels& kernels_;
+  ThreadPool pool_;
+  KvCache cache_;
+  ExecutorShape shape_;
+  StepLimits limits_;
+  Step step_;
+  StepOutput output_;
+  std::vector<AttentionItem> attention_items_;
+  int64_t scratch_floats_;
+  Buffer scratch_;  // [num_threads][scratch_floats_]
+  int64_t logits_stride_;
+  Buffer logits_;  // [logits_tile][logits_stride_]
+  std::vector<Sampler> samplers_;
+};
+
+}  // namespace gradus

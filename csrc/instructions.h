@@ -1,0 +1,121 @@
+// What a program consists of: one struct per operation, each naming the views it reads and writes.
+//
+// An instruction knows no row counts; they come with the step. The binding checks widths when it makes one;
+// the executor checks that a step's rows fit the views.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <variant>
+#include <vector>
+
+#include "memory.h"
+#include "weight.h"
+
+namespace gradus {
+
+enum class RowSet : int32_t {
+  tokens,
+  outputs
+};  // a row per token of the step, or per row that it samples from
+
+// A column range of a buffer: row r starts at data() + r * stride.
+struct View {
+  std::shared_ptr<Buffer> buffer;
+  int64_t offset = 0;
+  int64_t stride = 0;
+  int64_t width = 0;
+  RowSet rows = RowSet::tokens;
+
+  float* data() const { return buffer->data() + offset; }
+  // Rows that fit; kernels store whole vectors of sixteen.
+  int64_t capacity() const {
+    return stride == 0 ? 0 : (buffer->size() - offset + stride - padded(width)) / stride;
+  }
+};
+
+// A constant: a norm's weight, or frequencies.
+struct FloatVector {
+  std::vector<float> values;
+  const float* data() const { return values.data(); }
+  int64_t size() const { return static_cast<int64_t>(values.size()); }
+};
+
+using Floats = std::shared_ptr<FloatVector>;
+using WeightPtr = std::shared_ptr<Weight>;
+
+struct Embed {
+  WeightPtr weight;
+  View out;
+};
+struct Linear {  // matrices first .. last of the weight, side by side
+  View x;
+  WeightPtr weight;
+  int64_t first_panel, last_panel;
+  View out;
+};
+struct RmsNorm {
+  View x;
+  Floats weight;
+  float eps;
+  int64_t head_dim;
+  View out;
+};
+struct RopeTable {
+  Floats inverse_frequencies;
+  View out;
+};
+struct RopeHeads {
+  View x, table;
+  int64_t head_dim;
+  View out;
+};
+struct KvWrite {
+  View k, v;
+  int64_t layer;
+};
+struct Attention {
+  View q;
+  int64_t layer;
+  float scale;
+  bool blocked;
+  View out;
+};
+struct SiluMul {
+  View gate, up, out;
+};
+struct Add {
+  View a, b, out;
+};
+struct SelectRows {
+  View x, out;
+};
+struct LmHeadSample {
+  View x;
+  WeightPtr weight;
+};
+// Fused: exactly the arithmetic of the ones above.
+struct AddRmsNorm {
+  View a, b, sum;
+  Floats weight;
+  float eps;
+  View out;
+};
+struct RopeKvWrite {  // norm (where there are weights) and rope on q in place, on k into the cache; v into
+                      // the cache
+  View q, k, v, table;
+  Floats q_weight, k_weight;  // may be null
+  float eps;
+  int64_t head_dim;
+  int64_t layer;
+};
+
+using Instruction = std::variant<Embed, Linear, RmsNorm, RopeTable, RopeHeads, KvWrite, Attention, SiluMul,
+                                 Add, SelectRows, LmHeadSample, AddRmsNorm, RopeKvWrite>;
+
+struct Program {
+  std::vector<Instruction> instructions;
+};
+
+}  // namespace gradus

@@ -1,0 +1,132 @@
+// The contract between the executor and the kernels: argument structs, and one table of functions per CPU
+// variant.
+//
+// Kernels see raw pointers and ranges of work; they know nothing of threads, programs or Python. Everything
+// here is plain data, so that translation units compiled for different instruction sets can share it.
+#pragma once
+
+#include <cstdint>
+
+namespace gradus {
+
+enum class Format : int32_t { f32 = 0, bf16 = 1, f16 = 2 };
+
+constexpr int64_t panel_width = 16;  // outputs side by side in a packed weight, and tokens in a group of K
+constexpr int64_t partition_size = 256;  // tokens of context that attention reduces before it merges
+
+// Rows of a matrix: `width` used elements in every `stride`.
+struct Rows {
+  float* data;
+  int64_t stride;
+};
+
+struct GemmArgs {
+  const float* x;  // [rows][x_stride], k used
+  int64_t x_stride;
+  int64_t rows;
+  int64_t k;
+  const void* weight;  // [panels][k][16] in `format`
+  Format format;
+  const float* bias;  // [panels * 16] or null
+  float* y;           // [rows][y_stride]
+  int64_t y_stride;
+};
+
+struct CacheView {
+  const void* keys;    // [block][kv_head][block_size / 16][head_dim][16 tokens]
+  const void* values;  // [block][kv_head][block_size][head_dim]
+  Format format;       // f32 or f16
+  int64_t block_size;
+  int64_t num_kv_heads;
+  int64_t head_dim;
+};
+
+struct AttentionArgs {
+  CacheView cache;
+  const float* q;  // [rows][q_stride], head-major
+  int64_t q_stride;
+  float* out;  // [rows][out_stride], q's layout
+  int64_t out_stride;
+  int64_t num_groups;  // query heads per kv head
+  float scale;
+};
+
+// Rows row_begin .. row_end of one sequence, for the query heads of one kv head.
+struct AttentionItem {
+  const int32_t* block_table;
+  int64_t row_begin;
+  int64_t row_end;
+  int64_t first_position;  // of row_begin
+  int64_t kv_head;
+};
+
+struct HeadArgs {
+  const float* weight;  // norm over the head, or null
+  int64_t num_heads;
+};
+
+// q in place; k and v into the cache. Rows row_begin .. row_end of the step.
+struct RopeKvArgs {
+  float* q;
+  int64_t q_stride;
+  const float* k;
+  int64_t k_stride;
+  const float* v;
+  int64_t v_stride;
+  HeadArgs q_norm;
+  HeadArgs k_norm;
+  float eps;
+  int64_t head_dim;
+  const float* table;  // [rows][table_stride]: head_dim / 2 cosines, then as many sines
+  int64_t table_stride;
+  const int64_t* slots;  // [rows]
+  void* keys;
+  void* values;
+  Format format;
+  int64_t block_size;
+};
+
+struct LogitSummary {
+  float max;
+  bool has_nan;
+};
+
+struct Kernels {
+  const char* name;
+  // y rows 0 .. rows, outputs of panels panel_begin .. panel_end. scratch: gemm_scratch_floats.
+  void (*gemm)(const GemmArgs&, int64_t panel_begin, int64_t panel_end, float* scratch);
+  // Scratch: attention_scratch_floats(head_dim).
+  void (*attention_blocked)(const AttentionArgs&, const AttentionItem&, float* scratch);
+  // Scratch: context length + head_dim floats.
+  void (*attention_naive)(const AttentionArgs&, const AttentionItem&, float* scratch);
+  // Row kernels: every one handles `rows` rows that start at its pointers.
+  void (*embed)(const void* weight, Format, int64_t k, const int32_t* ids, int64_t rows, Rows y);
+  void (*rms_norm)(Rows x, const float* weight, float eps, int64_t width, int64_t segments, Rows y,
+                   int64_t rows);
+  void (*add)(Rows a, Rows b, Rows y, int64_t width, int64_t rows);
+  void (*add_rms_norm)(Rows a, Rows b, Rows sum, const float* weight, float eps, int64_t width, Rows y,
+                       int64_t rows);
+  void (*silu_mul)(Rows gate, Rows up, Rows y, int64_t width, int64_t rows);
+  void (*rope)(Rows x, Rows table, int64_t head_dim, int64_t num_heads, Rows y, int64_t rows);
+  void (*kv_write)(const RopeKvArgs&, int64_t num_kv_heads, int64_t row_begin, int64_t row_end);
+  void (*rope_kv_write)(const RopeKvArgs&, int64_t row_begin, int64_t row_end, float* scratch);
+  // Sampling, one row of logits.
+  LogitSummary (*summarize)(const float* logits, int64_t n);
+  void (*softmax_weights)(const float* logits, int64_t n, double max, double temperature, double* weights);
+  int64_t (*count_above)(const float* logits, int64_t n, float value);
+  // Indices of logits that are at least `threshold`, from `begin` on, until `capacity` are found; returns
+  // their number and sets `end` to where the search stopped.
+  int64_t (*find_at_least)(const float* logits, int64_t begin, int64_t n, float threshold, int32_t* found,
+                           int64_t capacity, int64_t* end);
+};
+
+constexpr int64_t gemm_scratch_floats = partition_size * panel_width;
+constexpr int64_t attention_queries = 6;  // queries of one tile
+constexpr int64_t attention_scratch_floats(int64_t head_dim) {
+  return attention_queries * (partition_size + head_dim + panel_width);
+}
+
+const Kernels& kernels_portable();
+const Kernels& kernels_avx2();
+
+}  // namespace gradus

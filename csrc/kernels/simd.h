@@ -1,0 +1,87 @@
+// `f32x16`: sixteen floats, the unit in which every kernel is written. One implementation per CPU variant.
+//
+// Kernel translation units include this and nothing that defines inline functions with external linkage (no
+// standard library templates either): code compiled for a newer instruction set must never be the copy of a
+// function that the linker keeps for everybody.
+#pragma once
+
+#include "kernels/kernels.h"
+
+#if GRADUS_VARIANT_avx2
+#include "kernels/simd_avx2.h"
+#else
+#include "kernels/simd_portable.h"
+#endif
+
+namespace gradus::GRADUS_VARIANT {
+namespace {
+
+using index_t = int64_t;
+
+inline index_t min_of(index_t a, index_t b) { return a < b ? a : b; }
+
+inline f32x16 operator+(f32x16 a, f32x16 b) { return add(a, b); }
+inline f32x16 operator-(f32x16 a, f32x16 b) { return sub(a, b); }
+inline f32x16 operator*(f32x16 a, f32x16 b) { return mul(a, b); }
+inline f32x16 operator/(f32x16 a, f32x16 b) { return div(a, b); }
+
+// The first `count` floats at p, zeros after them.
+inline f32x16 load_first(const float* p, index_t count) {
+  if (count >= 16) return load(p);
+  float lanes[16] = {};
+  for (index_t i = 0; i < count; ++i) lanes[i] = p[i];
+  return load(lanes);
+}
+
+inline void store_first(float* p, f32x16 x, index_t count) {
+  if (count >= 16) return store(p, x);
+  float lanes[16];
+  store(lanes, x);
+  for (index_t i = 0; i < count; ++i) p[i] = lanes[i];
+}
+
+// Lanes from `count` on replaced by `fill`.
+inline f32x16 keep_first(f32x16 x, index_t count, float fill) {
+  if (count >= 16) return x;
+  float lanes[16];
+  store(lanes, x);
+  for (index_t i = count < 0 ? 0 : count; i < 16; ++i) lanes[i] = fill;
+  return load(lanes);
+}
+
+// Storage formats: how sixteen stored elements become floats.
+struct StoredF32 {
+  using type = float;
+  static f32x16 load16(const float* p) { return load(p); }
+  static float load1(const float* p) { return *p; }
+};
+struct StoredBF16 {
+  using type = uint16_t;
+  static f32x16 load16(const uint16_t* p) { return load_bf16(p); }
+};
+struct StoredF16 {
+  using type = uint16_t;
+  static f32x16 load16(const uint16_t* p) { return load_f16(p); }
+};
+
+// exp(x) to about 1 ulp over the whole range: 0 below -104, inf above 88.73, NaN kept.
+// x = n ln 2 + r with |r| <= ln 2 / 2; exp(r) is its Taylor polynomial of degree 7 (truncation below 1e-8
+// relative to 1, against 6e-8 of an ulp); 2^n in two factors so that subnormal results round once.
+inline f32x16 exp(f32x16 x) {
+  x = min(broadcast(100.0f), max(broadcast(-120.0f), x));
+  const f32x16 n = round_nearest(x * broadcast(1.44269504088896341f));
+  f32x16 r = negative_fma(n, broadcast(0.693359375f), x);
+  r = negative_fma(n, broadcast(-2.12194440054690583e-4f), r);
+  f32x16 p = broadcast(1.98412698412698413e-4f);
+  p = fma(p, r, broadcast(1.38888888888888889e-3f));
+  p = fma(p, r, broadcast(8.33333333333333333e-3f));
+  p = fma(p, r, broadcast(4.16666666666666667e-2f));
+  p = fma(p, r, broadcast(1.66666666666666667e-1f));
+  p = fma(p, r, broadcast(0.5f));
+  p = fma(p, r * r, r) + broadcast(1.0f);
+  const f32x16 half = round_nearest(n * broadcast(0.5f));
+  return p * power_of_two(half) * power_of_two(n - half);
+}
+
+}  // namespace
+}  // namespace gradus::GRADUS_VARIANT

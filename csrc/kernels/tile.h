@@ -1,0 +1,43 @@
+// The register tile that matrix products and attention share.
+//
+//   acc[r][p][lane] += sum over i = 0 .. n, in this order, of x[r][i] * w[p][i * w_stride + lane]
+//
+// Lanes are independent results and every result has one accumulator, so a result's value does not depend on
+// R or P: they only say how many loads are shared.
+#pragma once
+
+#include "kernels/simd.h"
+
+namespace gradus::GRADUS_VARIANT {
+namespace {
+
+template <class Stored, int R, int P>
+inline __attribute__((always_inline)) void dot_tile(const float* const (&x)[R],
+                                                    const typename Stored::type* const (&w)[P],
+                                                    index_t w_stride, index_t n, f32x16 (&acc)[R][P]) {
+  f32x16 local[R][P];
+#pragma GCC unroll 16
+  for (int r = 0; r < R; ++r) {
+#pragma GCC unroll 16
+    for (int p = 0; p < P; ++p) local[r][p] = acc[r][p];
+  }
+  for (index_t i = 0; i < n; ++i) {
+    f32x16 weights[P];
+#pragma GCC unroll 16
+    for (int p = 0; p < P; ++p) weights[p] = Stored::load16(w[p] + i * w_stride);
+#pragma GCC unroll 16
+    for (int r = 0; r < R; ++r) {
+      const f32x16 factor = broadcast(x[r][i]);
+#pragma GCC unroll 16
+      for (int p = 0; p < P; ++p) local[r][p] = fma(factor, weights[p], local[r][p]);
+    }
+  }
+#pragma GCC unroll 16
+  for (int r = 0; r < R; ++r) {
+#pragma GCC unroll 16
+    for (int p = 0; p < P; ++p) acc[r][p] = local[r][p];
+  }
+}
+
+}  // namespace
+}  // namespace gradus::GRADUS_VARIANT

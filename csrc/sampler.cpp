@@ -1,0 +1,149 @@
+#include "sampler.h"
+
+#include <algorithm>
+#include <cmath>
+
+#include "philox.h"
+
+namespace gradus {
+
+namespace {
+
+// Finding the most likely few tokens costs one pass; sorting a vocabulary costs a hundred. So a nucleus is
+// looked for among this many first, then among ever more.
+constexpr int64_t first_candidates = 64;
+constexpr int64_t more_candidates = 16;
+
+}  // namespace
+
+void Sampler::sample(const float* logits, const SamplingParams& params, StepOutput& output, int64_t index) {
+  const LogitSummary summary = kernels_.summarize(logits, vocab_size_);
+  if (summary.has_nan || !std::isfinite(summary.max)) return;  // num_sampled stays 0
+  const int32_t token_id =
+      params.temperature == 0 ? first_at_least(logits, summary.max) : draw(logits, summary.max, params);
+  output.token_ids[index] = token_id;
+  output.num_sampled[index] = 1;
+  if (params.num_logprobs >= 0)
+    add_logprobs(logits, summary.max, token_id, params.num_logprobs, output, index);
+}
+
+int32_t Sampler::first_at_least(const float* logits, float value) {
+  int32_t found[panel_width];
+  int64_t end;
+  return kernels_.find_at_least(logits, 0, vocab_size_, value, found, panel_width, &end) > 0 ? found[0] : 0;
+}
+
+int32_t Sampler::draw(const float* logits, float max, const SamplingParams& params) {
+  const double uniform = uniform_draw(params.seed, params.choice_index, params.position);
+  const bool cut_k = params.top_k > 0 && params.top_k < vocab_size_;
+  if (!cut_k && !(params.top_p < 1)) {
+    weigh_all(logits, max, params.temperature);
+    return invert(nullptr, vocabulary_weights_.data(), vocab_size_, uniform);
+  }
+  if (cut_k) find_likeliest(logits, params.top_k);
+  if (params.top_p < 1) keep_top_p(logits, max, params);
+  std::sort(candidates_.begin(), candidates_.end());
+  weigh_candidates(logits, max, params.temperature);
+  return invert(&candidates_, weights_.data(), static_cast<int64_t>(candidates_.size()), uniform);
+}
+
+// The token at which the cumulative weight exceeds `uniform` times the whole; token_ids null means 0, 1, 2,
+// ...
+int32_t Sampler::invert(const std::vector<int32_t>* token_ids, const double* weights, int64_t n,
+                        double uniform) {
+  double total = 0;
+  for (int64_t i = 0; i < n; ++i) total += weights[i];
+  const double target = uniform * total;
+  double cumulative = 0;
+  int64_t chosen = 0;
+  for (int64_t i = 0; i < n; ++i) {
+    if (weights[i] > 0) chosen = i;  // the last one, should the product have been rounded up to the whole
+    cumulative += weights[i];
+    if (cumulative > target) break;
+  }
+  return token_ids ? (*token_ids)[chosen] : static_cast<int32_t>(chosen);
+}
+
+// Leaves the nucleus in `candidates_`, which hold the top_k likeliest if top_k is on.
+void Sampler::keep_top_p(const float* logits, float max, const SamplingParams& params) {
+  const bool from_all = !(params.top_k > 0 && params.top_k < vocab_size_);
+  const double total = from_all ? weigh_all(logits, max, params.temperature) : 0;
+  int64_t count = from_all ? std::min(first_candidates, vocab_size_) : params.top_k;
+  for (;; count = std::min(count * more_candidates, vocab_size_)) {
+    if (from_all) find_likeliest(logits, count);
+    weigh_candidates(logits, max, params.temperature);
+    double sum = 0;
+    for (const double weight : weights_) sum += weight;
+    const bool everything = !from_all || count == vocab_size_;
+    const double enough = static_cast<double>(params.top_p) * (from_all && !everything ? total : sum);
+    double cumulative = 0;
+    for (size_t i = 0; i < weights_.size(); ++i) {
+      cumulative += weights_[i];
+      if (cumulative >= enough) {
+        candidates_.resize(i + 1);
+        return;
+      }
+    }
+    if (everything) return;
+  }
+}
+
+void Sampler::weigh_candidates(const float* logits, float max, float temperature) {
+  const size_t n = candidates_.size();
+  candidate_logits_.resize(n);
+  weights_.resize(n);
+  for (size_t i = 0; i < n; ++i) candidate_logits_[i] = logits[candidates_[i]];
+  kernels_.softmax_weights(candidate_logits_.data(), static_cast<int64_t>(n), max, temperature,
+                           weights_.data());
+}
+
+double Sampler::weigh_all(const float* logits, float max, double temperature) {
+  vocabulary_weights_.resize(vocab_size_);
+  kernels_.softmax_weights(logits, vocab_size_, max, temperature, vocabulary_weights_.data());
+  double total = 0;
+  for (const double weight : vocabulary_weights_) total += weight;
+  return total;
+}
+
+// The `count` likeliest tokens into `candidates_`, by falling logit and then rising id. One pass that keeps
+// up to twice as many, and raises its threshold to the count-th whenever they are cut back.
+void Sampler::find_likeliest(const float* logits, int64_t count) {
+  const auto likelier = [logits](int32_t a, int32_t b) {
+    return logits[a] > logits[b] || (logits[a] == logits[b] && a < b);
+  };
+  const int64_t capacity = 2 * count + 2 * panel_width;
+  candidates_.resize(capacity);
+  float threshold = -INFINITY;
+  int64_t found = 0;
+  for (int64_t begin = 0; begin < vocab_size_;) {
+    found += kernels_.find_at_least(logits, begin, vocab_size_, threshold, candidates_.data() + found,
+                                    capacity - found, &begin);
+    if (found <= count) continue;
+    std::nth_element(candidates_.begin(), candidates_.begin() + count - 1, candidates_.begin() + found,
+                     likelier);
+    found = count;
+    threshold = logits[candidates_[count - 1]];
+  }
+  candidates_.resize(std::min(found, count));
+  std::sort(candidates_.begin(), candidates_.end(), likelier);
+}
+
+void Sampler::add_logprobs(const float* logits, float max, int32_t token_id, int32_t num_top,
+                           StepOutput& output, int64_t index) {
+  const double log_total = std::log(weigh_all(logits, max, 1.0));
+  const auto logprob = [&](int32_t id) {
+    return static_cast<float>(static_cast<double>(logits[id]) - static_cast<double>(max) - log_total);
+  };
+  const float logit = logits[token_id];
+  output.logprobs[index] = logprob(token_id);
+  output.ranks[index] = static_cast<int32_t>(1 + kernels_.count_above(logits, vocab_size_, logit) +
+                                             std::count(logits, logits + token_id, logit));
+  if (num_top == 0) return;
+  find_likeliest(logits, num_top);
+  for (size_t i = 0; i < candidates_.size(); ++i) {
+    output.top_token_ids[index * output.num_top + i] = candidates_[i];
+    output.top_logprobs[index * output.num_top + i] = logprob(candidates_[i]);
+  }
+}
+
+}  // namespace gradus

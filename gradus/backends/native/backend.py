@@ -1,0 +1,176 @@
+"""`NativeBackend`: a model on the CPU. Loads it, traces it into a program, and runs steps in C++ without the GIL.
+
+Knows no kernels and no Python arrays beyond handing them over; C++ checks every step before it touches memory.
+"""
+
+import os
+from collections.abc import Callable
+from threading import Lock
+from typing import Any
+
+import numpy as np
+
+from gradus.backends.native import _native
+from gradus.backends.native.eager import BufferPool, EagerOps
+from gradus.backends.native.fusion import fuse
+from gradus.backends.native.tracer import Tracer, compile_program
+from gradus.backends.native.weights import Weights
+from gradus.backends.options import BackendOptions, kv_bytes_per_token
+from gradus.batch import Batch, StepResult
+from gradus.errors import BackendError, ConfigError
+from gradus.models.checkpoint.base import Checkpoint
+from gradus.models.config import ModelConfig
+from gradus.models.ops import Ops
+from gradus.models.registry import model_function
+
+_BATCH_ARRAYS: dict[str, tuple[type, int]] = {
+    "token_ids": (np.int32, 1),
+    "positions": (np.int32, 1),
+    "slot_mapping": (np.int64, 1),
+    "query_start": (np.int32, 1),
+    "context_lens": (np.int32, 1),
+    "block_tables": (np.int32, 2),
+    "block_copies": (np.int32, 2),
+    "output_rows": (np.int32, 1),
+}
+_SAMPLING_ARRAYS: dict[str, tuple[type, int]] = {
+    "temperature": (np.float32, 1),
+    "top_p": (np.float32, 1),
+    "top_k": (np.int32, 1),
+    "seed": (np.int64, 1),
+    "choice_index": (np.int32, 1),
+    "position": (np.int32, 1),
+    "num_logprobs": (np.int32, 1),
+}
+
+
+class NativeBackend:
+    """Implements `gradus.batch.Backend`.
+
+    The environment variable GRADUS_CPU picks a kernel variant by name; default is the best that the CPU can run.
+
+    Raises:
+        ConfigError: options that cannot work on this machine.
+        CheckpointError: a weight is missing or has another shape than the config's.
+    """
+
+    def __init__(self, config: ModelConfig, checkpoint: Checkpoint, options: BackendOptions) -> None:
+        self._config = config
+        self._options = options
+        self._lock = Lock()
+        try:
+            self._executor = _make_executor(config, options)
+        except _native.SetupError as error:
+            raise ConfigError(str(error)) from error
+        self.cpu_variant: str = self._executor.cpu_variant
+        self._weights = Weights(checkpoint, config, options.weight_dtype, self._executor)
+        self._model: Callable[[Ops, ModelConfig], None] = model_function(config.architecture)
+        self._buffers = BufferPool(options.max_num_batched_tokens)
+        self._program: Any = None
+        self._arena_bytes = 0
+        self._compile()
+
+    @property
+    def block_size(self) -> int:
+        return self._options.block_size
+
+    @property
+    def num_blocks(self) -> int:
+        return self._options.num_blocks
+
+    @property
+    def vocab_size(self) -> int:
+        return self._config.vocab_size
+
+    @property
+    def num_threads(self) -> int:
+        return self._options.num_threads
+
+    @property
+    def kv_bytes_per_token(self) -> int:
+        """K and V of one token in all layers."""
+        return kv_bytes_per_token(self._config, self._options.kv_cache_dtype)
+
+    @property
+    def weight_bytes(self) -> int:
+        """Bytes of the packed weights."""
+        return self._weights.num_bytes
+
+    @property
+    def program_bytes(self) -> int:
+        """Bytes of activations, the logits tile and the threads' scratch memory."""
+        return self._arena_bytes + self._executor.scratch_bytes
+
+    def execute(self, batch: Batch) -> StepResult:
+        """Run one step; see `gradus.batch.Backend`.
+
+        Raises:
+            BackendError: the batch contradicts itself or the backend's limits (nothing has run), or the step failed.
+        """
+        with self._lock:
+            if self._executor is None:
+                raise BackendError("the backend is closed")
+            step = _make_step(batch)
+            try:
+                return StepResult(**dict(zip(_RESULT_FIELDS, self._run(step), strict=True)))
+            except (_native.StepError, _native.SetupError, MemoryError) as error:
+                raise BackendError(str(error)) from error
+
+    def close(self) -> None:
+        """Free threads and memory."""
+        with self._lock:
+            self._program = self._weights = self._executor = None
+
+    def _compile(self) -> None:
+        """Trace the model, which loads its weights; eager execution needs only those."""
+        tracer = Tracer(self._config, self._weights, self._options.attention)
+        self._model(tracer, self._config)
+        if not self._options.enforce_eager:
+            operations = fuse(tracer.operations)
+            num_rows = self._options.max_num_batched_tokens
+            self._program, self._arena_bytes = compile_program(operations, self._executor, num_rows)
+
+    def _run(self, step: Any) -> tuple[Any, ...]:
+        if self._program is not None:
+            return self._executor.run(self._program, step)
+        self._executor.begin(step)
+        attention = self._options.attention
+        ops = EagerOps(self._config, self._weights, attention, executor=self._executor, buffers=self._buffers)
+        self._model(ops, self._config)
+        return self._executor.end()
+
+
+_RESULT_FIELDS = ("token_ids", "num_sampled", "logprobs", "ranks", "top_token_ids", "top_logprobs", "logits")
+
+
+def _make_executor(config: ModelConfig, options: BackendOptions) -> Any:
+    return _native.Executor(
+        cpu_variant=os.environ.get("GRADUS_CPU", ""),
+        num_threads=options.num_threads,
+        kv_format=options.kv_cache_dtype,
+        num_layers=config.num_layers,
+        num_blocks=options.num_blocks,
+        block_size=options.block_size,
+        num_heads=config.num_heads,
+        num_kv_heads=config.num_kv_heads,
+        head_dim=config.head_dim,
+        vocab_size=config.vocab_size,
+        max_rows=options.max_num_batched_tokens,
+        max_model_len=options.max_model_len,
+    )
+
+
+def _make_step(batch: Batch) -> Any:
+    arrays = {name: getattr(batch, name) for name in _BATCH_ARRAYS}
+    arrays |= {name: getattr(batch.sampling, name) for name in _SAMPLING_ARRAYS}
+    for name, (dtype, ndim) in (_BATCH_ARRAYS | _SAMPLING_ARRAYS).items():
+        array = arrays[name]
+        if not isinstance(array, np.ndarray) or array.dtype != dtype or array.ndim != ndim:
+            found = f"{array.ndim}-D {array.dtype}" if isinstance(array, np.ndarray) else type(array).__name__
+            raise BackendError(f"{name} is {found}; it must be a {ndim}-D array of {dtype.__name__}")
+        if not array.flags.c_contiguous:
+            arrays[name] = np.ascontiguousarray(array)
+    try:
+        return _native.Step(**arrays, return_logits=batch.return_logits)
+    except _native.StepError as error:
+        raise BackendError(str(error)) from error

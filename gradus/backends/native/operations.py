@@ -1,0 +1,130 @@
+"""What a traced model consists of: values, and operations between them; and how one becomes a C++ instruction.
+
+Knows nothing of memory: a value is a width and a set of rows, and gets its view of a buffer from whoever runs it.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from gradus.backends.native import _native
+
+PANEL_WIDTH = 16  # kernels read and write whole vectors of this many floats
+
+RowSet = Literal["tokens", "outputs"]
+
+
+@dataclass(eq=False, slots=True)
+class Value:
+    """One result inside a step: `width` floats for every token of it, or for every row that it samples from."""
+
+    width: int
+    rows: RowSet = "tokens"
+    view: Any = None  # eager only: where the value lies,
+    storage: Any = None  # and what gives the memory back when the value is gone
+
+    @property
+    def padded_width(self) -> int:
+        return -(-self.width // PANEL_WIDTH) * PANEL_WIDTH
+
+
+@dataclass(eq=False, slots=True)
+class Operation:
+    """`kind` names an instruction of the executor; `arguments` are its constants: weights, layer, eps."""
+
+    kind: str
+    inputs: tuple[Value, ...]
+    outputs: tuple[Value, ...]
+    arguments: dict[str, Any] = field(default_factory=dict)
+    in_place: bool = False  # the first output lies where the first input was
+
+
+Views = Mapping[Value, Any]
+
+
+def row_stride(width: int) -> int:
+    """Floats from row to row. Rows of a power of two of bytes would all fall into the same few cache sets."""
+    return width + PANEL_WIDTH if width % 256 == 0 else width
+
+
+def lower(operation: Operation, views: Views, executor: Any) -> Any:
+    """The C++ instruction for an operation whose values lie at `views`.
+
+    Several outputs of a `linear` lie side by side in one buffer, in order.
+    """
+    inputs = [views[value] for value in operation.inputs]
+    outputs = [views[value] for value in operation.outputs]
+    return _LOWERINGS[operation.kind](inputs, outputs, executor, **operation.arguments)
+
+
+def _embed(i: list[Any], o: list[Any], executor: Any, weight: Any) -> Any:
+    return _native.embed(weight, o[0])
+
+
+def _linear(i: list[Any], o: list[Any], executor: Any, weight: Any, first: int) -> Any:
+    side_by_side = o[0] if len(o) == 1 else o[0].joined(o[-1])
+    return _native.linear(i[0], weight, first, first + len(o), side_by_side)
+
+
+def _rms_norm(i: list[Any], o: list[Any], executor: Any, weight: Any, eps: float) -> Any:
+    return _native.rms_norm(i[0], weight, eps, o[0])
+
+
+def _rope_table(i: list[Any], o: list[Any], executor: Any, frequencies: Any) -> Any:
+    return _native.rope_table(frequencies, o[0])
+
+
+def _rope(i: list[Any], o: list[Any], executor: Any) -> Any:
+    return _native.rope(i[0], i[1], o[0])
+
+
+def _kv_write(i: list[Any], o: list[Any], executor: Any, layer: int) -> Any:
+    return executor.kv_write(i[0], i[1], layer)
+
+
+def _attention(i: list[Any], o: list[Any], executor: Any, layer: int, scale: float, blocked: bool) -> Any:
+    return executor.attention(i[0], layer, scale, blocked, o[0])
+
+
+def _silu_mul(i: list[Any], o: list[Any], executor: Any) -> Any:
+    return _native.silu_mul(i[0], i[1], o[0])
+
+
+def _add(i: list[Any], o: list[Any], executor: Any) -> Any:
+    return _native.add(i[0], i[1], o[0])
+
+
+def _select_rows(i: list[Any], o: list[Any], executor: Any) -> Any:
+    return _native.select_rows(i[0], o[0])
+
+
+def _lm_head_sample(i: list[Any], o: list[Any], executor: Any, weight: Any) -> Any:
+    return executor.lm_head_sample(i[0], weight)
+
+
+def _add_rms_norm(i: list[Any], o: list[Any], executor: Any, weight: Any, eps: float) -> Any:
+    return _native.add_rms_norm(i[0], i[1], weight, eps, o[0], o[1])
+
+
+def _rope_kv_write(
+    i: list[Any], o: list[Any], executor: Any, q_weight: Any, k_weight: Any, eps: float, layer: int
+) -> Any:
+    q, k, v, table = i
+    return executor.rope_kv_write(q, k, v, table, q_weight, k_weight, eps, layer)
+
+
+_LOWERINGS: dict[str, Callable[..., Any]] = {
+    "embed": _embed,
+    "linear": _linear,
+    "rms_norm": _rms_norm,
+    "rope_table": _rope_table,
+    "rope": _rope,
+    "kv_write": _kv_write,
+    "attention": _attention,
+    "silu_mul": _silu_mul,
+    "add": _add,
+    "select_rows": _select_rows,
+    "lm_head_sample": _lm_head_sample,
+    "add_rms_norm": _add_rms_norm,
+    "rope_kv_write": _rope_kv_write,
+}
