@@ -3,8 +3,10 @@
 from collections.abc import Iterable
 from typing import Any
 
+import numpy as np
 from hypothesis import strategies as st
 
+from gradus.batch import Batch
 from gradus.config import SchedulerConfig
 from gradus.engine.core import EngineCore
 from gradus.messages import EngineRequest, RequestUpdate
@@ -108,6 +110,23 @@ def run_and_check(core: EngineCore, requests: list[EngineRequest]) -> Recorder:
     for request in requests:
         recorder.check(request)
     return recorder
+
+
+# -- looking into steps
+
+
+def batches(core: EngineCore) -> list[Batch]:
+    """Every batch that reached the backend."""
+    assert isinstance(core.backend, FakeBackend)
+    return core.backend.batches
+
+
+def query_lens(batch: Batch) -> list[int]:
+    return np.diff(batch.query_start).tolist()
+
+
+def running_ids(core: EngineCore) -> list[str]:
+    return [request.request_id for request in core.scheduler.running]
 
 
 # -- workloads
