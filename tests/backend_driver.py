@@ -1,8 +1,8 @@
 """Drives a `Backend` without the engine: greedy generation, with the work cut up at random.
 
-Which sequences share a step, how long a prompt's chunks are, and which blocks a sequence gets are drawn from a
-seed, so that one run meets many shapes of batch and the same run can be had again. Knows batches; nothing of
-models, tokenizers or the scheduler.
+Which sequences share a step, how long a prompt's chunks are, and which blocks a sequence gets are drawn from
+a seed, so that one run meets many shapes of batch and the same run can be had again. Knows batches; nothing
+of models, tokenizers or the scheduler.
 """
 
 from collections.abc import Callable, Sequence
@@ -18,7 +18,7 @@ Mutate = Callable[[Batch], None]
 
 @dataclass(slots=True)
 class Generation:
-    """What one prompt gave: tokens, and the raw logits from which each was taken, [num_tokens, vocab_size]."""
+    """What one prompt gave: tokens, and the raw logits that each came from, [num_tokens, vocab_size]."""
 
     token_ids: list[int]
     logits: Float32

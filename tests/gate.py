@@ -4,8 +4,8 @@
 greedily on a backend, and compares with transformers, in f32, on the same rounded weights; `check` passes or
 raises `GateError`.
 
-The oracle reads the tokens that the backend chose, all of a prompt's in one forward pass. As long as the token
-that the oracle finds likeliest is the one chosen at every step, the two greedy sequences are the same.
+The oracle reads the tokens that the backend chose, all of a prompt's in one forward pass. As long as the
+token that the oracle finds likeliest is the one chosen at every step, the two greedy sequences are the same.
 """
 
 from collections.abc import Callable, Sequence
@@ -79,7 +79,7 @@ class Report:
     divergences: list[Divergence] = field(default_factory=list)
 
     def ties(self, tolerance: float = TOLERANCE) -> int:
-        """Divergences where the oracle's two best logits are closer than `tolerance`: neither token is wrong."""
+        """Divergences where the oracle's two best logits are closer than `tolerance`: both tokens are right."""
         return sum(divergence.margin < tolerance for divergence in self.divergences)
 
 

@@ -1,4 +1,4 @@
-"""Deliberate mistakes in a configuration, a batch or a model, to see whether a test that matters notices them."""
+"""Deliberate mistakes in a configuration, a batch or a model: would a test that matters notice them?"""
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace

@@ -1,6 +1,6 @@
 """Every backend against transformers; and the gate itself against deliberate mutants."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 
 import pytest
@@ -13,50 +13,50 @@ from tests import gate, mutants
 BACKENDS = ("torch", "native")
 
 SHAPES: dict[str, dict[str, object]] = {
-    "heads_4_4_dim_16_tied": dict(
-        vocab_size=301,
-        hidden_size=64,
-        intermediate_size=128,
-        num_hidden_layers=2,
-        num_attention_heads=4,
-        num_key_value_heads=4,
-        head_dim=16,
-        tie_word_embeddings=True,
-        rope_theta=10_000.0,
-    ),
-    "heads_4_2_dim_32": dict(
-        vocab_size=320,
-        hidden_size=64,
-        intermediate_size=96,
-        num_hidden_layers=3,
-        num_attention_heads=4,
-        num_key_value_heads=2,
-        head_dim=32,
-        rope_theta=1_000_000.0,
-        rms_norm_eps=1e-3,  # wide enough to be noticed
-    ),
-    "heads_6_1_dim_24_bias": dict(
-        vocab_size=257,
-        hidden_size=72,
-        intermediate_size=100,
-        num_hidden_layers=2,
-        num_attention_heads=6,
-        num_key_value_heads=1,
-        head_dim=24,
-        attention_bias=True,
-        rope_theta=500_000.0,
-    ),
-    "heads_8_2_dim_64_tied": dict(
-        vocab_size=517,
-        hidden_size=128,
-        intermediate_size=192,
-        num_hidden_layers=2,
-        num_attention_heads=8,
-        num_key_value_heads=2,
-        head_dim=64,
-        tie_word_embeddings=True,
-        rope_theta=1_000_000.0,
-    ),
+    "heads_4_4_dim_16_tied": {
+        "vocab_size": 301,
+        "hidden_size": 64,
+        "intermediate_size": 128,
+        "num_hidden_layers": 2,
+        "num_attention_heads": 4,
+        "num_key_value_heads": 4,
+        "head_dim": 16,
+        "tie_word_embeddings": True,
+        "rope_theta": 10_000.0,
+    },
+    "heads_4_2_dim_32": {
+        "vocab_size": 320,
+        "hidden_size": 64,
+        "intermediate_size": 96,
+        "num_hidden_layers": 3,
+        "num_attention_heads": 4,
+        "num_key_value_heads": 2,
+        "head_dim": 32,
+        "rope_theta": 1_000_000.0,
+        "rms_norm_eps": 1e-3,  # wide enough to be noticed
+    },
+    "heads_6_1_dim_24_bias": {
+        "vocab_size": 257,
+        "hidden_size": 72,
+        "intermediate_size": 100,
+        "num_hidden_layers": 2,
+        "num_attention_heads": 6,
+        "num_key_value_heads": 1,
+        "head_dim": 24,
+        "attention_bias": True,
+        "rope_theta": 500_000.0,
+    },
+    "heads_8_2_dim_64_tied": {
+        "vocab_size": 517,
+        "hidden_size": 128,
+        "intermediate_size": 192,
+        "num_hidden_layers": 2,
+        "num_attention_heads": 8,
+        "num_key_value_heads": 2,
+        "head_dim": 64,
+        "tie_word_embeddings": True,
+        "rope_theta": 1_000_000.0,
+    },
 }
 DTYPES = {"f32": torch.float32, "bf16": torch.bfloat16, "f16": torch.float16}
 PLAIN = "heads_4_2_dim_32"
@@ -71,7 +71,8 @@ VARIANTS = {
     "blocks_of_64": replace(gate.OPTIONS, block_size=64, num_blocks=gate.OPTIONS.num_blocks // 2),
 }
 
-# The cache rounds K and V to 11 bits, each off by up to 2**-12 of itself; layers amplify that. Measured: 0.007.
+# The cache rounds K and V to 11 bits, each off by up to 2**-12 of itself; layers amplify that. Measured:
+# 0.007.
 F16_KV_TOLERANCE = 0.02
 
 MUTANT_LENGTHS = (17, 100, 257)
@@ -79,6 +80,15 @@ MUTANT_LENGTHS = (17, 100, 257)
 Models = Callable[..., gate.Model]
 
 _reports: dict[str, list[gate.Report]] = {backend: [] for backend in BACKENDS}
+
+
+@pytest.fixture(autouse=True, scope="module")
+def one_torch_thread() -> Iterator[None]:
+    """The matrices are too small to share, and other work on the machine makes sharing slow."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
 
 
 @pytest.fixture(scope="module")
@@ -115,9 +125,14 @@ def test_half_precision_weights_agree(models: Models, backend: str, dtype: str) 
 
 
 @pytest.mark.parametrize("variant", VARIANTS)
-@pytest.mark.parametrize("backend", BACKENDS)
-def test_every_switch_agrees(models: Models, backend: str, variant: str) -> None:
-    passes(backend, models(PLAIN), VARIANTS[variant])
+def test_every_switch_agrees(models: Models, variant: str) -> None:
+    passes("native", models(PLAIN), VARIANTS[variant])
+
+
+@pytest.mark.parametrize("variant", ["contiguous", "small_steps"])
+def test_reference_agrees_however_work_is_cut(models: Models, variant: str) -> None:
+    """The reference has no other switches."""
+    passes("torch", models(PLAIN), VARIANTS[variant])
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
@@ -138,12 +153,12 @@ def test_half_precision_cache_is_close_but_not_exact(models: Models, backend: st
 
 
 MUTANTS: dict[str, dict[str, object]] = {
-    "rope base 1 % off": dict(mutate_config=mutants.scale_rope_theta(1.01)),
-    "rope base of another model": dict(mutate_config=mutants.scale_rope_theta(0.01)),
-    "epsilon of another model": dict(mutate_config=lambda config: replace(config, rms_norm_eps=1e-6)),
-    "positions off by one after the first chunk": dict(mutate_batch=mutants.shift_later_positions),
-    "one block swapped in one step": dict(mutate_batch=mutants.SwapBlocksOnce()),
-    "one key written to the wrong slot": dict(mutate_batch=mutants.MisplaceOneSlot()),
+    "rope base 1 % off": {"mutate_config": mutants.scale_rope_theta(1.01)},
+    "rope base of another model": {"mutate_config": mutants.scale_rope_theta(0.01)},
+    "epsilon of another model": {"mutate_config": lambda config: replace(config, rms_norm_eps=1e-6)},
+    "positions off by one after the first chunk": {"mutate_batch": mutants.shift_later_positions},
+    "one block swapped in one step": {"mutate_batch": mutants.SwapBlocksOnce()},
+    "one key written to the wrong slot": {"mutate_batch": mutants.MisplaceOneSlot()},
 }
 
 

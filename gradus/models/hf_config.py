@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from gradus.errors import CheckpointError, UnsupportedModelError
+from gradus.errors import UnsupportedModelError
 from gradus.models.config import ModelConfig
 from gradus.models.hf_fields import Fields, is_close
 from gradus.models.json_file import read_json_object
@@ -112,9 +112,7 @@ def _decoder(fields: Fields, architecture: str, stored_dtype: str, **rest: bool)
     num_layers = fields.integer("num_hidden_layers", 1, MAX_LAYERS)
     _check_layer_types(fields, num_layers)
     num_heads = fields.integer("num_attention_heads", 1, MAX_HEADS)
-    num_kv_heads = fields.integer("num_key_value_heads", 1, MAX_HEADS, default=num_heads)
-    if num_heads % num_kv_heads:
-        raise fields.broken("num_key_value_heads", f"a divisor of num_attention_heads, which is {num_heads}")
+    num_kv_heads = _num_kv_heads(fields, num_heads)
     head_dim = fields.integer("head_dim", 2, MAX_HEAD_DIM)
     if head_dim % 2:
         raise fields.broken("head_dim", "even, since rotary embeddings turn pairs of elements")
@@ -133,6 +131,16 @@ def _decoder(fields: Fields, architecture: str, stored_dtype: str, **rest: bool)
         dtype=_dtype(fields, stored_dtype),
         **rest,
     )
+
+
+def _num_kv_heads(fields: Fields, num_heads: int) -> int:
+    """Null stands for as many as there are query heads; in transformers absent does not."""
+    if not fields.has("num_key_value_heads"):
+        raise fields.broken("num_key_value_heads", "a divisor of num_attention_heads, or null for as many")
+    num_kv_heads = fields.integer("num_key_value_heads", 1, MAX_HEADS, default=num_heads)
+    if num_heads % num_kv_heads:
+        raise fields.broken("num_key_value_heads", f"a divisor of num_attention_heads, which is {num_heads}")
+    return num_kv_heads
 
 
 def _refuse_variants(fields: Fields) -> None:
@@ -178,12 +186,9 @@ def _rope_theta(fields: Fields) -> float:
     if fields.raw("rope_theta") is not None:
         thetas.append(fields.number("rope_theta", 0.0, 1e15))
     for name in ("rope_parameters", "rope_scaling"):
-        value = fields.raw(name)
-        if value is None:
+        inner = fields.inner(name)
+        if inner is None:
             continue
-        if not isinstance(value, dict):
-            raise fields.broken(name, "an object")
-        inner = Fields(value, name)
         for kind in ("rope_type", "type"):
             inner.only(kind, ["default"], "Use a checkpoint without rotary embedding scaling.")
         inner.only("partial_rotary_factor", [1, 1.0], "Only models that rotate whole heads are supported.")
@@ -193,7 +198,7 @@ def _rope_theta(fields: Fields) -> float:
     if not thetas:
         raise fields.broken("rope_theta", "given here or in rope_parameters, as a positive number")
     if not all(is_close(theta, thetas[0]) for theta in thetas):
-        raise CheckpointError(f"config.json gives different values for rope_theta: {thetas}")
+        raise fields.broken("rope_theta", f"the same wherever it is given, not {thetas}")
     return thetas[0]
 
 

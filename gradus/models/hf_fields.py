@@ -21,6 +21,9 @@ class Fields:
         self._where = where
         self._handled: set[str] = set()
 
+    def has(self, name: str) -> bool:
+        return name in self._raw
+
     def raw(self, name: str) -> Any:
         """A value as it stands, None where absent; counts as handled."""
         self._handled.add(name)
@@ -52,6 +55,17 @@ class Fields:
         if not isinstance(value, bool):
             raise self.broken(name, "true or false")
         return value
+
+    def inner(self, name: str) -> "Fields | None":
+        """The fields of an object inside this one, None where it is null or absent.
+
+        Raises:
+            CheckpointError: not an object.
+        """
+        value = self.raw(name)
+        if value is not None and not isinstance(value, dict):
+            raise self.broken(name, "an object")
+        return None if value is None else Fields(value, f"{self._where}: {name}")
 
     def only(self, name: str, allowed: Collection[Any], advice: str) -> None:
         """The field is absent, null, or one of the values that Gradus implements.
