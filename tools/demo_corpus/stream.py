@@ -1,0 +1,106 @@
+"""Mixing the categories: the endless training stream, and the fixed list of held-out questions."""
+
+from __future__ import annotations
+
+import json
+import random
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import Any
+
+from . import (
+    arithmetic,
+    calendar,
+    case,
+    dialogue,
+    facts,
+    greetings,
+    json_answers,
+    refusal,
+    sequences,
+    thinking,
+    tool_calls,
+    translation,
+    unicode,
+)
+from .base import Generator, Message, Sample, draw_held_out, draw_train
+
+# How often each category is drawn for training; the hard ones more often.
+CATEGORIES: dict[str, tuple[Generator, float]] = {
+    "arithmetic": (arithmetic.generate, 5.0),
+    "sequences": (sequences.generate, 2.0),
+    "calendar": (calendar.generate, 1.2),
+    "case": (case.generate, 1.6),
+    "translation": (translation.generate, 3.5),
+    "facts": (facts.generate, 1.2),
+    "greetings": (greetings.generate, 0.6),
+    "json": (json_answers.generate, 1.8),
+    "tools": (tool_calls.generate, 2.2),
+    "thinking": (thinking.generate, 1.0),
+    "refusal": (refusal.generate, 0.7),
+    "dialogue": (dialogue.generate, 1.3),
+    "unicode": (unicode.generate, 1.6),
+}
+SYSTEM_PROMPTS = (
+    "You are a helpful assistant.",
+    "You are the demo model of Gradus.",
+    "Answer briefly.",
+    "You are a friendly assistant. Answer in one sentence.",
+    "Be short and precise.",
+)
+HELD_OUT_PER_CATEGORY = 55
+
+
+def _draw_any(rng: random.Random) -> Sample:
+    generators, weights = zip(*CATEGORIES.values(), strict=True)
+    return draw_train(rng.choices(generators, weights)[0], rng)
+
+
+def _history(rng: random.Random, turns: int) -> list[Message]:
+    """Finished turns on other subjects, without tools and thoughts."""
+    messages: list[Message] = []
+    while turns > 0:
+        sample = _draw_any(rng)
+        if not sample.tools and not sample.thinking:
+            messages += sample.messages
+            turns -= 1
+    return messages
+
+
+def training_stream(seed: int, long: bool = False) -> Iterator[Sample]:
+    """Samples without end. `long` puts several finished turns before most of them, for longer contexts."""
+    rng = random.Random(f"train-{seed}-{long}")
+    while True:
+        sample = _draw_any(rng)
+        messages = sample.messages
+        if rng.random() < (0.8 if long else 0.12):
+            messages = _history(rng, rng.randint(2, 8) if long else rng.choice((1, 1, 2))) + messages
+        if rng.random() < 0.1:
+            messages = [{"role": "system", "content": rng.choice(SYSTEM_PROMPTS)}, *messages]
+        yield replace(sample, messages=messages)
+
+
+def held_out_samples(per_category: int = HELD_OUT_PER_CATEGORY, seed: int = 0) -> list[Sample]:
+    """The questions of the test, the same ones every time, no question twice."""
+    samples = []
+    for category, (generate, _) in CATEGORIES.items():
+        rng = random.Random(f"held-out-{seed}-{category}")
+        chosen: dict[str, Sample] = {}
+        while len(chosen) < per_category:
+            sample = draw_held_out(generate, rng)
+            chosen.setdefault(json.dumps(sample.messages[:-1]), sample)
+        samples += chosen.values()
+    return samples
+
+
+def held_out_row(sample: Sample) -> dict[str, Any]:
+    """A line of `held_out.jsonl`: the question, the right answer, and how an answer is checked."""
+    return {
+        "category": sample.category,
+        "messages": sample.messages[:-1],
+        "tools": sample.tools or None,
+        "enable_thinking": sample.thinking,
+        "answer": sample.answer,
+        "check": sample.check,
+        "expected": sample.expected or sample.answer,
+    }
