@@ -23,6 +23,7 @@ from tests.text.toy_tokenizers import byte_level_json, toy_tokenizer
 
 MODEL = "toy"
 EOS = 2
+VOCAB_SIZE = 430  # the tokenizer knows 422: a model may have rows that no token uses
 
 
 @dataclass
@@ -34,12 +35,13 @@ class Running:
     engine: AsyncEngine
     tokenizer: Tokenizer
     server: uvicorn.Server
+    http: httpx.Client
 
     def client(self) -> openai.OpenAI:
         return openai.OpenAI(base_url=f"{self.url}/v1", api_key="none", max_retries=0, timeout=60)
 
     def post(self, path: str, body=None, **options) -> httpx.Response:
-        return httpx.post(self.url + path, json=body, timeout=60, **options)
+        return self.http.post(path, json=body, **options)
 
     def wait_until_idle(self, seconds: float = 5.0) -> float:
         """Seconds until nothing runs or waits in the engine."""
@@ -62,12 +64,10 @@ def make_engine(backend, max_model_len=1024, max_queued_requests=1024):
 def serving(next_token, *, max_model_len=1024, delay=0.0, max_queued_requests=1024, **settings):
     """Start a server whose model says what `next_token` says."""
     tokenizer = toy_tokenizer(byte_level_json(), eos_token="<|im_end|>", bos_token="<|endoftext|>")
-    backend = ScriptedBackend(
-        lambda context, choice: next_token(tokenizer, context, choice), 430, delay=delay
-    )
+    backend = ScriptedBackend(lambda *sequence: next_token(tokenizer, *sequence), VOCAB_SIZE, delay=delay)
     engine = make_engine(backend, max_model_len, max_queued_requests)
     inputs = InputProcessor(
-        tokenizer, eos_token_ids=frozenset({EOS}), max_model_len=max_model_len, vocab_size=430, seed=0
+        tokenizer, eos_token_ids=frozenset({EOS}), max_model_len=max_model_len, vocab_size=VOCAB_SIZE, seed=0
     )
     settings = ServerSettings(port=0, **settings)
     listener = bind(settings)
@@ -83,7 +83,8 @@ def serving(next_token, *, max_model_len=1024, delay=0.0, max_queued_requests=10
         assert thread.is_alive(), "the server did not start"
         time.sleep(0.01)
     try:
-        yield Running(base_url(listener), backend, engine, tokenizer, server)
+        with httpx.Client(base_url=base_url(listener), timeout=60) as http:
+            yield Running(base_url(listener), backend, engine, tokenizer, server, http)
     finally:
         backend.close()
         server.should_exit = True

@@ -84,7 +84,7 @@ async def handle_error(request: Request, error: Exception) -> Response:
 
 
 def _routing_message(request: Request, error: HTTPException) -> str:
-    path = request.url.path
+    path = request.url.path[:200]
     if error.status_code == 404:
         return f"there is no {request.method} {path!r} here; /docs lists what there is"
     if error.status_code == 405:

@@ -1,0 +1,29 @@
+import pytest
+
+from tests.server.harness import say, serving
+
+ANSWER = "你好，世界! The answer is 42 👩‍👩‍👧‍👦 — naïve 🏳️‍🌈 done."
+
+
+@pytest.fixture(scope="module")
+def answer():
+    return ANSWER
+
+
+@pytest.fixture(scope="module")
+def server():
+    """A model that answers every prompt with `ANSWER`; choice i leaves out the first i characters."""
+    with serving(say(ANSWER)) as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def endless():
+    """A model that never ends, at 5 ms a step."""
+    with serving(lambda tokenizer, context, choice: 40 + len(context) % 26, delay=0.005) as running:
+        yield running
+
+
+@pytest.fixture
+def client(server):
+    return server.client()

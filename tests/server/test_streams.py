@@ -1,0 +1,168 @@
+"""Streams: the same text however it is cut, many at once, clients that leave, errors in the middle."""
+
+import asyncio
+import json
+import random
+import socket
+import time
+
+import httpx
+import openai
+import pytest
+
+from tests.server.harness import MODEL, say, serving
+
+MESSAGES = [{"role": "user", "content": "Hi"}]
+CHAT, COMPLETIONS = "/v1/chat/completions", "/v1/completions"
+
+
+def events_of(lines):
+    """The JSON of each event; the end mark as it is."""
+    for line in lines:
+        if line:
+            data = line.removeprefix("data: ")
+            yield data if data == "[DONE]" else json.loads(data)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "你好，世界！大语言模型在处理器上运行。",
+        "👩‍👩‍👧‍👦🏳️‍🌈👍🏽" * 3,
+        "naïve é — Ωμέγα привет",
+        "  spaces  \n\n and\ttabs ",
+    ],
+)
+def test_a_stream_of_any_script_is_the_whole_text(text):
+    """Steps of random length cut the stream at random places, characters of several tokens included."""
+    generator = random.Random(3)
+    scripted = say(text)
+
+    def at_random_times(tokenizer, context, choice):
+        time.sleep(generator.random() * 0.002)
+        return scripted(tokenizer, context, choice)
+
+    with serving(at_random_times) as server:
+        whole = server.post(COMPLETIONS, {"prompt": "Hi", "max_tokens": 300}).json()["choices"][0]["text"]
+        assert whole == text
+        for stop in (None, text[-2:], "\ufffd"):
+            body = {"prompt": "Hi", "max_tokens": 300, "stream": True, "stop": stop}
+            with httpx.stream("POST", server.url + COMPLETIONS, json=body) as response:
+                raw = b"".join(response.iter_raw())
+            events = list(events_of(raw.decode("utf-8").split("\n\n")))
+            assert events.pop() == "[DONE]"
+            streamed = "".join(event["choices"][0]["text"] for event in events)
+            assert streamed == (text[: text.index(stop)] if stop and stop in text else text)
+            assert "\ufffd" not in streamed
+
+
+def test_a_text_cut_in_the_middle_of_a_character_ends_with_the_replacement(server):
+    ids = server.tokenizer.encode("你好，世界! The answer is 42 👩")
+    cut = next(i for i in range(len(ids)) if server.tokenizer.decode(ids[:i]).endswith("\ufffd"))
+    whole = server.post(COMPLETIONS, {"prompt": "Hi", "max_tokens": cut}).json()["choices"][0]["text"]
+    assert whole == server.tokenizer.decode(ids[:cut])
+    with httpx.stream(
+        "POST", server.url + COMPLETIONS, json={"prompt": "Hi", "max_tokens": cut, "stream": True}
+    ) as response:
+        events = list(events_of(response.iter_lines()))
+    assert "".join(event["choices"][0]["text"] for event in events[:-1]) == whole
+
+
+def test_thirty_two_streams_at_once(server, answer):
+    async def one(client, n):
+        stream = await client.chat.completions.create(
+            model=MODEL, messages=MESSAGES, stream=True, n=n, stream_options={"include_usage": True}
+        )
+        texts = [""] * n
+        async for chunk in stream:
+            if chunk.choices:
+                texts[chunk.choices[0].index] += chunk.choices[0].delta.content or ""
+            else:
+                usage = chunk.usage
+        return texts, usage
+
+    async def all_of_them():
+        async with openai.AsyncOpenAI(base_url=f"{server.url}/v1", api_key="none", max_retries=0) as client:
+            return await asyncio.gather(*(one(client, 1 + i % 3) for i in range(32)))
+
+    num_tokens = len(server.tokenizer.encode(answer)) + 1
+    for texts, usage in asyncio.run(all_of_them()):
+        assert texts == [answer[i:] for i in range(len(texts))]
+        assert usage.completion_tokens >= num_tokens
+    server.wait_until_idle()
+
+
+@pytest.mark.parametrize("n", [1, 4])
+@pytest.mark.parametrize("path", [CHAT, COMPLETIONS])
+def test_a_reader_who_leaves_ends_the_request(endless, path, n):
+    body = {"messages": MESSAGES} if path == CHAT else {"prompt": ["Hi", "Ho"], "max_tokens": 900}
+    with httpx.stream("POST", endless.url + path, json={**body, "stream": True, "n": n}) as response:
+        lines = response.iter_lines()
+        assert next(lines).startswith("data: ")
+        assert endless.engine.stats().num_running >= 1
+    assert endless.wait_until_idle() < 1.0
+    assert endless.post(COMPLETIONS, {"prompt": "Hi", "max_tokens": 3}).status_code == 200
+
+
+@pytest.mark.parametrize("path", [CHAT, COMPLETIONS])
+def test_a_waiter_who_leaves_ends_the_request(endless, path):
+    body = json.dumps({"messages": MESSAGES} if path == CHAT else {"prompt": ["Hi", "Ho"], "max_tokens": 900})
+    host, port = endless.url.removeprefix("http://").split(":")
+    with socket.create_connection((host, int(port))) as raw:
+        head = f"POST {path} HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\n"
+        raw.sendall(f"{head}content-length: {len(body)}\r\n\r\n{body}".encode())
+        deadline = time.monotonic() + 5
+        while endless.engine.stats().num_running == 0:
+            assert time.monotonic() < deadline
+            time.sleep(0.005)
+    assert endless.wait_until_idle() < 1.0
+
+
+def test_a_reader_who_leaves_before_the_first_token(endless):
+    endless.backend.gate.clear()
+    try:
+        with pytest.raises(httpx.ReadTimeout):
+            httpx.post(
+                endless.url + CHAT,
+                json={"messages": MESSAGES, "stream": True},
+                timeout=httpx.Timeout(5, read=0.2),
+            )
+    finally:
+        endless.backend.gate.set()
+    assert endless.wait_until_idle() < 1.0
+
+
+def test_a_slow_reader_gets_everything_and_holds_nobody_up(server, answer):
+    body = {"messages": MESSAGES, "stream": True}
+    with httpx.stream("POST", server.url + CHAT, json=body) as slow:
+        lines = slow.iter_lines()
+        first = next(lines)
+        assert server.post(COMPLETIONS, {"prompt": "Hi"}).status_code == 200
+        time.sleep(0.3)
+        events = list(events_of([first, *lines]))
+    assert "".join(e["choices"][0]["delta"].get("content", "") for e in events[:-1]) == answer
+
+
+def test_an_error_before_the_first_token_has_a_status_and_one_after_it_an_event():
+    with serving(lambda tokenizer, context, choice: 45, delay=0.005) as server:
+        server.backend.fail = True
+        for stream in (False, True):
+            response = server.post(CHAT, {"messages": MESSAGES, "stream": stream})
+            assert response.status_code == 500
+            assert "the script says" in response.json()["error"]["message"]
+            assert response.json()["error"]["code"] == "generation_failed"
+        server.backend.fail = False
+        with httpx.stream("POST", server.url + CHAT, json={"messages": MESSAGES, "stream": True}) as response:
+            events = []
+            for event in events_of(response.iter_lines()):
+                events.append(event)
+                server.backend.fail = True
+        assert response.status_code == 200
+        assert "the script says" in events[-1]["error"]["message"]
+        assert events[-1]["error"]["type"] == "server_error"
+        server.backend.fail = False
+        stream = server.client().chat.completions.create(model=MODEL, messages=MESSAGES, stream=True)
+        next(stream)
+        server.backend.fail = True
+        with pytest.raises(openai.APIError, match="the script says"):
+            list(stream)
