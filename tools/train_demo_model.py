@@ -122,8 +122,8 @@ class Trainer:
             if self.step % 20 == 0:
                 speed = self.num_tokens / self.seconds
                 print(
-                    f"{self.step}/{self.cfg.steps} loss {loss:.4f}  {self.num_tokens / 1e6:.2f}M tokens  "
-                    f"{speed:.0f} tokens/s  {self.seconds / 60:.1f} min",
+                    f"step {self.step}/{self.cfg.steps}: loss {loss:.3f}, {self.num_tokens:,} tokens "
+                    f"at {speed:.0f} per second, {self.seconds / 60:.1f} min",
                     flush=True,
                 )
             if time.monotonic() - saved > CHECKPOINT_SECONDS:
