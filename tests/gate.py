@@ -19,6 +19,7 @@ from transformers import Qwen3Config, Qwen3ForCausalLM
 from gradus.backends.options import BackendOptions
 from gradus.backends.registry import backend_class
 from gradus.batch import Float32
+from gradus.errors import BackendError
 from gradus.models.config import ModelConfig
 from gradus.models.sources import resolve_model
 from tests.backend_driver import BackendDriver, Generation, Mutate
@@ -79,7 +80,7 @@ class Report:
     divergences: list[Divergence] = field(default_factory=list)
 
     def ties(self, tolerance: float = TOLERANCE) -> int:
-        """Divergences where the oracle's two best logits are closer than `tolerance`: both tokens are right."""
+        """Divergences where the oracle's two best logits are closer than `tolerance`: neither is wrong."""
         return sum(divergence.margin < tolerance for divergence in self.divergences)
 
 
@@ -112,7 +113,11 @@ def run(
     mutate_config: Callable[[ModelConfig], ModelConfig] = lambda config: config,
     mutate_batch: Mutate | None = None,
 ) -> Report:
-    """Generate on the backend and compare; the mutations spoil our side, never the oracle's."""
+    """Generate on the backend and compare; the mutations spoil our side, never the oracle's.
+
+    Raises:
+        GateError: the backend refused a step.
+    """
     source = resolve_model(str(model.directory))
     options = replace(options, weight_dtype=source.config.dtype)
     engine = backend_class(backend)(mutate_config(source.config), source.checkpoint, options)
@@ -123,6 +128,8 @@ def run(
             engine, max_num_batched_tokens=options.max_num_batched_tokens, seed=1, mutate=mutate_batch
         )
         generations = driver.generate(prompts, NUM_TOKENS)
+    except BackendError as error:  # a backend may also notice that a batch does not hang together
+        raise GateError(f"the backend refused a step: {error}") from error
     finally:
         engine.close()
     report = Report(len(prompts))

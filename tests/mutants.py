@@ -17,6 +17,10 @@ def scale_rope_theta(factor: float) -> Callable[[ModelConfig], ModelConfig]:
     return mutate
 
 
+def usual_epsilon(config: ModelConfig) -> ModelConfig:
+    return replace(config, rms_norm_eps=1e-6)
+
+
 def shift_later_positions(batch: Batch) -> None:
     """All chunks but the first: shifting a whole sequence would not show, since angles are relative."""
     for start, end in zip(batch.query_start, batch.query_start[1:], strict=False):
