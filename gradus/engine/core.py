@@ -177,12 +177,14 @@ class EngineCore:
             raise ValueError(f"the backend gave {num_given} outputs; {num_outputs} were asked for")
 
     def _fail_step(self, step: Step | None, error: Exception) -> None:
-        """End what was in flight. Nobody must find the KV that the step wrote, or should have written."""
+        """End what was in flight; nobody must find or go on with the KV that the step should have written."""
         self.pool.reset_cache()
         reason = f"the step failed: {type(error).__name__}: {error}"
         in_flight = self.scheduler.running if step is None else step.requests
         for request in list(in_flight):
             self._finish(request, "error", error=reason)
+        # What is resident without a part in the step may share blocks with what had one; it computes them anew.
+        self.scheduler.preempt_all()
         self.counters.num_failed_steps += 1
         self._num_failures_in_a_row += 1
         if self._num_failures_in_a_row >= MAX_CONSECUTIVE_FAILURES:

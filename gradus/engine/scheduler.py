@@ -112,6 +112,10 @@ class Scheduler:
         request.status = RequestStatus.FINISHED
         self._release_followers(request)
 
+    def preempt_all(self) -> None:
+        while self.running:
+            self._preempt_last()
+
     # -- building a step
 
     def schedule(self) -> Step:

@@ -153,7 +153,16 @@ def test_a_failed_step_ends_what_was_in_flight_and_nothing_else():
     assert not core.is_dead
 
 
-def test_a_failed_step_leaves_a_running_request_alone_that_it_did_not_touch():
+def test_a_resident_that_shares_blocks_of_a_failed_step_computes_them_anew():
+    core = make_core(batching="static", max_num_batched_tokens=9)
+    core.backend.fail_when = lambda step: step == 1
+    first, second = (make_request(name, list(range(9)), max_tokens=4) for name in ("in the step", "shares"))
+    recorder = run(core, [first, second])  # both are admitted; the budget is spent on the first
+    assert recorder.last["in the step", 0].finish_reason == "error"
+    recorder.check(second)
+
+
+def test_a_failed_step_does_not_end_a_running_request_without_a_part_in_it():
     core = make_core(scheduling="separated")
     first, second = make_request("first", max_tokens=6), make_request("second", [9, 8, 7])
     core.backend.fail_when = lambda step: step == 3
