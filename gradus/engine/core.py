@@ -183,7 +183,7 @@ class EngineCore:
         in_flight = self.scheduler.running if step is None else step.requests
         for request in list(in_flight):
             self._finish(request, "error", error=reason)
-        # What is resident without a part in the step may share blocks with what had one; it computes them anew.
+        # Who is resident without a part in the step may share blocks with who had one: it starts over.
         self.scheduler.preempt_all()
         self.counters.num_failed_steps += 1
         self._num_failures_in_a_row += 1

@@ -12,7 +12,7 @@ from gradus.engine.batch_builder import BatchBuilder
 from gradus.engine.block_pool import BlockAccountingError, BlockPool, hash_block
 from gradus.engine.request import Request
 from gradus.engine.scheduler import Reusable, Scheduler
-from tests.engine import test_switches
+from tests.engine import test_core, test_switches
 from tests.engine.harness import make_core, make_request, run_and_check
 
 # The third begins with the second's first block and goes on with the first's second one.
@@ -179,6 +179,12 @@ def test_the_harness_notices_a_failed_steps_content_kept_in_the_cache(monkeypatc
     monkeypatch.setattr(BlockPool, "reset_cache", lambda self: None)
     with pytest.raises(AssertionError):
         workload_around_a_failure()
+
+
+def test_the_harness_notices_a_failed_steps_content_shared_by_a_resident(monkeypatch):
+    monkeypatch.setattr(Scheduler, "preempt_all", lambda self: None)
+    with pytest.raises(AssertionError):
+        test_core.test_a_resident_that_shares_blocks_of_a_failed_step_computes_them_anew()
 
 
 def test_the_harness_notices_a_request_that_never_ends(monkeypatch):
