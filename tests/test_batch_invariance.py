@@ -127,7 +127,7 @@ def fits(request: EngineRequest, scheduler: SchedulerConfig) -> bool:
     return len(request.prompt_token_ids) + request.max_tokens <= scheduler.max_model_len
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(workload=workloads(), scheduler=schedulers(), threads=st.sampled_from([1, 2]), data=st.data())
 def test_results_do_not_depend_on_what_else_runs(backends, workload, scheduler, threads, data):
     workload = [request for request in workload if fits(request, scheduler)]
@@ -152,7 +152,7 @@ def a_request(name: str, prompt: list[int], **changes: object) -> EngineRequest:
 
 def test_preemption_really_happens_and_changes_nothing(backends):
     requests = [a_request(str(i), SYSTEM_PROMPT[i:]) for i in range(6)]
-    core = EngineCore(FewBlocks(backends[2], 14), SchedulerConfig(max_model_len=MAX_MODEL_LEN))
+    core = EngineCore(FewBlocks(backends[2], 13), SchedulerConfig(max_model_len=MAX_MODEL_LEN))
     together = run(core, requests)
     assert core.stats().num_preemptions > 0
     for request, result in zip(requests, together, strict=True):
@@ -176,11 +176,7 @@ def swap_two_blocks(batch: Batch) -> None:
     batch.block_tables[long, [0, 1]] = batch.block_tables[long, [1, 0]]
 
 
-def write_one_slot_late(batch: Batch) -> None:
-    batch.slot_mapping[-1] += 1
-
-
-@pytest.mark.parametrize("spoil", [draw_at_another_position, swap_two_blocks, write_one_slot_late])
+@pytest.mark.parametrize("spoil", [draw_at_another_position, swap_two_blocks])
 def test_the_comparison_notices_a_mistake_in_shared_steps(backends, spoil):
     @dataclass(frozen=True)
     class Spoiled(FewBlocks):

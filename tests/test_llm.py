@@ -45,7 +45,7 @@ def test_every_form_of_prompt_gives_the_same(llm):
 
 def test_a_chat_is_its_rendered_prompt(llm):
     conversation = [{"role": "user", "content": "Hello"}]
-    rendered = "<|im_start|>user\nHello<|im_end|>\n<|im_start|>assistant\n"
+    rendered = "<|im_start|>user\nHello<|im_end|><|im_start|>assistant\n"
     (answer,) = llm.chat(conversation, GREEDY)
     assert answer.prompt == rendered
     (plain,) = llm.generate(rendered, GREEDY)
