@@ -6,7 +6,9 @@ loaded, so that a port in use is known at once; who connects meanwhile waits to 
 
 import socket
 import sys
+import threading
 from collections.abc import Callable
+from importlib import import_module
 from typing import TYPE_CHECKING
 
 from gradus.errors import ConfigError
@@ -42,6 +44,11 @@ def bind(settings: ServerSettings) -> socket.socket:
     return listener
 
 
+def preload() -> None:
+    """Import the web framework in a thread, while the caller loads a model."""
+    threading.Thread(target=import_module, args=("gradus.server.http.server",), daemon=True).start()
+
+
 def base_url(listener: socket.socket) -> str:
     """How to reach the server from this machine."""
     host, port = listener.getsockname()[:2]
@@ -58,28 +65,12 @@ def run(
 ) -> None:
     """Serve until SIGINT or SIGTERM. `on_ready` is called once requests are accepted.
 
-    On a signal no new connection is accepted; requests in flight get `settings.shutdown_seconds`.
+    On a signal new requests are refused and those in flight get `settings.shutdown_seconds`.
     """
-    import uvicorn
+    from gradus.server.http.server import HttpServer
 
-    from gradus.server.http.app import create_app
-
-    class Server(uvicorn.Server):
-        async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-            await super().startup(sockets)
-            if on_ready is not None and self.started and not self.should_exit:
-                on_ready()
-
-    config = uvicorn.Config(
-        create_app(service, settings),
-        log_level="warning",
-        access_log=False,
-        server_header=False,
-        timeout_graceful_shutdown=max(1, round(settings.shutdown_seconds)),
-        lifespan="on",
-    )
     sys.setswitchinterval(_SWITCH_INTERVAL)
-    Server(config).run(sockets=[listener])
+    HttpServer(service, settings, on_ready).run(sockets=[listener])
 
 
 def how_to_try(url: str, model_name: str) -> str:

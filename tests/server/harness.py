@@ -7,12 +7,11 @@ from dataclasses import dataclass
 
 import httpx
 import openai
-import uvicorn
 
 from gradus.config import SchedulerConfig
 from gradus.engine.async_engine import AsyncEngine
 from gradus.engine.core import EngineCore
-from gradus.server.http.app import create_app
+from gradus.server.http.server import HttpServer
 from gradus.server.run import base_url, bind
 from gradus.server.service import Service
 from gradus.server.settings import ServerSettings
@@ -34,7 +33,7 @@ class Running:
     backend: ScriptedBackend
     engine: AsyncEngine
     tokenizer: Tokenizer
-    server: uvicorn.Server
+    server: HttpServer
     http: httpx.Client
 
     def client(self) -> openai.OpenAI:
@@ -69,14 +68,9 @@ def serving(next_token, *, max_model_len=1024, delay=0.0, max_queued_requests=10
     inputs = InputProcessor(
         tokenizer, eos_token_ids=frozenset({EOS}), max_model_len=max_model_len, vocab_size=VOCAB_SIZE, seed=0
     )
-    settings = ServerSettings(port=0, **settings)
+    settings = ServerSettings(port=0, **{"shutdown_seconds": 0.0, **settings})
     listener = bind(settings)
-    app = create_app(Service(engine, inputs, MODEL), settings)
-    server = uvicorn.Server(
-        uvicorn.Config(
-            app, log_level="critical", access_log=False, lifespan="on", timeout_graceful_shutdown=2
-        )
-    )
+    server = HttpServer(Service(engine, inputs, MODEL), settings)
     thread = threading.Thread(target=lambda: server.run(sockets=[listener]), daemon=True)
     thread.start()
     while not server.started:

@@ -25,7 +25,7 @@ _DESCRIPTION = (
 def create_app(service: Service, settings: ServerSettings | None = None) -> FastAPI:
     """An ASGI application that serves one model.
 
-    Its start starts the engine's thread; its end gives requests in flight `shutdown_seconds` and stops it.
+    Its start starts the engine's thread, its end stops it.
     """
     settings = settings or ServerSettings()
 
@@ -33,7 +33,7 @@ def create_app(service: Service, settings: ServerSettings | None = None) -> Fast
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         service.engine.start()
         yield
-        await service.engine.shutdown(drain_timeout=settings.shutdown_seconds)
+        await service.engine.shutdown()
 
     app = FastAPI(
         title="Gradus",
