@@ -26,25 +26,17 @@ class BatchBuilder:
 
     def build(self, step: Step) -> tuple[Batch, list[Request]]:
         """The batch, and for each of its output rows the request that it belongs to."""
-        requests, num_new = step.requests, step.num_new_tokens
+        requests = step.requests
         for request in requests:
             if request.num_seated_blocks != len(request.block_table):
                 self._seat(request)
-        token_ids: list[int] = []
-        for request, num in zip(requests, num_new, strict=True):
-            start = request.num_computed_tokens
-            if num == 1:
-                token_ids.append(request.token_ids[start])
-            else:
-                token_ids += request.token_ids[start : start + num]
         starts = np.array([request.num_computed_tokens for request in requests], np.int32)
-        lens = np.array(num_new, np.int32)
+        lens = np.array(step.num_new_tokens, np.int32)
+        context_lens = starts + lens
         query_start = np.zeros(len(requests) + 1, np.int32)
         np.cumsum(lens, out=query_start[1:])
-        context_lens = starts + lens
         seats = np.array([request.seat for request in requests], np.intp)
-        width = max(len(request.block_table) for request in requests)
-        block_tables = self._block_tables[seats, :width]
+        block_tables = self._block_tables[seats, : max(len(request.block_table) for request in requests)]
         sequence, positions = self._rows(starts, lens, query_start)
         slots = block_tables[sequence, positions // self.block_size].astype(np.int64)
         slots *= self.block_size
@@ -53,7 +45,7 @@ class BatchBuilder:
         known = np.array([len(request.token_ids) for request in requests], np.int32)
         sampled = np.flatnonzero(context_lens == known)  # the last known token is in the step
         batch = Batch(
-            token_ids=np.array(token_ids, np.int32),
+            token_ids=np.array(self._token_ids(step), np.int32),
             positions=positions,
             slot_mapping=slots,
             query_start=query_start,
@@ -64,6 +56,17 @@ class BatchBuilder:
             sampling=self._sampling(seats[sampled], context_lens[sampled]),
         )
         return batch, [requests[index] for index in sampled.tolist()]
+
+    @staticmethod
+    def _token_ids(step: Step) -> list[int]:
+        token_ids: list[int] = []
+        for request, num_new in zip(step.requests, step.num_new_tokens, strict=True):
+            start = request.num_computed_tokens
+            if num_new == 1:
+                token_ids.append(request.token_ids[start])
+            else:
+                token_ids += request.token_ids[start : start + num_new]
+        return token_ids
 
     @staticmethod
     def _rows(starts: Int32, lens: Int32, query_start: Int32) -> tuple[Int32, Int32]:

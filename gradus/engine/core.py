@@ -207,19 +207,9 @@ class EngineCore:
     def _accept(self, request: Request, new: list[int], result: StepResult, row: int, now: float) -> None:
         """Append new tokens up to the first that ends the request."""
         message = request.engine_request
-        finish_reason: FinishReason | None = None
-        stop_reason: int | None = None
-        num_left = message.max_tokens - request.num_generated_tokens
-        for index, token in enumerate(new):
-            if token in message.eos_token_ids:
-                finish_reason = "stop"
-            elif token in (message.params.stop_token_ids or ()):
-                finish_reason, stop_reason = "stop", token
-            elif index + 1 == num_left:
-                finish_reason = "length"
-            if finish_reason is not None:
-                new = new[: index + 1]
-                break
+        new, finish_reason, stop_reason = _up_to_end(
+            message, new, message.max_tokens - request.num_generated_tokens
+        )
         logprobs = None
         if message.params.logprobs is not None:
             logprobs = _token_logprobs(result, row, len(new), message.params.logprobs)
@@ -270,6 +260,20 @@ class EngineCore:
         choices = self._choices.get(request_id, ())
         if all(choice.status is RequestStatus.FINISHED for choice in choices):
             self._choices.pop(request_id, None)
+
+
+def _up_to_end(
+    request: EngineRequest, new: list[int], num_left: int
+) -> tuple[list[int], FinishReason | None, int | None]:
+    """New tokens up to the one that ends the choice, included, if any does; then finish and stop reason."""
+    for index, token in enumerate(new):
+        if token in request.eos_token_ids:
+            return new[: index + 1], "stop", None
+        if token in (request.params.stop_token_ids or ()):
+            return new[: index + 1], "stop", token
+        if index + 1 == num_left:
+            return new[: index + 1], "length", None
+    return new, None, None
 
 
 def _token_logprobs(result: StepResult, row: int, num_tokens: int, num_top: int) -> list[TokenLogprobs]:
