@@ -42,6 +42,15 @@ class Runtime:
     inputs: InputProcessor
     cache: CachePlan
 
+    @property
+    def summary(self) -> str:
+        """One line for people: what was loaded and how much it can hold."""
+        cache = self.cache
+        return (
+            f"{self.source.name}: {self.source.config.architecture}, context {cache.max_model_len:,} tokens, "
+            f"KV cache {cache.num_blocks * cache.block_size:,} tokens ({cache.bytes / 2**20:,.0f} MiB)"
+        )
+
     def close(self) -> None:
         self.backend.close()
 
