@@ -203,7 +203,7 @@ def test_impossible_values_are_named_with_the_range(field: str, value: Any) -> N
 
 
 def test_contradicting_rope_bases_are_refused() -> None:
-    with pytest.raises(CheckpointError, match="rope_theta.*the same wherever"):
+    with pytest.raises(CheckpointError, match=r"rope_theta.*the same wherever"):
         parse_model_config(changed(rope_parameters={"rope_theta": 10000.0, "rope_type": "default"}))
 
 
