@@ -4,7 +4,8 @@ import argparse
 import sys
 
 from gradus.cli.engine_args import add_engine_arguments, engine_config
-from gradus.server.run import base_url, bind, how_to_try, run as run_server
+from gradus.server.run import base_url, bind, how_to_try
+from gradus.server.run import run as run_server
 from gradus.server.settings import ServerSettings
 
 _DEFAULTS = ServerSettings()
