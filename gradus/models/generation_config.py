@@ -56,8 +56,7 @@ def parse_generation_defaults(generation: Mapping[str, Any], config: Mapping[str
     if fields.raw("top_k") is not None:
         sampling["top_k"] = fields.integer("top_k", 0, 2**31 - 1)
     if fields.raw("temperature") is not None:
-        # Zero is allowed, hence the lower bound just below it.
-        sampling["temperature"] = max(0.0, fields.number("temperature", -1e-9, 100.0))
+        sampling["temperature"] = fields.number("temperature", 0.0, 100.0, low_is_allowed=True)
     if fields.raw("do_sample") is not None and not fields.flag("do_sample", default=True):
         sampling["temperature"] = 0.0
     return GenerationDefaults(eos_token_ids=eos, **sampling)

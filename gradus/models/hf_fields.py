@@ -38,13 +38,14 @@ class Fields:
             raise self.broken(name, f"an integer from {low:,} to {high:,}")
         return value
 
-    def number(self, name: str, above: float, high: float, default: Any = _REQUIRED) -> float:
+    def number(self, name: str, low: float, high: float, *, low_is_allowed: bool = False) -> float:
         """Raises:
-        CheckpointError: absent without a default, not a number, or outside (above, high].
+        CheckpointError: absent, not a number, or outside (low, high], or [low, high] if `low_is_allowed`.
         """
-        value = self._value(name, default)
-        if isinstance(value, bool) or not isinstance(value, int | float) or not above < value <= high:
-            raise self.broken(name, f"a number above {above:g} and at most {high:g}")
+        value = self.raw(name)
+        is_number = isinstance(value, int | float) and not isinstance(value, bool)
+        if not is_number or not low <= value <= high or (value == low and not low_is_allowed):
+            raise self.broken(name, f"a number {'from' if low_is_allowed else 'above'} {low:g} to {high:g}")
         return float(value)
 
     def flag(self, name: str, default: bool) -> bool:
@@ -84,7 +85,8 @@ class Fields:
             UnsupportedModelError: names the first that is not.
         """
         for name, value in self._raw.items():
-            if name not in self._handled and name not in without_effect and value not in (None, False):
+            is_set = value is not None and value is not False
+            if is_set and name not in self._handled and name not in without_effect:
                 raise UnsupportedModelError(
                     f"{self._where}: {name} is {_shown(value)}, a field that Gradus does not know, so it "
                     "cannot tell whether it changes the result; remove it or set it to null if it has no "

@@ -10,7 +10,6 @@ from typing import Literal
 
 import numpy as np
 
-import gradus
 from gradus.errors import CheckpointError, ModelNotFoundError
 from gradus.models.checkpoint.base import Checkpoint
 from gradus.models.checkpoint.dummy import DummyCheckpoint
@@ -22,11 +21,10 @@ from gradus.models.hub import download_model, is_hub_name
 from gradus.models.ops import Rope
 from gradus.models.weights import check_weights
 
-DEMO_DIRECTORY = Path(gradus.__file__).parent / "demo_model"
+DEMO_DIRECTORY = Path(__file__).parents[1] / "demo_model"
 ACCEPTED = (
     'a model is "demo", "dummy:NAME" (such as dummy:qwen3-0.6b), a directory with config.json and '
-    "safetensors "
-    "weights, or a Hugging Face hub name such as Qwen/Qwen3-0.6B"
+    "safetensors weights, or a Hugging Face hub name such as Qwen/Qwen3-0.6B"
 )
 
 
@@ -59,11 +57,14 @@ def resolve_model(model: str, seed: int = 0) -> ModelSource:
         return _from_directory("demo", "demo", _demo_directory())
     if model.startswith("dummy:"):
         return _dummy(model, seed)
-    path = Path(model).expanduser()
-    if model and path.is_dir():
-        return _from_directory("local", path.resolve().name, path)
-    if model and path.exists():
-        raise CheckpointError(_why_not_a_file(path))
+    try:
+        path = Path(model).expanduser()
+        if model and path.is_dir():
+            return _from_directory("local", path.resolve().name, path)
+        if model and path.exists():
+            raise CheckpointError(_why_not_a_file(path))
+    except (OSError, RuntimeError) as error:  # no permission, a name too long, a home directory of nobody's
+        raise ModelNotFoundError(f"model {model!r:.200}: {error}; {ACCEPTED}") from error
     if is_hub_name(model):
         return _from_directory("hub", model, download_model(model))
     looks_local = model.startswith((".", "/", "~")) or "\\" in model or model.count("/") > 1

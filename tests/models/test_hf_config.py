@@ -128,6 +128,7 @@ def test_what_transformers_writes_is_read(tmp_path: Path, tied: bool, dtype: str
         ("torch_dtype", "float8_e4m3fn"),
         ("auto_map", {"AutoModelForCausalLM": "modeling_qwen3.Mine"}),
         ("a_field_of_the_future", 1),
+        ("a_field_of_the_future", 0),
     ],
 )
 def test_what_changes_the_result_is_refused_by_name(field: str, value: Any) -> None:

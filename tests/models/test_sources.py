@@ -122,6 +122,12 @@ def test_what_is_no_name_at_all(model: str) -> None:
         resolve_model(model)
 
 
+@pytest.mark.parametrize("model", ["x" * 5000, "~nobody-of-this-name/model"])
+def test_what_the_file_system_refuses(model: str) -> None:
+    with pytest.raises(ModelNotFoundError, match="a model is"):
+        resolve_model(model)
+
+
 def test_files_are_refused_with_advice(tmp_path: Path) -> None:
     for name, advice in (("m.gguf", "GGUF"), ("model.safetensors", "give the directory")):
         (tmp_path / name).touch()

@@ -243,9 +243,9 @@ def _what_to_do_without_safetensors(directory: Path) -> str:
         return (
             f"{directory} has weights in PyTorch's pickle format only, which can run code when read. "
             "Convert them once, where you trust them:\n"
-            f"    from transformers import AutoModelForCausalLM\n"
+            "    from transformers import AutoModelForCausalLM\n"
             f"    model = AutoModelForCausalLM.from_pretrained({str(directory)!r}, dtype='auto')\n"
-            f"    model.save_pretrained('converted', safe_serialization=True)"
+            "    model.save_pretrained('converted', safe_serialization=True)"
         )
     if ".gguf" in suffixes:
         return f"{directory} has weights in GGUF only, which Gradus does not read yet; use safetensors"
