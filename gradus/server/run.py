@@ -4,6 +4,7 @@ Knows uvicorn and signals; the application it runs is made elsewhere. The port i
 loaded, so that a port in use is known at once; who connects meanwhile waits to be served.
 """
 
+import signal
 import socket
 import sys
 import threading
@@ -63,14 +64,20 @@ def run(
     listener: socket.socket,
     on_ready: Callable[[], None] | None = None,
 ) -> None:
-    """Serve until SIGINT or SIGTERM. `on_ready` is called once requests are accepted.
+    """Serve until SIGINT or SIGTERM; in the main thread. `on_ready` is called once requests are accepted.
 
     On a signal new requests are refused and those in flight get `settings.shutdown_seconds`.
     """
     from gradus.server.http.server import HttpServer
 
     sys.setswitchinterval(_SWITCH_INTERVAL)
-    HttpServer(service, settings, on_ready).run(sockets=[listener])
+    # Once it has stopped, uvicorn raises the signal again; by then it has been obeyed.
+    before = {name: signal.signal(name, lambda *_: None) for name in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        HttpServer(service, settings, on_ready).run(sockets=[listener])
+    finally:
+        for name, handler in before.items():
+            signal.signal(name, handler)
 
 
 def how_to_try(url: str, model_name: str) -> str:

@@ -6,7 +6,7 @@ that leaves here is valid: tokens in range, lengths that fit the context, seed a
 
 import random
 import secrets
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property
 from typing import Any
@@ -29,7 +29,7 @@ class InputProcessor:
         self,
         tokenizer: Tokenizer,
         *,
-        eos_token_ids: frozenset[int],
+        eos_token_ids: Collection[int],
         max_model_len: int,
         vocab_size: int,
         seed: int | None = None,
@@ -41,7 +41,7 @@ class InputProcessor:
             operating system's randomness.
         """
         self.tokenizer = tokenizer
-        self.eos_token_ids = eos_token_ids
+        self.eos_token_ids = frozenset(eos_token_ids)
         self.max_model_len = max_model_len
         self.vocab_size = vocab_size
         self._seeds = None if seed is None else random.Random(seed)

@@ -53,24 +53,29 @@ class Running:
         raise AssertionError(f"still at work: {self.engine.stats()}")
 
 
-def make_engine(backend, max_model_len=1024, max_queued_requests=1024):
+def toy_service(next_token, *, max_model_len=1024, delay=0.0, max_queued_requests=1024):
+    """A service whose model says what `next_token` says."""
+    tokenizer = toy_tokenizer(byte_level_json(), eos_token="<|im_end|>", bos_token="<|endoftext|>")
+    backend = ScriptedBackend(lambda *sequence: next_token(tokenizer, *sequence), VOCAB_SIZE, delay=delay)
     config = SchedulerConfig(max_model_len=max_model_len, max_num_batched_tokens=256, max_num_seqs=32)
-    core = EngineCore(backend, config)
-    return AsyncEngine(core, max_queued_requests=max_queued_requests)
+    engine = AsyncEngine(EngineCore(backend, config), max_queued_requests=max_queued_requests)
+    inputs = InputProcessor(
+        tokenizer, eos_token_ids={EOS}, max_model_len=max_model_len, vocab_size=VOCAB_SIZE, seed=0
+    )
+    service = Service(engine, inputs, MODEL)
+    service.backend = backend
+    return service
 
 
 @contextmanager
 def serving(next_token, *, max_model_len=1024, delay=0.0, max_queued_requests=1024, **settings):
-    """Start a server whose model says what `next_token` says."""
-    tokenizer = toy_tokenizer(byte_level_json(), eos_token="<|im_end|>", bos_token="<|endoftext|>")
-    backend = ScriptedBackend(lambda *sequence: next_token(tokenizer, *sequence), VOCAB_SIZE, delay=delay)
-    engine = make_engine(backend, max_model_len, max_queued_requests)
-    inputs = InputProcessor(
-        tokenizer, eos_token_ids=frozenset({EOS}), max_model_len=max_model_len, vocab_size=VOCAB_SIZE, seed=0
+    """A server for it, in a thread."""
+    service = toy_service(
+        next_token, max_model_len=max_model_len, delay=delay, max_queued_requests=max_queued_requests
     )
     settings = ServerSettings(port=0, **{"shutdown_seconds": 0.0, **settings})
     listener = bind(settings)
-    server = HttpServer(Service(engine, inputs, MODEL), settings)
+    server = HttpServer(service, settings)
     thread = threading.Thread(target=lambda: server.run(sockets=[listener]), daemon=True)
     thread.start()
     while not server.started:
@@ -78,9 +83,11 @@ def serving(next_token, *, max_model_len=1024, delay=0.0, max_queued_requests=10
         time.sleep(0.01)
     try:
         with httpx.Client(base_url=base_url(listener), timeout=60) as http:
-            yield Running(base_url(listener), backend, engine, tokenizer, server, http)
+            yield Running(
+                base_url(listener), service.backend, service.engine, service.tokenizer, server, http
+            )
     finally:
-        backend.close()
+        service.backend.close()
         server.should_exit = True
         thread.join(20)
         assert not thread.is_alive()
