@@ -95,6 +95,11 @@ def make_model(directory: Path, dtype: torch.dtype = torch.float32, seed: int = 
                 parameter.add_(torch.rand_like(parameter) - 0.5)
                 assert "norm" in name or name.endswith("bias")
     model.to(dtype).save_pretrained(directory)
+    return open_model(directory)
+
+
+def open_model(directory: Path) -> Model:
+    """A checkpoint, and transformers on the same weights in f32."""
     oracle = Qwen3ForCausalLM.from_pretrained(directory, dtype=torch.float32, attn_implementation="eager")
     return Model(directory, oracle.eval())
 

@@ -1,6 +1,6 @@
 """Every backend against transformers; and the gate itself against deliberate mutants."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -9,6 +9,7 @@ import torch
 
 from gradus.backends.options import BackendOptions
 from gradus.models import registry
+from gradus.models.sources import DEMO_DIRECTORY
 from tests import gate, mutants
 
 BACKENDS = ("torch", "native")
@@ -116,8 +117,13 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> Models:
     return model
 
 
-def passes(backend: str, model: gate.Model, options: BackendOptions = gate.OPTIONS) -> None:
-    report = gate.run(model, backend, options)
+def passes(
+    backend: str,
+    model: gate.Model,
+    options: BackendOptions = gate.OPTIONS,
+    lengths: Sequence[int] = gate.PROMPT_LENGTHS,
+) -> None:
+    report = gate.run(model, backend, options, lengths=lengths)
     print(f"{report.max_error:.1e} of the standard deviation")
     gate.check(report)
     _reports[backend].append(report)
@@ -144,6 +150,13 @@ def test_every_switch_agrees(models: Models, variant: str) -> None:
 def test_reference_agrees_however_work_is_cut(models: Models, variant: str) -> None:
     """The reference has no other switches."""
     passes("torch", models(PLAIN), VARIANTS[variant])
+
+
+@pytest.mark.skipif(not (DEMO_DIRECTORY / "config.json").exists(), reason="the demo model is not trained yet")
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_the_embedded_model_agrees(backend: str) -> None:
+    """Trained weights, whose activations are less tame than random ones."""
+    passes(backend, gate.open_model(DEMO_DIRECTORY), lengths=[n for n in gate.PROMPT_LENGTHS if n < 1024])
 
 
 @pytest.mark.parametrize("backend", BACKENDS)

@@ -1,8 +1,8 @@
 """`Ops`: the vocabulary in which every model is written, and that every backend implements.
 
 A model is a function over `Ops`. A backend may run each op as it comes (eager) or record the calls once and
-replay them (a program); the function cannot tell. Rows, block tables and the rows to sample from are arguments
-of a step that ops read from the backend's current batch: the function sees only opaque handles.
+replay them (a program); the function cannot tell. Rows, block tables and the rows to sample from are
+arguments of a step that ops read from the backend's current batch: the function sees only opaque handles.
 """
 
 from collections.abc import Sequence
@@ -36,7 +36,7 @@ class Ops(Protocol):
         """Rows of the embedding table for the step's token ids. Returns [num_tokens, hidden]."""
 
     def rms_norm(self, x: Handle, name: str, eps: float, head_dim: int | None = None) -> Handle:
-        """Root-mean-square norm over the last axis, or over each head of `head_dim` in it; times the weight."""
+        """Root-mean-square norm over the last axis, or over each `head_dim` of it; times the weight."""
 
     def column_linear(self, x: Handle, names: Sequence[str], bias: bool = False) -> list[Handle]:
         """x @ W.T (+ b) for several weights that read the same input; outputs may be sharded by columns."""

@@ -1,4 +1,4 @@
-"""Which architectures exist: `architectures[0]` of `config.json` -> the function over `Ops`, imported late."""
+"""Which architectures exist: `architectures[0]` of `config.json` -> a function over `Ops`, imported late."""
 
 from collections.abc import Callable
 from importlib import import_module
@@ -24,7 +24,8 @@ def model_function(architecture: str) -> ModelFunction:
     """
     if architecture not in _ARCHITECTURES:
         raise UnsupportedModelError(
-            f"architecture {architecture!r} is not supported; Gradus has {', '.join(supported_architectures())}"
+            f"architecture {architecture!r} is not supported; "
+            f"Gradus has {', '.join(supported_architectures())}"
         )
     module, _, name = _ARCHITECTURES[architecture].partition(":")
     return getattr(import_module(module), name)
