@@ -31,7 +31,12 @@ def test_version_and_description(server):
     body = description["paths"][CHAT]["post"]["requestBody"]["content"]["application/json"]["schema"]
     assert body == {"$ref": "#/components/schemas/ChatRequest"}
     assert "temperature" in schemas["ChatRequest"]["properties"]
-    assert httpx.get(f"{server.url}/docs").status_code == 200
+    page = httpx.get(f"{server.url}/docs")
+    assert page.headers["content-type"] == "text/html; charset=utf-8"
+    for told in (CHAT, "max_completion_tokens", "/detokenize", "top_logprobs"):
+        assert told in page.text
+    assert "frequency_penalty: only 0 works here" in page.text
+    assert "://" not in page.text  # nothing is loaded from elsewhere
 
 
 def test_a_plain_request_id_comes_back_and_any_other_is_replaced(server):

@@ -10,7 +10,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 import gradus
 from gradus.errors import GradusError
-from gradus.server.http import chat, completions, health, models, openapi, tokenize
+from gradus.server.http import chat, completions, docs_page, health, models, openapi, tokenize
 from gradus.server.http.context import AppContext, new_id, plain_request_id
 from gradus.server.http.errors import ApiError, handle_error
 from gradus.server.service import Service
@@ -40,10 +40,11 @@ def create_app(service: Service, settings: ServerSettings | None = None) -> Fast
         version=gradus.__version__,
         description=_DESCRIPTION,
         lifespan=lifespan,
+        docs_url=None,  # FastAPI's own pages load scripts from elsewhere
         redoc_url=None,
     )
     app.state.context = AppContext(service, settings)
-    for module in (chat, completions, models, tokenize, health):
+    for module in (chat, completions, models, tokenize, health, docs_page):
         app.include_router(module.router)
     for kind in (GradusError, ApiError, HTTPException, RecursionError, Exception):
         app.add_exception_handler(kind, handle_error)

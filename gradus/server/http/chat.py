@@ -24,7 +24,7 @@ from gradus.text.output_processor import ChoiceDelta
 router = APIRouter(tags=["completions"])
 
 
-@router.post("/v1/chat/completions", openapi_extra=body_of(ChatRequest))
+@router.post("/v1/chat/completions", openapi_extra=body_of(ChatRequest, NEUTRAL))
 async def create_chat_completion(request: Request) -> Response:
     """Continue a conversation."""
     context = context_of(request)

@@ -22,7 +22,7 @@ from gradus.server.service import Generation, Service
 router = APIRouter(tags=["completions"])
 
 
-@router.post("/v1/completions", openapi_extra=body_of(CompletionRequest))
+@router.post("/v1/completions", openapi_extra=body_of(CompletionRequest, NEUTRAL))
 async def create_completion(request: Request) -> Response:
     """Complete one prompt or many; choice i * n + j is choice j of prompt i."""
     context = context_of(request)
