@@ -76,7 +76,7 @@ class EngineConfig:
         max_model_len: default: the model's own context.
         max_num_batched_tokens: default: 512, or max_model_len where chunked prefill is off.
         block_size: tokens per KV block: 16, 32, 64 or 128.
-        kv_cache_dtype: "f16" or "f32".
+        kv_cache_dtype: "f16", "f32", or "auto": f32 with f32 weights, so that their precision is kept, else f16.
         kv_cache_memory: bytes for the KV cache.
         num_kv_blocks: the same in blocks; excludes `kv_cache_memory`.
         kv_layout: "paged", or "contiguous" (a slab of max_model_len tokens per sequence, no prefix caching).
@@ -99,7 +99,7 @@ class EngineConfig:
     scheduling: Literal["mixed", "separated"] = "mixed"
     scheduling_policy: Literal["fcfs", "priority"] = "fcfs"
     block_size: int = 16
-    kv_cache_dtype: Literal["f16", "f32"] = "f16"
+    kv_cache_dtype: Literal["auto", "f16", "f32"] = "auto"
     kv_cache_memory: int | None = None
     num_kv_blocks: int | None = None
     kv_layout: Literal["paged", "contiguous"] = "paged"
@@ -112,7 +112,7 @@ class EngineConfig:
             raise ConfigError(f"dtype is {self.dtype!r}; it must be auto, float32, bfloat16 or float16")
         _check_one_of("backend", self.backend, ("native", "torch"))
         _check_one_of("block_size", self.block_size, BLOCK_SIZES)
-        _check_one_of("kv_cache_dtype", self.kv_cache_dtype, ("f16", "f32"))
+        _check_one_of("kv_cache_dtype", self.kv_cache_dtype, ("auto", "f16", "f32"))
         _check_one_of("kv_layout", self.kv_layout, ("paged", "contiguous"))
         _check_one_of("attention", self.attention, ("blocked", "naive"))
         for name in (

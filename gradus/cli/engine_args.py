@@ -83,7 +83,7 @@ def _add_scheduler_arguments(group: Any) -> None:
 
 def _add_cache_arguments(group: Any) -> None:
     group.add_argument("--block-size", type=int, default=_DEFAULTS.block_size, choices=BLOCK_SIZES)
-    group.add_argument("--kv-cache-dtype", default=_DEFAULTS.kv_cache_dtype, choices=("f16", "f32"))
+    group.add_argument("--kv-cache-dtype", default=_DEFAULTS.kv_cache_dtype, choices=("auto", "f16", "f32"))
     group.add_argument("--kv-cache-memory", type=_bytes, metavar="SIZE", help="for example 2G or 512M")
     group.add_argument("--num-kv-blocks", type=int, metavar="N", help="the same in blocks")
     group.add_argument("--kv-layout", default=_DEFAULTS.kv_layout, choices=("paged", "contiguous"))

@@ -1,4 +1,4 @@
-"""How the KV cache is sized, and how many CPUs and bytes the machine grants."""
+"""How many CPUs and bytes the machine grants, and how the KV cache is sized."""
 
 import pytest
 from hypothesis import given
@@ -7,10 +7,10 @@ from hypothesis import strategies as st
 from gradus import machine
 from gradus.config import EngineConfig
 from gradus.errors import ConfigError
-from gradus.runtime import plan_cache
+from gradus.cache_plan import plan_cache
 from tests.tiny_models import tiny_config
 
-MODEL = tiny_config(max_position_embeddings=1000)
+MODEL = tiny_config(max_position_embeddings=1000, dtype="bf16")
 TOKEN_BYTES = 2 * 2 * 2 * 16 * 2  # K and V, layers, heads, head_dim, f16
 
 
@@ -27,7 +27,7 @@ def test_a_plan_fits_its_memory_and_holds_a_whole_context(memory, num_seqs, layo
     except ConfigError:
         assert memory * 0.4 < 2 * max(block_size, 16) * TOKEN_BYTES
         return
-    assert plan.bytes == plan.num_blocks * plan.block_size * TOKEN_BYTES <= memory * 0.4
+    assert plan.num_bytes == plan.num_blocks * plan.block_size * TOKEN_BYTES <= memory * 0.4
     assert 1 <= plan.max_model_len <= 1000
     assert plan.num_blocks * plan.block_size >= plan.max_model_len
     if layout == "contiguous":
@@ -52,6 +52,13 @@ def test_what_was_asked_for_is_what_one_gets():
     assert plan_cache(EngineConfig(num_kv_blocks=70), MODEL, 10**12).num_blocks == 70
     plan = plan_cache(EngineConfig(kv_cache_memory=TOKEN_BYTES * 16 * 100), MODEL, 0)
     assert plan.num_blocks == 100
+
+
+def test_keys_and_values_are_as_precise_as_f32_weights_need():
+    assert plan_cache(EngineConfig(), MODEL, 10**12).dtype == "f16"
+    assert plan_cache(EngineConfig(dtype="float32"), MODEL, 10**12).dtype == "f32"
+    assert plan_cache(EngineConfig(dtype="float32", kv_cache_dtype="f16"), MODEL, 10**12).dtype == "f16"
+    assert plan_cache(EngineConfig(dtype="float32"), MODEL, 10**12).token_bytes == 2 * TOKEN_BYTES
 
 
 def test_the_machine_grants_at_least_one_cpu_and_some_memory():
