@@ -7,6 +7,7 @@
 #include <nanobind/stl/vector.h>
 
 #include <algorithm>
+#include <atomic>
 #include <string>
 
 #include "cpu_features.h"
@@ -348,6 +349,21 @@ NB_MODULE(_native, m) {
   nb::exception<StepError>(m, "StepError", PyExc_RuntimeError);
   nb::exception<SetupError>(m, "SetupError", PyExc_ValueError);
   m.def("available_variants", &available_variants, "Kernel variants that this CPU can run, best first.");
+  m.def(
+      "parallel_sum",
+      [](int num_threads, int64_t size, int64_t grain, int64_t failing) {
+        ThreadPool pool(num_threads);
+        std::atomic<int64_t> sum{0};
+        pool.parallel_for(size, grain, [&](int64_t begin, int64_t end, int) {
+          for (int64_t i = begin; i < end; ++i) {
+            if (i == failing) throw StepError("item " + std::to_string(i) + " failed");
+            sum += i;
+          }
+        });
+        return sum.load();
+      },
+      "The sum of 0 .. size by a thread pool, for tests; the item `failing` throws.", "num_threads"_a,
+      "size"_a, "grain"_a, "failing"_a = -1, nb::call_guard<nb::gil_scoped_release>());
   m.def("uniform_draw", &uniform_draw, "seed"_a, "choice_index"_a, "position"_a);
   bind_memory(m);
   bind_weight(m);

@@ -4,9 +4,9 @@
 // is summed over k in one accumulator whatever the number of rows: blocking over k stores the accumulator and
 // takes it up again.
 //
-// Few rows: several panels at once, so that enough sums are in flight to hide the latency of an FMA, and the
-// weights stream through once. Many rows: one panel's block of k is widened to f32 (it stays in L1) and swept
-// by tiles of up to six rows.
+// Up to six rows: one tile; of one or two rows several panels at once, so that enough sums are in flight to
+// hide the latency of an FMA. More: one panel's block of k, which stays in L1, is swept by tiles of up to six
+// rows; for many of them it is widened to f32 first.
 #include "kernels/tile.h"
 
 namespace gradus::GRADUS_VARIANT {
@@ -16,7 +16,8 @@ void gemm(const GemmArgs& args, int64_t panel_begin, int64_t panel_end, float* s
 namespace {
 
 constexpr index_t k_block = gemm_scratch_floats / panel_width;
-constexpr index_t most_rows = 6;
+constexpr index_t most_rows = 6;             // of a tile
+constexpr index_t rows_worth_widening = 24;  // fewer widen weights as often as they use them
 
 inline f32x16 initial(const GemmArgs& args, index_t panel) {
   return args.bias ? load(args.bias + panel * panel_width) : zero();
@@ -45,6 +46,7 @@ index_t few_rows_while(const GemmArgs& args, index_t panel, index_t end) {
   return panel;
 }
 
+// One tile of all rows, read straight from the stored weights.
 template <class Stored>
 void few_rows(const GemmArgs& args, index_t begin, index_t end) {
   switch (args.rows) {
@@ -53,58 +55,62 @@ void few_rows(const GemmArgs& args, index_t begin, index_t end) {
       begin = few_rows_while<Stored, 1, 4>(args, begin, end);
       begin = few_rows_while<Stored, 1, 2>(args, begin, end);
       few_rows_while<Stored, 1, 1>(args, begin, end);
-      break;
+      return;
     case 2:
       begin = few_rows_while<Stored, 2, 3>(args, begin, end);
       begin = few_rows_while<Stored, 2, 2>(args, begin, end);
       few_rows_while<Stored, 2, 1>(args, begin, end);
-      break;
+      return;
     case 3:
-      begin = few_rows_while<Stored, 3, 2>(args, begin, end);
       few_rows_while<Stored, 3, 1>(args, begin, end);
-      break;
+      return;
     case 4:
       few_rows_while<Stored, 4, 1>(args, begin, end);
-      break;
+      return;
     case 5:
       few_rows_while<Stored, 5, 1>(args, begin, end);
-      break;
+      return;
+    case 6:
+      few_rows_while<Stored, 6, 1>(args, begin, end);
+      return;
   }
 }
 
-// Rows row .. row + R, outputs of one panel, k_begin .. k_begin + k; w: [k][16] f32.
-template <int R>
+// Rows row .. row + R, outputs of one panel, k_begin .. k_begin + k; w: [k][16].
+template <class Stored, int R>
 void many_rows_tile(const GemmArgs& args, index_t panel, index_t row, index_t k_begin, index_t k,
-                    const float* w) {
+                    const typename Stored::type* w) {
   const float* x[R];
-  const float* const weights[1] = {w};
+  const typename Stored::type* const weights[1] = {w};
   float* y = args.y + row * args.y_stride + panel * panel_width;
   f32x16 acc[R][1];
   for (int r = 0; r < R; ++r) {
     x[r] = args.x + (row + r) * args.x_stride + k_begin;
     acc[r][0] = k_begin == 0 ? initial(args, panel) : load(y + r * args.y_stride);
   }
-  dot_tile<StoredF32, R, 1>(x, weights, panel_width, k, acc);
+  dot_tile<Stored, R, 1>(x, weights, panel_width, k, acc);
   for (int r = 0; r < R; ++r) store(y + r * args.y_stride, acc[r][0]);
 }
 
-void all_rows(const GemmArgs& args, index_t panel, index_t k_begin, index_t k, const float* w) {
-  // As few tiles as possible, of nearly equal height: seven rows are four and three, not six and one.
+// As few tiles as possible, of nearly equal height: seven rows are four and three, not six and one.
+template <class Stored>
+void all_rows(const GemmArgs& args, index_t panel, index_t k_begin, index_t k,
+              const typename Stored::type* w) {
   const index_t num_tiles = (args.rows + most_rows - 1) / most_rows;
   for (index_t tile = 0; tile < num_tiles; ++tile) {
     const index_t row = args.rows * tile / num_tiles;
     switch (args.rows * (tile + 1) / num_tiles - row) {
       case 3:
-        many_rows_tile<3>(args, panel, row, k_begin, k, w);
+        many_rows_tile<Stored, 3>(args, panel, row, k_begin, k, w);
         break;
       case 4:
-        many_rows_tile<4>(args, panel, row, k_begin, k, w);
+        many_rows_tile<Stored, 4>(args, panel, row, k_begin, k, w);
         break;
       case 5:
-        many_rows_tile<5>(args, panel, row, k_begin, k, w);
+        many_rows_tile<Stored, 5>(args, panel, row, k_begin, k, w);
         break;
       case 6:
-        many_rows_tile<6>(args, panel, row, k_begin, k, w);
+        many_rows_tile<Stored, 6>(args, panel, row, k_begin, k, w);
         break;
     }
   }
@@ -117,16 +123,20 @@ void many_rows(const GemmArgs& args, index_t begin, index_t end, float* scratch)
     for (index_t k_begin = 0; k_begin < args.k; k_begin += k_block) {
       const index_t k = min_of(k_block, args.k - k_begin);
       const auto* stored = base + (panel * args.k + k_begin) * panel_width;
-      for (index_t i = 0; i < k; ++i)
-        store(scratch + i * panel_width, Stored::load16(stored + i * panel_width));
-      all_rows(args, panel, k_begin, k, scratch);
+      if (sizeof(*stored) == sizeof(float) || args.rows <= rows_worth_widening) {
+        all_rows<Stored>(args, panel, k_begin, k, stored);
+      } else {
+        for (index_t i = 0; i < k; ++i)
+          store(scratch + i * panel_width, Stored::load16(stored + i * panel_width));
+        all_rows<StoredF32>(args, panel, k_begin, k, scratch);
+      }
     }
   }
 }
 
 template <class Stored>
 void gemm_stored(const GemmArgs& args, index_t begin, index_t end, float* scratch) {
-  if (args.rows < most_rows) {
+  if (args.rows <= most_rows) {
     few_rows<Stored>(args, begin, end);
   } else {
     many_rows<Stored>(args, begin, end, scratch);

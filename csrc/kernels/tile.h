@@ -22,14 +22,21 @@ inline __attribute__((always_inline)) void dot_tile(const float* const (&x)[R],
     for (int p = 0; p < P; ++p) local[r][p] = acc[r][p];
   }
   for (index_t i = 0; i < n; ++i) {
-    f32x16 weights[P];
+    // The fewer of rows and panels are held in registers, so that the accumulators never spill.
+    if constexpr (P > 1) {
+      f32x16 factors[R];
 #pragma GCC unroll 16
-    for (int p = 0; p < P; ++p) weights[p] = Stored::load16(w[p] + i * w_stride);
+      for (int r = 0; r < R; ++r) factors[r] = broadcast(x[r][i]);
 #pragma GCC unroll 16
-    for (int r = 0; r < R; ++r) {
-      const f32x16 factor = broadcast(x[r][i]);
+      for (int p = 0; p < P; ++p) {
+        const f32x16 weights = Stored::load16(w[p] + i * w_stride);
 #pragma GCC unroll 16
-      for (int p = 0; p < P; ++p) local[r][p] = fma(factor, weights[p], local[r][p]);
+        for (int r = 0; r < R; ++r) local[r][p] = fma(factors[r], weights, local[r][p]);
+      }
+    } else {
+      const f32x16 weights = Stored::load16(w[0] + i * w_stride);
+#pragma GCC unroll 16
+      for (int r = 0; r < R; ++r) local[r][0] = fma(broadcast(x[r][i]), weights, local[r][0]);
     }
   }
 #pragma GCC unroll 16

@@ -8,11 +8,10 @@ from collections.abc import Callable
 from threading import Lock
 from typing import Any
 
-import numpy as np
-
 from gradus.backends.native import _native
 from gradus.backends.native.eager import BufferPool, EagerOps
 from gradus.backends.native.fusion import fuse
+from gradus.backends.native.step import make_step
 from gradus.backends.native.tracer import Tracer, compile_program
 from gradus.backends.native.weights import Weights
 from gradus.backends.options import BackendOptions, kv_bytes_per_token
@@ -22,26 +21,6 @@ from gradus.models.checkpoint.base import Checkpoint
 from gradus.models.config import ModelConfig
 from gradus.models.ops import Ops
 from gradus.models.registry import model_function
-
-_BATCH_ARRAYS: dict[str, tuple[type, int]] = {
-    "token_ids": (np.int32, 1),
-    "positions": (np.int32, 1),
-    "slot_mapping": (np.int64, 1),
-    "query_start": (np.int32, 1),
-    "context_lens": (np.int32, 1),
-    "block_tables": (np.int32, 2),
-    "block_copies": (np.int32, 2),
-    "output_rows": (np.int32, 1),
-}
-_SAMPLING_ARRAYS: dict[str, tuple[type, int]] = {
-    "temperature": (np.float32, 1),
-    "top_p": (np.float32, 1),
-    "top_k": (np.int32, 1),
-    "seed": (np.int64, 1),
-    "choice_index": (np.int32, 1),
-    "position": (np.int32, 1),
-    "num_logprobs": (np.int32, 1),
-}
 
 
 class NativeBackend:
@@ -58,17 +37,17 @@ class NativeBackend:
         self._config = config
         self._options = options
         self._lock = Lock()
-        try:
-            self._executor = _make_executor(config, options)
-        except _native.SetupError as error:
-            raise ConfigError(str(error)) from error
-        self.cpu_variant: str = self._executor.cpu_variant
-        self._weights = Weights(checkpoint, config, options.weight_dtype, self._executor)
         self._model: Callable[[Ops, ModelConfig], None] = model_function(config.architecture)
         self._buffers = BufferPool(options.max_num_batched_tokens)
         self._program: Any = None
         self._arena_bytes = 0
-        self._compile()
+        try:
+            self._executor = _make_executor(config, options)
+            self._weights = Weights(checkpoint, config, options.weight_dtype, self._executor)
+            self._compile()
+        except _native.SetupError as error:
+            raise ConfigError(str(error)) from error
+        self.cpu_variant: str = self._executor.cpu_variant
 
     @property
     def block_size(self) -> int:
@@ -110,7 +89,7 @@ class NativeBackend:
         with self._lock:
             if self._executor is None:
                 raise BackendError("the backend is closed")
-            step = _make_step(batch)
+            step = make_step(batch)
             try:
                 return StepResult(**dict(zip(_RESULT_FIELDS, self._run(step), strict=True)))
             except (_native.StepError, _native.SetupError, MemoryError) as error:
@@ -158,19 +137,3 @@ def _make_executor(config: ModelConfig, options: BackendOptions) -> Any:
         max_rows=options.max_num_batched_tokens,
         max_model_len=options.max_model_len,
     )
-
-
-def _make_step(batch: Batch) -> Any:
-    arrays = {name: getattr(batch, name) for name in _BATCH_ARRAYS}
-    arrays |= {name: getattr(batch.sampling, name) for name in _SAMPLING_ARRAYS}
-    for name, (dtype, ndim) in (_BATCH_ARRAYS | _SAMPLING_ARRAYS).items():
-        array = arrays[name]
-        if not isinstance(array, np.ndarray) or array.dtype != dtype or array.ndim != ndim:
-            found = f"{array.ndim}-D {array.dtype}" if isinstance(array, np.ndarray) else type(array).__name__
-            raise BackendError(f"{name} is {found}; it must be a {ndim}-D array of {dtype.__name__}")
-        if not array.flags.c_contiguous:
-            arrays[name] = np.ascontiguousarray(array)
-    try:
-        return _native.Step(**arrays, return_logits=batch.return_logits)
-    except _native.StepError as error:
-        raise BackendError(str(error)) from error

@@ -63,7 +63,11 @@ def _fuse_rope_kv_write(tail: list[Operation], uses: Uses) -> None:
     eps = 0.0
     if [operation.kind for operation in tail[-5:-3]] == ["rms_norm", "rms_norm"]:
         norm_q, norm_k = tail[-5:-3]
-        if norm_q.outputs[0] is q and norm_k.outputs[0] is k and norm_q.arguments["eps"] == norm_k.arguments["eps"]:
+        if (
+            norm_q.outputs[0] is q
+            and norm_k.outputs[0] is k
+            and norm_q.arguments["eps"] == norm_k.arguments["eps"]
+        ):
             if uses[q] > 1 or uses[k] > 1 or _is_whole_row(norm_q) or _is_whole_row(norm_k):
                 return
             q, k, length = norm_q.inputs[0], norm_k.inputs[0], 5

@@ -57,7 +57,8 @@ class NativeOps:
         weight = self._weights.linear(full_names, x.width, bias)
         widths = [self._weights.num_outputs(name) for name in full_names]
         return [
-            self._result("linear", (x,), width, x.rows, weight=weight, first=i) for i, width in enumerate(widths)
+            self._result("linear", (x,), width, x.rows, weight=weight, first=i)
+            for i, width in enumerate(widths)
         ]
 
     def row_linear(self, x: Value, name: str, bias: bool = False) -> Value:
@@ -96,10 +97,14 @@ class NativeOps:
         """Cosines and sines of the step's positions, computed once and shared by all layers."""
         if rope not in self._rope_tables:
             frequencies = self._weights.rope_frequencies(rope)
-            self._rope_tables[rope] = self._result("rope_table", (), rope.head_dim, "tokens", frequencies=frequencies)
+            self._rope_tables[rope] = self._result(
+                "rope_table", (), rope.head_dim, "tokens", frequencies=frequencies
+            )
         return self._rope_tables[rope]
 
-    def _result(self, kind: str, inputs: tuple[Value, ...], width: int, rows: RowSet, **arguments: Any) -> Value:
+    def _result(
+        self, kind: str, inputs: tuple[Value, ...], width: int, rows: RowSet, **arguments: Any
+    ) -> Value:
         value = Value(width, rows)
         self._emit(Operation(kind, inputs, (value,), arguments))
         return value

@@ -20,7 +20,9 @@ class Tracer(NativeOps):
 
     def _emit(self, operation: Operation) -> None:
         if operation.kind == "rope_table":
-            self.operations.insert(0, operation)  # it reads only positions; operations that fuse stay neighbours
+            self.operations.insert(
+                0, operation
+            )  # it reads only positions; operations that fuse stay neighbours
         else:
             self.operations.append(operation)
 
@@ -71,7 +73,9 @@ def _slabs(operations: Sequence[Operation]) -> list[_Slab]:
             slab.aliases[operation.outputs[0]] = slab.aliases.get(source, source)
             slab_of[operation.outputs[0]] = slab
             continue
-        groups = [operation.outputs] if operation.kind == "linear" else [(value,) for value in operation.outputs]
+        groups = (
+            [operation.outputs] if operation.kind == "linear" else [(value,) for value in operation.outputs]
+        )
         for group in groups:
             slab = _Slab(group, index)
             slabs.append(slab)

@@ -20,7 +20,9 @@ from gradus.models.ops import Rope
 class Weights:
     """The model's weights in the executor's formats."""
 
-    def __init__(self, checkpoint: Checkpoint, config: ModelConfig, weight_format: str, executor: Any) -> None:
+    def __init__(
+        self, checkpoint: Checkpoint, config: ModelConfig, weight_format: str, executor: Any
+    ) -> None:
         self._checkpoint = checkpoint
         self._format = weight_format
         self._executor = executor
@@ -75,7 +77,9 @@ class Weights:
             raise CheckpointError(f"the checkpoint has no tensor {name}, which should be of shape {expected}")
         tensor = self._checkpoint.read(name)
         if tensor.shape != expected:
-            raise CheckpointError(f"tensor {name} has shape {tensor.shape}, but the model's config asks for {expected}")
+            raise CheckpointError(
+                f"tensor {name} has shape {tensor.shape}, but the model's config asks for {expected}"
+            )
         return tensor
 
 

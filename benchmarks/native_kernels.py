@@ -1,0 +1,90 @@
+"""Speed of the native backend's matrix products: GFLOP/s over numbers of rows, and GB/s of weights at one row.
+
+One `linear` instruction at a time through the executor, so threads and their synchronisation count. Each figure is
+the best of several repetitions, since the machine may be shared. Peaks are measured by the same process: copies of
+the same weights are large enough to come from memory, and the products at many rows are bound by arithmetic.
+"""
+
+import argparse
+import time
+
+import numpy as np
+
+from gradus.backends.native import _native
+from gradus.backends.native.operations import row_stride
+
+SHAPES = {"1024 -> 6144": (1024, 6144), "3072 -> 1024": (3072, 1024), "1024 -> 151936": (1024, 151936)}
+MAX_ROWS = 512
+
+
+def make_executor(num_threads: int):
+    return _native.Executor(
+        cpu_variant="", num_threads=num_threads, kv_format="f16", num_layers=1, num_blocks=32, block_size=16,
+        num_heads=1, num_kv_heads=1, head_dim=16, vocab_size=16, max_rows=MAX_ROWS, max_model_len=512,
+    )  # fmt: skip
+
+
+def step_of(num_rows: int):
+    """A step whose only purpose is to have `num_rows` rows."""
+    rows = np.arange(num_rows)
+    none = np.zeros(0, np.int32)
+    return _native.Step(
+        token_ids=np.zeros(num_rows, np.int32), positions=rows.astype(np.int32), slot_mapping=rows.astype(np.int64),
+        query_start=np.array([0, num_rows], np.int32), context_lens=np.array([num_rows], np.int32),
+        block_tables=np.arange(32, dtype=np.int32)[None], block_copies=np.zeros((0, 2), np.int32), output_rows=none,
+        temperature=np.zeros(0, np.float32), top_p=np.zeros(0, np.float32), top_k=none, seed=np.zeros(0, np.int64),
+        choice_index=none, position=none, num_logprobs=none, return_logits=False,
+    )  # fmt: skip
+
+
+def seconds_per_product(executor, weights, k: int, n: int, num_rows: int, repetitions: int) -> float:
+    """Best time of one product, going through all `weights` so that each comes from memory again."""
+    x = _native.Buffer(row_stride(k) * MAX_ROWS)
+    x.numpy()[:] = np.random.default_rng(0).normal(size=x.size)
+    y = _native.Buffer(row_stride(n) * MAX_ROWS)
+    x_view = _native.View(x, 0, row_stride(k), k, _native.RowSet.tokens)
+    y_view = _native.View(y, 0, row_stride(n), n, _native.RowSet.tokens)
+    program = _native.Program()
+    for weight in weights:
+        program.append(_native.linear(x_view, weight, 0, 1, y_view))
+    step = step_of(num_rows)
+    times = []
+    for _ in range(repetitions):
+        start = time.perf_counter()
+        executor.run(program, step)
+        times.append((time.perf_counter() - start) / len(weights))
+    return min(times)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--threads", type=int, nargs="*", default=[1, 2])
+    parser.add_argument("--formats", nargs="*", default=["f32", "bf16", "f16"])
+    parser.add_argument("--rows", type=int, nargs="*", default=[1, 2, 4, 6, 8, 16, 64, 256, 512])
+    parser.add_argument("--repetitions", type=int, default=7)
+    arguments = parser.parse_args()
+    for num_threads in arguments.threads:
+        executor = make_executor(num_threads)
+        for label, (k, n) in SHAPES.items():
+            for weight_format in arguments.formats:
+                matrix = np.random.default_rng(1).normal(size=(n, k)).astype(np.float32)
+                num_bytes = n * k * (4 if weight_format == "f32" else 2)
+                weights = [
+                    _native.Weight(weight_format, [n], k) for _ in range(max(1, 200_000_000 // num_bytes))
+                ]
+                for weight in weights:
+                    weight.pack(0, matrix, "f32", executor)
+                cells = []
+                for num_rows in arguments.rows:
+                    few = weights if num_rows <= 8 else weights[:2]
+                    best = seconds_per_product(executor, few, k, n, num_rows, arguments.repetitions)
+                    gflops = 2 * num_rows * k * n / best / 1e9
+                    cells.append(
+                        f"{num_rows}: {gflops:.0f} GF/s"
+                        + f" {num_bytes / best / 1e9:.1f} GB/s" * (num_rows < 6)
+                    )
+                print(f"{num_threads} threads, {label}, {weight_format}:  " + ",  ".join(cells), flush=True)
+
+
+if __name__ == "__main__":
+    main()

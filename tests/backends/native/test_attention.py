@@ -1,0 +1,186 @@
+"""Attention over paged layouts against the formula in float64, and its independence of how the work is cut."""
+
+import numpy as np
+import pytest
+
+from gradus.backends.native import _native
+from tests.backends.native.harness import Tensor, make_executor, make_step, run
+
+CONTEXTS = [1, 5, 16, 17, 40, 255, 256, 257, 300, 530]
+
+
+class Sequences:
+    """K, V and Q of some sequences, and a cache's worth of randomly assigned blocks."""
+
+    def __init__(self, contexts, *, num_heads, num_kv_heads, head_dim, block_size=16, seed=0):
+        self.random = np.random.default_rng([seed, num_heads, num_kv_heads, head_dim])
+        self.contexts = list(contexts)
+        self.block_size = block_size
+        self.shape = {"num_heads": num_heads, "num_kv_heads": num_kv_heads, "head_dim": head_dim}
+        self.q = [self._normal(c, num_heads * head_dim) for c in contexts]
+        self.k = [self._normal(c, num_kv_heads * head_dim) for c in contexts]
+        self.v = [self._normal(c, num_kv_heads * head_dim) for c in contexts]
+
+    def _normal(self, rows, width):
+        return (self.random.normal(size=(rows, width)) * 1.5).astype(np.float32)
+
+    def tables(self, num_blocks, seed):
+        needed = [-(-c // self.block_size) for c in self.contexts]
+        blocks = np.random.default_rng(seed).permutation(num_blocks)
+        tables = np.full((len(needed), max(needed)), -1, np.int32)
+        for i, n in enumerate(needed):
+            tables[i, :n], blocks = blocks[:n], blocks[n:]
+        return tables
+
+
+def attend(sequences, cpu_variant, *, kv_format="f32", blocked=True, num_threads=2, seed=0, chunks=(10**9,)):
+    """Every row's attention, written and computed chunk by chunk; chunk sizes are taken in turn, per sequence."""
+    block_size = sequences.block_size
+    num_blocks = sum(-(-c // block_size) for c in sequences.contexts) + 3
+    executor = make_executor(
+        cpu_variant,
+        num_threads=num_threads,
+        kv_format=kv_format,
+        block_size=block_size,
+        num_blocks=num_blocks,
+        max_rows=sum(sequences.contexts),
+        **sequences.shape,
+    )
+    tables = sequences.tables(num_blocks, seed)
+    outputs = [np.empty_like(q) for q in sequences.q]
+    done = [0] * len(outputs)
+    turn = 0
+    while any(d < c for d, c in zip(done, sequences.contexts, strict=True)):
+        rows = []
+        for d, c in zip(done, sequences.contexts, strict=True):
+            rows.append(min(c - d, chunks[turn % len(chunks)]))
+            turn += 1
+        chosen = [i for i, r in enumerate(rows) if r > 0]
+        pieces = [slice(done[i], done[i] + rows[i]) for i in chosen]
+        q, k, v = (
+            Tensor.of(np.concatenate([source[i][piece] for i, piece in zip(chosen, pieces, strict=True)]))
+            for source in (sequences.q, sequences.k, sequences.v)
+        )
+        out = Tensor(*q.array.shape)
+        step = make_step(
+            [done[i] + rows[i] for i in chosen],
+            [rows[i] for i in chosen],
+            tables=tables[chosen],
+            block_size=block_size,
+        )
+        scale = sequences.shape["head_dim"] ** -0.5
+        attention = executor.attention(q.view, 0, scale, blocked, out.view)
+        run(executor, step, executor.kv_write(k.view, v.view, 0), attention)
+        begin = 0
+        for i, piece in zip(chosen, pieces, strict=True):
+            outputs[i][piece] = out.array[begin : begin + rows[i]]
+            begin += rows[i]
+            done[i] += rows[i]
+    return outputs
+
+
+def formula(sequences, kv_format):
+    """softmax(q . k / sqrt(d) + causal mask) . v in float64, on K and V in the cache's type."""
+    head_dim, num_kv_heads = sequences.shape["head_dim"], sequences.shape["num_kv_heads"]
+    num_groups = sequences.shape["num_heads"] // num_kv_heads
+    outputs = []
+    for q, k, v in zip(sequences.q, sequences.k, sequences.v, strict=True):
+        if kv_format == "f16":
+            k, v = k.astype(np.float16), v.astype(np.float16)
+        q = q.astype(np.float64).reshape(len(q), -1, head_dim)
+        k = k.astype(np.float64).reshape(len(k), -1, head_dim).repeat(num_groups, axis=1)
+        v = v.astype(np.float64).reshape(len(v), -1, head_dim).repeat(num_groups, axis=1)
+        scores = np.einsum("qhd,khd->hqk", q, k) * head_dim**-0.5
+        scores[:, ~np.tril(np.ones((len(q), len(q)), bool))] = -np.inf
+        weights = np.exp(scores - scores.max(axis=-1, keepdims=True))
+        weights /= weights.sum(axis=-1, keepdims=True)
+        outputs.append(np.einsum("hqk,khd->qhd", weights, v).reshape(len(q), -1))
+    return outputs
+
+
+def assert_close(found, expected, atol=2e-5):
+    for f, e in zip(found, expected, strict=True):
+        np.testing.assert_allclose(f, e, rtol=1e-5, atol=atol)
+
+
+@pytest.mark.parametrize("blocked", [True, False])
+@pytest.mark.parametrize("kv_format", ["f32", "f16"])
+@pytest.mark.parametrize(
+    ("num_heads", "num_kv_heads", "head_dim"),
+    [
+        (1, 1, 2),
+        (2, 2, 8),
+        (4, 2, 16),
+        (6, 2, 24),
+        (5, 1, 32),
+        (2, 1, 64),
+        (3, 3, 80),
+        (16, 2, 18),
+        (4, 1, 128),
+    ],
+)
+def test_agrees_with_the_formula(cpu_variant, num_heads, num_kv_heads, head_dim, kv_format, blocked):
+    contexts = CONTEXTS if blocked else CONTEXTS[:6]
+    sequences = Sequences(contexts, num_heads=num_heads, num_kv_heads=num_kv_heads, head_dim=head_dim)
+    found = attend(sequences, cpu_variant, kv_format=kv_format, blocked=blocked)
+    assert_close(found, formula(sequences, kv_format))
+
+
+@pytest.mark.parametrize("kv_format", ["f32", "f16"])
+@pytest.mark.parametrize(("num_heads", "num_kv_heads", "head_dim"), [(4, 2, 16), (6, 1, 24), (8, 1, 64)])
+def test_a_row_is_the_same_however_the_work_is_cut(cpu_variant, num_heads, num_kv_heads, head_dim, kv_format):
+    shape = {"num_heads": num_heads, "num_kv_heads": num_kv_heads, "head_dim": head_dim}
+    whole = attend(Sequences(CONTEXTS, **shape), cpu_variant, kv_format=kv_format)
+    for block_size, num_threads, chunks in [(16, 1, (1, 64, 7)), (32, 3, (256, 3)), (64, 2, (100,)), (128, 2, (33, 250)),
+                                            (544, 2, (300, 2))]:  # fmt: skip
+        sequences = Sequences(CONTEXTS, **shape, block_size=block_size)
+        pieces = attend(
+            sequences,
+            cpu_variant,
+            kv_format=kv_format,
+            num_threads=num_threads,
+            chunks=chunks,
+            seed=block_size,
+        )
+        for found, expected in zip(pieces, whole, strict=True):
+            assert np.array_equal(found, expected), (block_size, num_threads, chunks)
+
+
+def test_large_scores_do_not_overflow(cpu_variant):
+    sequences = Sequences([40, 600], num_heads=2, num_kv_heads=1, head_dim=16)
+    sequences.q = [q * 60 for q in sequences.q]
+    assert_close(attend(sequences, cpu_variant), formula(sequences, "f32"), atol=1e-3)  # scores reach 1000
+
+
+def test_block_copies_come_before_anything_else(cpu_variant):
+    """A copy holds what its source held before the step, though the step then writes to the source."""
+    executor = make_executor(cpu_variant, num_blocks=4)
+    random = np.random.default_rng(3)
+    q, k, v = (random.normal(size=(17, 16)).astype(np.float32) for _ in range(3))
+
+    def last_row(step, rows):
+        out = Tensor(len(rows), 16)
+        write = executor.kv_write(Tensor.of(k[rows]).view, Tensor.of(v[rows]).view, 0)
+        run(executor, step, write, executor.attention(Tensor.of(q[rows]).view, 0, 1.0, True, out.view))
+        return out.array[-1].copy()
+
+    expected = last_row(make_step([17], [17], tables=np.array([[0, 1]])), list(range(17)))
+    k[0] += 1  # goes to block 0, which was copied to block 2 before
+    copying = make_step([1, 17], [1, 1], tables=np.array([[0, -1], [2, 3]]), block_copies=[(0, 2)])
+    assert np.array_equal(last_row(copying, [0, 16]), expected)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"block_size": 24}, "multiple of 16"),
+        ({"kv_format": "bf16"}, "f16 or f32"),
+        ({"head_dim": 7}, "even head_dim"),
+        ({"num_heads": 3, "num_kv_heads": 2}, "multiple of num_kv_heads"),
+        ({"num_blocks": 2**60}, "address space"),
+        ({"num_threads": 0}, "num_threads"),
+    ],
+)
+def test_shapes_that_cannot_work_are_refused(cpu_variant, changes, message):
+    with pytest.raises(_native.SetupError, match=message):
+        make_executor(cpu_variant, **changes)

@@ -1,0 +1,132 @@
+"""Tracing, fusion and memory: a program does what eager execution does, in fewer instructions and less memory."""
+
+import numpy as np
+import pytest
+
+from gradus.backends.native.fusion import fuse
+from gradus.backends.native.operations import Operation, Value
+from gradus.backends.native.tracer import _assign_offsets, _slabs
+from gradus.models.ops import Rope
+from tests.backends.native.harness import make_batch
+from tests.tiny_models import tiny_backend, tiny_config
+
+TOKENS = np.random.default_rng(0).integers(0, 97, 300)
+
+
+def logits_of_some_steps(backend):
+    """A mixed bag of steps: two prompts, then one going on beside the decoding of the other, then both decode."""
+    tables = np.array([[3, 5, 1, 9], [20, 21, 22, 23]])
+    steps = [([30, 17], [30, 17], [29, 46]), ([31, 40], [1, 23], [0]), ([32, 41], [1, 1], [0, 1])]
+    results = []
+    for contexts, rows, outputs in steps:
+        tokens = TOKENS[: sum(rows)]
+        batch = make_batch(
+            contexts, rows, tables=tables, output_rows=outputs, token_ids=tokens, return_logits=True
+        )
+        results.append(backend.execute(batch).logits)
+    return np.concatenate(results)
+
+
+@pytest.mark.parametrize("attention", ["blocked", "naive"])
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {},
+        {
+            "num_layers": 1,
+            "head_dim": 24,
+            "rope": Rope(24, 1e4),
+            "num_heads": 3,
+            "num_kv_heads": 1,
+            "hidden_size": 40,
+        },
+        {"attention_bias": True, "tie_word_embeddings": False},
+    ],
+)
+def test_a_program_gives_the_bits_that_eager_execution_gives(cpu_variant, changes, attention):
+    config = tiny_config(**changes)
+    program = tiny_backend(config=config, attention=attention)
+    eager = tiny_backend(config=config, attention=attention, enforce_eager=True)
+    assert np.array_equal(logits_of_some_steps(program), logits_of_some_steps(eager))
+
+
+def test_naive_and_blocked_attention_agree(cpu_variant):
+    blocked, naive = (logits_of_some_steps(tiny_backend(attention=kind)) for kind in ("blocked", "naive"))
+    assert np.abs(blocked - naive).max() <= 1e-4 * blocked.std()
+
+
+def test_fusion_leaves_seven_instructions_a_layer():
+    backend = tiny_backend()
+    # embed, rope table, first norm, final norm's row selection and lm_head; the layers' own.
+    kinds_per_layer = len(["linear", "rope_kv_write", "attention", "linear", "add_rms_norm", "linear", "silu_mul", "linear", "add_rms_norm"])  # fmt: skip
+    others = len(["rope_table", "embed", "rms_norm", "select_rows", "lm_head_sample"])
+    unfused_last_norm = 1  # the selection of rows lies between the last layer's sum and norm
+    assert len(backend._program) == 2 * kinds_per_layer + others + unfused_last_norm
+
+
+def value(rows="tokens", width=16):
+    return Value(width, rows)
+
+
+class Weight:
+    """Stands for a packed weight; only its length and identity matter to fusion."""
+
+    def __init__(self, length=16):
+        self._length = length
+
+    def __len__(self):
+        return self._length
+
+
+def test_linears_of_different_weights_or_inputs_stay_apart():
+    x, other, weight = value(), value(), Weight()
+    a = Operation("linear", (x,), (value(),), {"weight": weight, "first": 0})
+    for b in [
+        Operation("linear", (other,), (value(),), {"weight": weight, "first": 1}),
+        Operation("linear", (x,), (value(),), {"weight": Weight(), "first": 1}),
+        Operation("linear", (x,), (value(),), {"weight": weight, "first": 2}),
+    ]:
+        assert len(fuse([a, b])) == 2
+    b = Operation("linear", (x,), (value(),), {"weight": weight, "first": 1})
+    (fused,) = fuse([a, b])
+    assert fused.outputs == a.outputs + b.outputs
+
+
+def test_a_query_that_is_read_again_is_not_overwritten():
+    q, k, v, table, rotated_q, rotated_k = (value() for _ in range(6))
+    rope_and_write = [
+        Operation("rope", (q, table), (rotated_q,)),
+        Operation("rope", (k, table), (rotated_k,)),
+        Operation("kv_write", (rotated_k, v), (), {"layer": 0}),
+    ]
+    (fused,) = fuse(rope_and_write)
+    assert fused.in_place
+    assert len(fuse([*rope_and_write, Operation("add", (q, rotated_q), (value(),))])) == 4
+    assert len(fuse([*rope_and_write, Operation("add", (rotated_k, rotated_q), (value(),))])) == 4
+
+
+def test_memory_is_reused_but_never_while_it_is_read():
+    """A random chain of operations; no two values that live at once may overlap."""
+    random = np.random.default_rng(1)
+    values = [value(width=int(random.integers(1, 200))) for _ in range(3)]
+    operations = [Operation("embed", (), (v,)) for v in values]
+    for _ in range(200):
+        recent = values[-6:]
+        chosen = tuple(recent[i] for i in random.choice(len(recent), 2, replace=False))
+        outputs = tuple(value(width=int(random.integers(1, 200))) for _ in range(random.integers(1, 4)))
+        operations.append(Operation(random.choice(["linear", "add"]), chosen, outputs))
+        values.extend(outputs)
+    slabs = _slabs(operations)
+    offsets, total = _assign_offsets(slabs, len(operations), num_rows=10)
+    spans = [(o, o + s.stride * 10, s.born, s.last_use) for s, o in zip(slabs, offsets, strict=True)]
+    for i, (begin, end, born, last) in enumerate(spans):
+        assert end <= total
+        for other_begin, other_end, other_born, other_last in spans[:i]:
+            if born <= other_last and other_born <= last:
+                assert end <= other_begin or other_end <= begin
+    assert total < sum(end - begin for begin, end, _, _ in spans) / 4
+
+
+def test_a_deeper_model_needs_no_larger_arena():
+    two, eight = (tiny_backend(config=tiny_config(num_layers=n)).program_bytes for n in (2, 8))
+    assert two == eight

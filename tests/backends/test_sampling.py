@@ -1,0 +1,119 @@
+"""The sampling specification: distributions, cuts, logprobs and ranks, each from its definition."""
+
+import numpy as np
+import pytest
+
+from gradus.backends.sampling import kept_tokens, likeliest, log_softmax, rank, sample, sample_row, uniform
+from gradus.batch import SamplingBatch
+
+
+def sampling(n, **changes):
+    values = {
+        "temperature": np.ones(n, np.float32),
+        "top_p": np.ones(n, np.float32),
+        "top_k": np.zeros(n, np.int32),
+        "seed": np.zeros(n, np.int64),
+        "choice_index": np.zeros(n, np.int32),
+        "position": np.arange(1, n + 1, dtype=np.int32),
+        "num_logprobs": np.full(n, -1, np.int32),
+    }
+    return SamplingBatch(**(values | changes))
+
+
+def test_philox_agrees_with_the_published_algorithm():
+    """Ten rounds written out in plain integers, against NumPy's generator behind `uniform`."""
+
+    def philox(counter, key):
+        mask = 2**64 - 1
+        c, k = list(counter), list(key)
+        for _ in range(10):
+            low, high = 0xD2E7470EE14C6C93 * c[0], 0xCA5A826395121157 * c[2]
+            c = [high >> 64 ^ c[1] ^ k[0], high & mask, low >> 64 ^ c[3] ^ k[1], low & mask]
+            k = [k[0] + 0x9E3779B97F4A7C15 & mask, k[1] + 0xBB67AE8584CAA73B & mask]
+        return c
+
+    for seed, choice, position in [(0, 0, 0), (0, 0, 1), (1, 2, 3), (2**63 - 1, 7, 2**31 - 1), (-5, 0, 9)]:
+        bits = philox((position, 0, 0, 0), (seed % 2**64, choice))[0]
+        assert uniform(seed, choice, position) == (bits >> 11) / 2**53
+
+
+def test_frequencies_follow_the_softmax():
+    logits = np.log(np.array([0.5, 0.25, 0.15, 0.1], np.float32))
+    n = 20_000
+    found = sample(np.tile(logits, (n, 1)), sampling(n)).token_ids[:, 0]
+    np.testing.assert_allclose(np.bincount(found) / n, [0.5, 0.25, 0.15, 0.1], atol=0.015)
+
+
+def test_temperature_sharpens_and_zero_is_greedy():
+    logits = np.array([0, 1, 3, 3], np.float32)
+    n = 5000
+    rows = np.tile(logits, (n, 1))
+    found = sample(rows, sampling(n, temperature=np.full(n, 0.5, np.float32))).token_ids[:, 0]
+    weights = np.exp(logits / 0.5)
+    np.testing.assert_allclose(np.bincount(found, minlength=4) / n, weights / weights.sum(), atol=0.03)
+    assert (
+        sample(rows, sampling(n, temperature=np.zeros(n, np.float32))).token_ids == 2
+    ).all()  # the lower of the ties
+
+
+@pytest.mark.parametrize(
+    ("top_k", "top_p", "expected"),
+    [
+        (0, 1.0, {0, 1, 2, 3, 4}),
+        (2, 1.0, {1, 2}),  # of the tied 2 and 3 the lower
+        (3, 1.0, {1, 2, 3}),
+        (9, 1.0, {0, 1, 2, 3, 4}),
+        (0, 0.4, {1}),
+        (0, 0.41, {1, 2}),
+        (0, 0.0, {1}),
+        (3, 0.6, {1, 2}),  # 0.4 + 0.2 of 0.8 is 0.75
+        (3, 0.5, {1}),
+    ],
+)
+def test_cuts(top_k, top_p, expected):
+    weights = np.array([0.125, 0.4, 0.2, 0.2, 0.075])
+    row = np.log(weights).astype(np.float32)
+    row[3] = row[2]
+    assert set(np.flatnonzero(kept_tokens(row, weights, top_k, top_p))) == expected
+
+
+def test_cumulative_weights_are_inverted_in_token_order():
+    row = np.log(np.array([0.25, 0.5, 0.25], np.float32))
+    chosen = [
+        sample_row(row, temperature=1.0, top_k=0, top_p=1.0, uniform=u)
+        for u in (0, 0.24, 0.26, 0.74, 0.76, 1 - 2**-53)
+    ]
+    assert chosen == [0, 0, 1, 1, 2, 2]
+
+
+def test_impossible_tokens_are_never_drawn():
+    row = np.array([-np.inf, 0, -np.inf, 0, -np.inf], np.float32)
+    for u in (0.0, 0.5, 1 - 2**-53):
+        assert sample_row(row, temperature=1.0, top_k=0, top_p=1.0, uniform=u) in (1, 3)
+
+
+def test_logprobs_and_ranks():
+    row = np.array([1, 5, 5, -np.inf, 3], np.float32)
+    total = np.exp([1.0, 5, 5, 3]).sum()
+    np.testing.assert_allclose(np.exp(log_softmax(row))[[0, 1, 2, 4]], np.exp([1.0, 5, 5, 3]) / total)
+    assert [rank(row, i) for i in range(5)] == [4, 1, 2, 5, 3]
+    assert likeliest(row).tolist() == [1, 2, 4, 0, 3]
+    result = sample(
+        row[None], sampling(1, temperature=np.zeros(1, np.float32), num_logprobs=np.array([3], np.int32))
+    )
+    assert result.token_ids.tolist() == [[1]]
+    assert result.ranks.tolist() == [[1]]
+    assert result.top_token_ids.tolist() == [[1, 2, 4]]
+    np.testing.assert_allclose(result.top_logprobs[0], log_softmax(row)[[1, 2, 4]], rtol=1e-6)
+    assert result.logprobs[0, 0] == result.top_logprobs[0, 0]
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf])
+def test_rows_without_finite_logits_yield_nothing(bad):
+    logits = np.zeros((3, 4), np.float32)
+    logits[0, 2] = bad
+    logits[1] = -np.inf
+    result = sample(logits, sampling(3, num_logprobs=np.full(3, 2, np.int32)))
+    assert result.num_sampled.tolist() == [0, 0, 1]
+    assert result.token_ids[:2].tolist() == [[-1], [-1]]
+    assert result.top_token_ids[:2].tolist() == [[-1, -1], [-1, -1]]
