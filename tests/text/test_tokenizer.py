@@ -130,6 +130,17 @@ def test_missing_and_broken_files_say_so(tmp_path, byte_level_text):
         Tokenizer.from_directory(tmp_path).load()
 
 
+def test_loading_in_a_thread_ends_as_loading_does(tmp_path, byte_level_text):
+    good = Tokenizer.from_directory(directory(tmp_path, byte_level_text))
+    good.start_loading()
+    good.load()
+    assert good.decode(good.encode("Hi")) == "Hi"
+    broken = Tokenizer.from_directory(directory(tmp_path, "{"))
+    broken.start_loading()
+    with pytest.raises(CheckpointError, match="is not a tokenizer"):
+        broken.load()
+
+
 def test_an_unpaired_surrogate_is_refused(byte_level):
     with pytest.raises(InvalidRequestError, match=r"U\+D800, at index 1"):
         byte_level.encode("a\ud800")
