@@ -76,7 +76,7 @@ class EngineConfig:
         max_model_len: default: the model's own context.
         max_num_batched_tokens: default: 512, or max_model_len where chunked prefill is off.
         block_size: tokens per KV block: 16, 32, 64 or 128.
-        kv_cache_dtype: "f16", "f32", or "auto": f32 with f32 weights, so that their precision is kept, else f16.
+        kv_cache_dtype: "f16", "f32", or "auto": f32 with f32 weights, whose precision it keeps, else f16.
         kv_cache_memory: bytes for the KV cache.
         num_kv_blocks: the same in blocks; excludes `kv_cache_memory`.
         kv_layout: "paged", or "contiguous" (a slab of max_model_len tokens per sequence, no prefix caching).

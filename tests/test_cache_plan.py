@@ -5,9 +5,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gradus import machine
+from gradus.cache_plan import plan_cache
 from gradus.config import EngineConfig
 from gradus.errors import ConfigError
-from gradus.cache_plan import plan_cache
 from tests.tiny_models import tiny_config
 
 MODEL = tiny_config(max_position_embeddings=1000, dtype="bf16")

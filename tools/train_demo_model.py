@@ -181,7 +181,7 @@ def parse_arguments() -> argparse.Namespace:
     )
     parser.add_argument("--out", type=Path, required=True, help="folder of the finished model")
     parser.add_argument("--scratch", type=Path, default=Path(tempfile.gettempdir()) / "gradus-demo-model")
-    parser.add_argument("--steps", type=int, default=1700)
+    parser.add_argument("--steps", type=int, default=2100)
     parser.add_argument("--rows", type=int, default=24, help="rows of --length tokens in a step")
     parser.add_argument("--length", type=int, default=256)
     parser.add_argument("--matrix-lr", type=float, default=0.02)
