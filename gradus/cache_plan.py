@@ -16,7 +16,7 @@ _TILE = 16  # tokens; the attention kernel's unit, of which every block is a mul
 
 @dataclass(frozen=True, slots=True)
 class CachePlan:
-    """`num_blocks` blocks of `block_size` tokens, each of `token_bytes` bytes; sequences up to `max_model_len`."""
+    """`num_blocks` blocks of `block_size` tokens, each of `token_bytes` bytes, and the longest sequence."""
 
     max_model_len: int
     dtype: str  # f16 | f32
