@@ -6,23 +6,33 @@ Knows nothing of stop strings or requests.
 """
 
 import codecs
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
+from gradus.text.pieces import Pieces
 from gradus.text.tokenizer import Tokenizer
 
 _MAX_HELD_TOKENS = 8  # a character has at most four bytes; beyond this a U+FFFD at the end is there to stay
+_NUM_CONTEXT_TOKENS = 16  # of the prompt; enough to see how a text goes on
 
 
 class Detokenizer:
-    """Turns one growing sequence of token ids into text, in constant time per token."""
+    """Turns one growing sequence of token ids into text, in constant time per token.
 
-    def __init__(self, tokenizer: Tokenizer, skip_special_tokens: bool = True) -> None:
+    The text continues that of the prompt, if there is one: decoders that drop a space at the start of a text
+    keep it then, so that prompt and output can be put together.
+    """
+
+    def __init__(
+        self, tokenizer: Tokenizer, skip_special_tokens: bool = True, prompt_token_ids: Sequence[int] = ()
+    ) -> None:
         self._special: frozenset[int] = tokenizer.special_ids if skip_special_tokens else frozenset()
+        recent = prompt_token_ids[-_NUM_CONTEXT_TOKENS:]
+        context = [token_id for token_id in recent if token_id not in self._special]
         self._stream: _ByteStream | _Window
         if tokenizer.pieces is None:
-            self._stream = _Window(tokenizer)
+            self._stream = _Window(tokenizer, context)
         else:
-            self._stream = _ByteStream(tokenizer)
+            self._stream = _ByteStream(tokenizer.pieces, is_start=not context)
 
     def push(self, token_ids: Iterable[int]) -> str:
         """Append tokens; returns the text that is now certain."""
@@ -37,11 +47,10 @@ class Detokenizer:
 class _ByteStream:
     """Exact: the text is the tokens' bytes read as UTF-8."""
 
-    def __init__(self, tokenizer: Tokenizer) -> None:
-        assert tokenizer.pieces is not None
-        self._pieces = tokenizer.pieces
+    def __init__(self, pieces: Pieces, is_start: bool) -> None:
+        self._pieces = pieces
         self._decoder = codecs.getincrementaldecoder("utf-8")("replace")
-        self._spaces_to_strip = self._pieces.num_leading_spaces
+        self._spaces_to_strip = pieces.num_leading_spaces if is_start else 0
 
     def push(self, token_ids: list[int]) -> str:
         pieces = self._pieces
@@ -67,10 +76,10 @@ class _Window:
     (`[done:]`) are decoded; what they add to it is the delta.
     """
 
-    def __init__(self, tokenizer: Tokenizer) -> None:
+    def __init__(self, tokenizer: Tokenizer, context: list[int]) -> None:
         self._tokenizer = tokenizer
-        self._ids: list[int] = []
-        self._done = 0
+        self._ids = context
+        self._done = len(context)
 
     def push(self, token_ids: list[int]) -> str:
         return "".join([self._push_one(token_id) for token_id in token_ids])

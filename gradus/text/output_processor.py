@@ -46,7 +46,10 @@ class RequestState:
         self.prompt = prompt
         self.prompt_token_ids = prompt_token_ids
         self.metrics = RequestMetrics()
-        self._choices = [_Choice(i, params, tokenizer, skip_special_tokens) for i in range(params.n)]
+        self._choices = [
+            _Choice(i, params, tokenizer, Detokenizer(tokenizer, skip_special_tokens, prompt_token_ids))
+            for i in range(params.n)
+        ]
         self._to_abort: list[int] = []
 
     @property
@@ -91,7 +94,7 @@ class _Choice:
     """One choice's tokens and text."""
 
     def __init__(
-        self, index: int, params: SamplingParams, tokenizer: Tokenizer, skip_special_tokens: bool
+        self, index: int, params: SamplingParams, tokenizer: Tokenizer, detokenizer: Detokenizer
     ) -> None:
         self.index = index
         self.token_ids: list[int] = []
@@ -101,7 +104,7 @@ class _Choice:
         self._logprobs: list[dict[int, Logprob]] | None = [] if params.logprobs is not None else None
         self._cumulative_logprob = 0.0
         self._tokenizer = tokenizer
-        self._detokenizer = Detokenizer(tokenizer, skip_special_tokens)
+        self._detokenizer = detokenizer
         self._matcher = StopMatcher(params.stop or ())
 
     def apply(self, update: RequestUpdate) -> ChoiceDelta:

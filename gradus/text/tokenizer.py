@@ -25,8 +25,9 @@ _EXTRA_SPECIAL_TOKENS = ("additional_special_tokens", "extra_special_tokens")
 class Tokenizer:
     """One model's tokenizer.
 
-    The vocabulary is read at first use: half a second for 150,000 tokens. `start_loading()` does it in a thread,
-    while weights are read; `load()` waits for it and says if it failed. Safe to use from several threads.
+    The vocabulary is read at first use: half a second for 150,000 tokens. `start_loading()` does it in a
+    thread, while weights are read; `load()` waits for it and says if it failed. Safe to use from several
+    threads.
     """
 
     def __init__(

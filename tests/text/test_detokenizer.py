@@ -87,6 +87,16 @@ def test_every_text_comes_back_token_by_token(byte_level, sentencepiece, text):
         assert streamed(tokenizer, [[i] for i in ids]) == text
 
 
+@pytest.mark.parametrize("kind", ["byte_level", "sentencepiece", "word_piece"])
+@pytest.mark.parametrize("cut", [0, 1, 2, 5])
+def test_an_output_continues_its_prompt(kind, cut, request):
+    tokenizer = request.getfixturevalue(kind)
+    ids = tokenizer.encode("the quick brown fox, jumps again")
+    detokenizer = Detokenizer(tokenizer, prompt_token_ids=ids[:cut])
+    output = "".join(detokenizer.push([i]) for i in ids[cut:]) + detokenizer.flush()
+    assert tokenizer.decode(ids[:cut]) + output == tokenizer.decode(ids)
+
+
 def test_an_unfinished_character_is_held_back_and_an_invalid_one_becomes_the_replacement(byte_level):
     ids = byte_level.encode("龘")  # three bytes that no merge joins
     assert len(ids) == 3
