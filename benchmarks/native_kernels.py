@@ -1,8 +1,8 @@
-"""Speed of the native backend's matrix products: GFLOP/s over numbers of rows, and GB/s of weights at one row.
+"""Speed of the native backend's matrix products: GFLOP/s over rows, and GB/s of weights at few rows.
 
-One `linear` instruction at a time through the executor, so threads and their synchronisation count. Each figure is
-the best of several repetitions, since the machine may be shared. Peaks are measured by the same process: copies of
-the same weights are large enough to come from memory, and the products at many rows are bound by arithmetic.
+One `linear` instruction at a time through the executor, so threads and their synchronisation count. Each
+figure is the best of several repetitions, since the machine may be shared. With few rows the weights come
+from memory: there are more of them than the caches hold.
 """
 
 import argparse
@@ -28,13 +28,25 @@ def step_of(num_rows: int):
     """A step whose only purpose is to have `num_rows` rows."""
     rows = np.arange(num_rows)
     none = np.zeros(0, np.int32)
+    floats, seeds = np.zeros(0, np.float32), np.zeros(0, np.int64)
     return _native.Step(
-        token_ids=np.zeros(num_rows, np.int32), positions=rows.astype(np.int32), slot_mapping=rows.astype(np.int64),
-        query_start=np.array([0, num_rows], np.int32), context_lens=np.array([num_rows], np.int32),
-        block_tables=np.arange(32, dtype=np.int32)[None], block_copies=np.zeros((0, 2), np.int32), output_rows=none,
-        temperature=np.zeros(0, np.float32), top_p=np.zeros(0, np.float32), top_k=none, seed=np.zeros(0, np.int64),
-        choice_index=none, position=none, num_logprobs=none, return_logits=False,
-    )  # fmt: skip
+        token_ids=np.zeros(num_rows, np.int32),
+        positions=rows.astype(np.int32),
+        slot_mapping=rows.astype(np.int64),
+        query_start=np.array([0, num_rows], np.int32),
+        context_lens=np.array([num_rows], np.int32),
+        block_tables=np.arange(32, dtype=np.int32)[None],
+        block_copies=np.zeros((0, 2), np.int32),
+        output_rows=none,
+        temperature=floats,
+        top_p=floats,
+        top_k=none,
+        seed=seeds,
+        choice_index=none,
+        position=none,
+        num_logprobs=none,
+        return_logits=False,
+    )
 
 
 def seconds_per_product(executor, weights, k: int, n: int, num_rows: int, repetitions: int) -> float:

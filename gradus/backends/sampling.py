@@ -1,7 +1,7 @@
-"""Sampling from logits, written plainly in NumPy: the specification that every backend's sampler is tested against.
+"""Sampling from logits in plain NumPy: the specification that every backend's sampler is tested against.
 
-A draw is a pure function of one row's logits and parameters and of (seed, choice index, position), so what else
-is in the batch cannot change it. Knows nothing of models; backends without a sampler of their own call it.
+A draw is a pure function of one row's logits and parameters and of (seed, choice index, position): what
+else is in the batch cannot change it. Knows nothing of models; backends without an own sampler call it.
 """
 
 import numpy as np
@@ -16,13 +16,13 @@ Int64 = NDArray[np.int64]
 def sample(logits: Float32, sampling: SamplingBatch) -> StepResult:
     """One token for every row of logits, with its logprob, rank and likeliest alternatives where asked for.
 
-    logits: [num_outputs, vocab_size] f32, -inf where a token is impossible. A row that holds NaN or +inf, or in
-    which no token is possible, yields `num_sampled` 0 and token id -1.
+    logits: [num_outputs, vocab_size] f32, -inf where a token is impossible. A row that holds NaN or +inf, or
+    in which no token is possible, yields `num_sampled` 0 and token id -1.
 
-    Temperature 0 takes the likeliest token. Otherwise the weights exp((logit - max) / temperature) are cut to the
-    top_k likeliest tokens, then to the fewest likeliest of those whose share of the remaining weight reaches
-    top_p, and the token is found by inverting the cumulative weight of what is left, in order of token id, at one
-    uniform draw. All of it in f64; ties go to the lower token id.
+    Temperature 0 takes the likeliest token. Otherwise the weights exp((logit - max) / temperature) are cut to
+    the top_k likeliest tokens, then to the fewest likeliest of those whose share of the remaining weight
+    reaches top_p, and the token is found by inverting the cumulative weight of what is left, in order of
+    token id, at one uniform draw. All of it in f64; ties go to the lower token id.
     """
     num_outputs = len(logits)
     num_top = max(0, int(sampling.num_logprobs.max(initial=0)))
@@ -113,8 +113,8 @@ def rank(row: Float32, token_id: int) -> int:
 def uniform(seed: int, choice_index: int, position: int) -> float:
     """The draw for one sampled token: 53 bits in [0, 1) from one block of Philox4x64-10.
 
-    The key is (seed, choice_index), the counter (position, 0, 0, 0). NumPy steps the counter before it generates,
-    hence the minus one. Source: Salmon et al. 2011, "Parallel random numbers: as easy as 1, 2, 3".
+    The key is (seed, choice_index), the counter (position, 0, 0, 0). NumPy steps the counter before it
+    generates, hence the minus one. Source: Salmon et al. 2011, "Parallel random numbers: as easy as 1, 2, 3".
     """
     mask = 2**64 - 1
     key = (seed & mask) | (choice_index & mask) << 64

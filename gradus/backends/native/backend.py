@@ -1,6 +1,6 @@
-"""`NativeBackend`: a model on the CPU. Loads it, traces it into a program, and runs steps in C++ without the GIL.
+"""`NativeBackend`: a model on the CPU, traced into a program, whose steps run in C++ without the GIL.
 
-Knows no kernels and no Python arrays beyond handing them over; C++ checks every step before it touches memory.
+Knows no kernels and no arrays beyond handing them over; C++ checks every step before it touches memory.
 """
 
 import os
@@ -8,9 +8,10 @@ from collections.abc import Callable
 from threading import Lock
 from typing import Any
 
-from gradus.backends.native import _native
+import gradus.backends.native._native as _native
 from gradus.backends.native.eager import BufferPool, EagerOps
 from gradus.backends.native.fusion import fuse
+from gradus.backends.native.operations import Operation
 from gradus.backends.native.step import make_step
 from gradus.backends.native.tracer import Tracer, compile_program
 from gradus.backends.native.weights import Weights
@@ -26,7 +27,7 @@ from gradus.models.registry import model_function
 class NativeBackend:
     """Implements `gradus.batch.Backend`.
 
-    The environment variable GRADUS_CPU picks a kernel variant by name; default is the best that the CPU can run.
+    The environment variable GRADUS_CPU picks a kernel variant by name; default is the best one that runs.
 
     Raises:
         ConfigError: options that cannot work on this machine.
@@ -40,14 +41,20 @@ class NativeBackend:
         self._model: Callable[[Ops, ModelConfig], None] = model_function(config.architecture)
         self._buffers = BufferPool(options.max_num_batched_tokens)
         self._program: Any = None
-        self._arena_bytes = 0
+        arena_bytes = 0
         try:
-            self._executor = _make_executor(config, options)
-            self._weights = Weights(checkpoint, config, options.weight_dtype, self._executor)
-            self._compile()
+            self._executor: Any = _make_executor(config, options)
+            self._weights: Any = Weights(checkpoint, config, options.weight_dtype, self._executor)
+            operations = self._trace()
+            if not options.enforce_eager:
+                num_rows = options.max_num_batched_tokens
+                self._program, arena_bytes = compile_program(fuse(operations), self._executor, num_rows)
         except _native.SetupError as error:
             raise ConfigError(str(error)) from error
         self.cpu_variant: str = self._executor.cpu_variant
+        self.weight_bytes: int = self._weights.num_bytes  # packed
+        # Activations (of a program; eager ones come and go), the tile of logits, and the threads' scratch memory.
+        self.program_bytes: int = arena_bytes + self._executor.scratch_bytes
 
     @property
     def block_size(self) -> int:
@@ -70,21 +77,11 @@ class NativeBackend:
         """K and V of one token in all layers."""
         return kv_bytes_per_token(self._config, self._options.kv_cache_dtype)
 
-    @property
-    def weight_bytes(self) -> int:
-        """Bytes of the packed weights."""
-        return self._weights.num_bytes
-
-    @property
-    def program_bytes(self) -> int:
-        """Bytes of activations, the logits tile and the threads' scratch memory."""
-        return self._arena_bytes + self._executor.scratch_bytes
-
     def execute(self, batch: Batch) -> StepResult:
         """Run one step; see `gradus.batch.Backend`.
 
         Raises:
-            BackendError: the batch contradicts itself or the backend's limits (nothing has run), or the step failed.
+            BackendError: the batch contradicts itself or the backend's limits; nothing has run.
         """
         with self._lock:
             if self._executor is None:
@@ -98,16 +95,13 @@ class NativeBackend:
     def close(self) -> None:
         """Free threads and memory."""
         with self._lock:
-            self._program = self._weights = self._executor = None
+            self._executor = self._program = self._weights = None
 
-    def _compile(self) -> None:
-        """Trace the model, which loads its weights; eager execution needs only those."""
+    def _trace(self) -> list[Operation]:
+        """The model's operations. Loads its weights on the way, which is all that eager execution needs."""
         tracer = Tracer(self._config, self._weights, self._options.attention)
         self._model(tracer, self._config)
-        if not self._options.enforce_eager:
-            operations = fuse(tracer.operations)
-            num_rows = self._options.max_num_batched_tokens
-            self._program, self._arena_bytes = compile_program(operations, self._executor, num_rows)
+        return tracer.operations
 
     def _run(self, step: Any) -> tuple[Any, ...]:
         if self._program is not None:

@@ -6,7 +6,7 @@ The instructions are the program's, so are their results.
 from collections import defaultdict
 from typing import Any
 
-from gradus.backends.native import _native
+import gradus.backends.native._native as _native
 from gradus.backends.native.native_ops import NativeOps
 from gradus.backends.native.operations import Operation, Value, lower, row_stride
 

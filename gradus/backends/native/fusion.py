@@ -1,4 +1,4 @@
-"""Peephole fusion: neighbouring operations become one where that saves a pass over memory or a round of threads.
+"""Peephole fusion: neighbouring operations become one where that saves a pass over memory.
 
 A fused instruction does exactly its parts' arithmetic, so a program's results are bit for bit those of eager
 execution; tests hold it to that.

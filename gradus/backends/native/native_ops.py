@@ -1,4 +1,4 @@
-"""`NativeOps`: the `Ops` vocabulary in terms of operations on values; what becomes of them is a subclass's business.
+"""`NativeOps`: the `Ops` vocabulary in terms of operations on values.
 
 `Tracer` records them, `EagerOps` runs each at once. Both see the same operations, so both compute the same.
 """

@@ -1,13 +1,13 @@
-"""What a traced model consists of: values, and operations between them; and how one becomes a C++ instruction.
+"""What a traced model consists of, values and operations, and how an operation becomes a C++ instruction.
 
-Knows nothing of memory: a value is a width and a set of rows, and gets its view of a buffer from whoever runs it.
+Knows nothing of memory: a value is a width and a set of rows, and gets its view from whoever runs it.
 """
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from gradus.backends.native import _native
+import gradus.backends.native._native as _native
 
 PANEL_WIDTH = 16  # kernels read and write whole vectors of this many floats
 
@@ -16,7 +16,7 @@ RowSet = Literal["tokens", "outputs"]
 
 @dataclass(eq=False, slots=True)
 class Value:
-    """One result inside a step: `width` floats for every token of it, or for every row that it samples from."""
+    """A result inside a step: `width` floats for each of its tokens, or each row that it samples from."""
 
     width: int
     rows: RowSet = "tokens"

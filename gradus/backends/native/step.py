@@ -4,7 +4,7 @@ from typing import Any
 
 import numpy as np
 
-from gradus.backends.native import _native
+import gradus.backends.native._native as _native
 from gradus.batch import Batch
 from gradus.errors import BackendError
 

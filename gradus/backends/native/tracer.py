@@ -1,12 +1,12 @@
 """Traces a model once into a program: a list of operations, fused, laid out over one arena of reused memory.
 
-The trace is symbolic in rows: nothing in it depends on a step, and every buffer is as long as the largest step.
+The trace is symbolic in rows: nothing in it depends on a step; buffers are as long as the largest step.
 """
 
 from collections.abc import Sequence
 from typing import Any
 
-from gradus.backends.native import _native
+import gradus.backends.native._native as _native
 from gradus.backends.native.native_ops import NativeOps
 from gradus.backends.native.operations import Operation, Value, lower, row_stride
 

@@ -1,7 +1,7 @@
 """Loads weights: reads tensors from a checkpoint, checks their shapes, converts and packs them.
 
-Each weight is loaded when an operation first names it and kept under its names, so a tied embedding is stored once.
-At most one tensor exists unpacked at a time.
+Each weight is loaded when an operation first names it and kept under its names, so a tied embedding is
+stored once. At most one tensor exists unpacked at a time.
 """
 
 from collections.abc import Sequence
@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from gradus.backends.native import _native
+import gradus.backends.native._native as _native
 from gradus.errors import CheckpointError
 from gradus.models.checkpoint.base import Checkpoint, RawTensor
 from gradus.models.config import ModelConfig
@@ -84,7 +84,7 @@ class Weights:
 
 
 def inverse_frequencies(rope: Rope) -> NDArray[np.float32]:
-    """theta ** (-2j / head_dim) for j below head_dim / 2, rounded where Hugging Face's rotary embedding rounds."""
+    """theta ** (-2j / head_dim) for j below head_dim / 2, rounded where Hugging Face's embedding rounds."""
     exponents = np.arange(0, rope.head_dim, 2, dtype=np.float32) / np.float32(rope.head_dim)
     powers = np.power(np.float64(rope.theta), exponents.astype(np.float64)).astype(np.float32)
     return np.float32(1) / powers

@@ -1,4 +1,4 @@
-"""Attention over paged layouts against the formula in float64, and its independence of how the work is cut."""
+"""Attention over paged layouts: against the formula in float64, and however the work is cut."""
 
 import numpy as np
 import pytest
@@ -6,6 +6,7 @@ import pytest
 from gradus.backends.native import _native
 from tests.backends.native.harness import Tensor, make_executor, make_step, run
 
+CUTS = [(16, 1, (1, 64, 7)), (32, 3, (256, 3)), (64, 2, (100,)), (128, 2, (33, 250)), (544, 2, (300, 2))]
 CONTEXTS = [1, 5, 16, 17, 40, 255, 256, 257, 300, 530]
 
 
@@ -34,7 +35,7 @@ class Sequences:
 
 
 def attend(sequences, cpu_variant, *, kv_format="f32", blocked=True, num_threads=2, seed=0, chunks=(10**9,)):
-    """Every row's attention, written and computed chunk by chunk; chunk sizes are taken in turn, per sequence."""
+    """Every row's attention, written and computed chunk by chunk; chunk sizes are taken in turn."""
     block_size = sequences.block_size
     num_blocks = sum(-(-c // block_size) for c in sequences.contexts) + 3
     executor = make_executor(
@@ -131,8 +132,7 @@ def test_agrees_with_the_formula(cpu_variant, num_heads, num_kv_heads, head_dim,
 def test_a_row_is_the_same_however_the_work_is_cut(cpu_variant, num_heads, num_kv_heads, head_dim, kv_format):
     shape = {"num_heads": num_heads, "num_kv_heads": num_kv_heads, "head_dim": head_dim}
     whole = attend(Sequences(CONTEXTS, **shape), cpu_variant, kv_format=kv_format)
-    for block_size, num_threads, chunks in [(16, 1, (1, 64, 7)), (32, 3, (256, 3)), (64, 2, (100,)), (128, 2, (33, 250)),
-                                            (544, 2, (300, 2))]:  # fmt: skip
+    for block_size, num_threads, chunks in CUTS:
         sequences = Sequences(CONTEXTS, **shape, block_size=block_size)
         pieces = attend(
             sequences,

@@ -1,4 +1,4 @@
-"""`NativeBackend` as a whole: what it reports, what it refuses, and that steps do not depend on each other's company."""
+"""`NativeBackend` as a whole: what it reports, what it refuses, and its independence of batch shapes."""
 
 import threading
 
@@ -202,7 +202,7 @@ def test_weight_formats_change_little(cpu_variant):
 
 
 def pieces_of(lengths, random):
-    """Steps of (sequence, number of tokens) that compute all sequences, in a random order and in random chunks."""
+    """Steps of (sequence, number of tokens) that compute all sequences, in random order and chunks."""
     left = dict(enumerate(lengths))
     while left:
         chosen = [i for i in left if random.random() < 0.6] or [next(iter(left))]

@@ -74,6 +74,6 @@ def test_a_view_that_is_too_narrow_is_refused(cpu_variant):
         _native.linear(Tensor(1, 8).view, weight, 0, 1, Tensor(1, 16).view)
     with pytest.raises(_native.SetupError, match="9 wide, expected 8"):
         _native.linear(Tensor(1, 9).view, weight, 0, 1, Tensor(1, 40).view)
+    instruction = _native.linear(Tensor(2, 8).view, weight, 0, 1, Tensor(3, 40).view)
     with pytest.raises(_native.StepError, match="2 rows, the step needs 3"):
-        instruction = _native.linear(Tensor(2, 8).view, weight, 0, 1, Tensor(3, 40).view)
         run(executor, rows_step(3), instruction)
