@@ -166,3 +166,35 @@ def test_an_error_before_the_first_token_has_a_status_and_one_after_it_an_event(
         server.backend.fail = True
         with pytest.raises(openai.APIError, match="the script says"):
             list(stream)
+
+
+def test_clients_that_leave_at_random_leave_nothing_behind(endless):
+    generator = random.Random(5)
+
+    async def one(client):
+        body = {"stream": generator.random() < 0.7, "n": generator.choice([1, 2, 5])}
+        if generator.random() < 0.5:
+            path, body["messages"], body["max_tokens"] = CHAT, MESSAGES, generator.randint(1, 40)
+        else:
+            path, body["prompt"] = COMPLETIONS, ["Hi"] * generator.choice([1, 3])
+        patience = generator.choice([0.02, 0.1, 0.3, 60])
+        try:
+            async with client.stream("POST", endless.url + path, json=body, timeout=patience) as response:
+                async for _ in response.aiter_raw():
+                    if generator.random() < 0.2:
+                        return
+        except httpx.TimeoutException:
+            pass
+
+    async def all_of_them():
+        async with httpx.AsyncClient(limits=httpx.Limits(max_connections=100)) as client:
+            await asyncio.gather(*(one(client) for _ in range(100)))
+
+    asyncio.run(all_of_them())
+    assert endless.wait_until_idle() < 1.0
+    deadline = time.monotonic() + 5
+    while endless.server.server_state.connections:
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+    assert not endless.server.server_state.tasks
+    endless.engine._core.check_integrity()
