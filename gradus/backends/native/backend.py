@@ -53,7 +53,7 @@ class NativeBackend:
             raise ConfigError(str(error)) from error
         self.cpu_variant: str = self._executor.cpu_variant
         self.weight_bytes: int = self._weights.num_bytes  # packed
-        # Activations (of a program; eager ones come and go), the tile of logits, and the threads' scratch memory.
+        # Activations (of a program; eager ones come and go), the tile of logits, the threads' scratch memory.
         self.program_bytes: int = arena_bytes + self._executor.scratch_bytes
 
     @property

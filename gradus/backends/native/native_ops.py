@@ -45,16 +45,16 @@ class NativeOps:
             self._scopes.pop()
 
     def embed(self, name: str) -> Value:
-        weight = self._weights.linear([self._full(name)], self._config.hidden_size)
+        weight = self._weights.linear([self._full(name)])
         return self._result("embed", (), self._config.hidden_size, "tokens", weight=weight)
 
     def rms_norm(self, x: Value, name: str, eps: float, head_dim: int | None = None) -> Value:
-        weight = self._weights.vector(self._full(name), head_dim or x.width)
+        weight = self._weights.vector(self._full(name))
         return self._result("rms_norm", (x,), x.width, x.rows, weight=weight, eps=eps)
 
     def column_linear(self, x: Value, names: Sequence[str], bias: bool = False) -> list[Value]:
         full_names = [self._full(name) for name in names]
-        weight = self._weights.linear(full_names, x.width, bias)
+        weight = self._weights.linear(full_names, bias)
         widths = [self._weights.num_outputs(name) for name in full_names]
         return [
             self._result("linear", (x,), width, x.rows, weight=weight, first=i)
@@ -84,7 +84,7 @@ class NativeOps:
         return x if x.rows == "outputs" else self._result("select_rows", (x,), x.width, "outputs")
 
     def lm_head(self, x: Value, name: str) -> Logits:
-        return Logits(x, self._weights.linear([self._full(name)], x.width))
+        return Logits(x, self._weights.linear([self._full(name)]))
 
     def output(self, name: str, x: Value | Logits) -> None:
         if name == "hidden":

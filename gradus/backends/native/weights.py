@@ -1,4 +1,4 @@
-"""Loads weights: reads tensors from a checkpoint, checks their shapes, converts and packs them.
+"""Loads weights: reads tensors from a checkpoint, converts and packs them.
 
 Each weight is loaded when an operation first names it and kept under its names, so a tied embedding is
 stored once. At most one tensor exists unpacked at a time.
@@ -11,22 +11,26 @@ import numpy as np
 from numpy.typing import NDArray
 
 import gradus.backends.native._native as _native
-from gradus.errors import CheckpointError
 from gradus.models.checkpoint.base import Checkpoint, RawTensor
 from gradus.models.config import ModelConfig
 from gradus.models.ops import Rope
+from gradus.models.weights import check_weights
 
 
 class Weights:
-    """The model's weights in the executor's formats."""
+    """The model's weights in the executor's formats.
+
+    Raises:
+        CheckpointError: a weight is missing or has another shape than the config makes it.
+    """
 
     def __init__(
         self, checkpoint: Checkpoint, config: ModelConfig, weight_format: str, executor: Any
     ) -> None:
+        check_weights(config, checkpoint)
         self._checkpoint = checkpoint
         self._format = weight_format
         self._executor = executor
-        self._num_outputs = _expected_outputs(config)
         self._linears: dict[tuple[str, ...], Any] = {}
         self._vectors: dict[str, Any] = {}
         self._frequencies: dict[Rope, Any] = {}
@@ -36,51 +40,33 @@ class Weights:
         vectors = sum(4 * len(vector) for vector in self._vectors.values())
         return vectors + sum(weight.bytes for weight in self._linears.values())
 
-    def linear(self, names: Sequence[str], num_inputs: int, bias: bool = False) -> Any:
-        """Matrices that read the same input, packed side by side.
-
-        Raises:
-            CheckpointError: one is missing or has another shape than the model's.
-        """
+    def linear(self, names: Sequence[str], bias: bool = False) -> Any:
+        """Matrices that read the same input, packed side by side."""
         key = tuple(names)
         if key not in self._linears:
-            outputs = [self.num_outputs(name) for name in names]
-            weight = _native.Weight(self._format, outputs, num_inputs)
+            shapes = [self._checkpoint.shape(f"{name}.weight") for name in names]
+            weight = _native.Weight(self._format, [shape[0] for shape in shapes], shapes[0][1])
             for i, name in enumerate(names):
-                tensor = self._read(f"{name}.weight", (outputs[i], num_inputs))
+                tensor = self._checkpoint.read(f"{name}.weight")
                 weight.pack(i, _bits(tensor), tensor.dtype, self._executor)
                 if bias:
-                    weight.set_bias(i, to_float32(self._read(f"{name}.bias", (outputs[i],))))
+                    weight.set_bias(i, to_float32(self._checkpoint.read(f"{name}.bias")))
             self._linears[key] = weight
         return self._linears[key]
 
-    def vector(self, name: str, length: int) -> Any:
+    def num_outputs(self, name: str) -> int:
+        return self._checkpoint.shape(f"{name}.weight")[0]
+
+    def vector(self, name: str) -> Any:
         """A norm's weight, always f32."""
         if name not in self._vectors:
-            self._vectors[name] = _native.Floats(to_float32(self._read(f"{name}.weight", (length,))))
+            self._vectors[name] = _native.Floats(to_float32(self._checkpoint.read(f"{name}.weight")))
         return self._vectors[name]
 
     def rope_frequencies(self, rope: Rope) -> Any:
         if rope not in self._frequencies:
             self._frequencies[rope] = _native.Floats(inverse_frequencies(rope))
         return self._frequencies[rope]
-
-    def num_outputs(self, name: str) -> int:
-        """Rows of a matrix: by its role in the model, or by the checkpoint for a role unknown here."""
-        role = name.rpartition(".")[2]
-        if role in self._num_outputs:
-            return self._num_outputs[role]
-        return self._checkpoint.shape(f"{name}.weight")[0]
-
-    def _read(self, name: str, expected: tuple[int, ...]) -> RawTensor:
-        if name not in self._checkpoint.names():
-            raise CheckpointError(f"the checkpoint has no tensor {name}, which should be of shape {expected}")
-        tensor = self._checkpoint.read(name)
-        if tensor.shape != expected:
-            raise CheckpointError(
-                f"tensor {name} has shape {tensor.shape}, but the model's config asks for {expected}"
-            )
-        return tensor
 
 
 def inverse_frequencies(rope: Rope) -> NDArray[np.float32]:
@@ -100,17 +86,3 @@ def to_float32(tensor: RawTensor) -> NDArray[np.float32]:
 def _bits(tensor: RawTensor) -> NDArray[Any]:
     array = np.ascontiguousarray(tensor.array)
     return array if tensor.dtype == "f32" else array.view(np.uint16)
-
-
-def _expected_outputs(config: ModelConfig) -> dict[str, int]:
-    return {
-        "embed_tokens": config.vocab_size,
-        "lm_head": config.vocab_size,
-        "q_proj": config.num_heads * config.head_dim,
-        "k_proj": config.num_kv_heads * config.head_dim,
-        "v_proj": config.num_kv_heads * config.head_dim,
-        "o_proj": config.hidden_size,
-        "gate_proj": config.intermediate_size,
-        "up_proj": config.intermediate_size,
-        "down_proj": config.hidden_size,
-    }

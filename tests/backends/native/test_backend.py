@@ -8,10 +8,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gradus.backends.native import _native
-from gradus.backends.native.backend import NativeBackend
-from gradus.errors import BackendError, CheckpointError, ConfigError
+from gradus.errors import BackendError, ConfigError
 from tests.backends.native.harness import make_batch
-from tests.tiny_models import LoudCheckpoint, tiny_backend, tiny_config
+from tests.tiny_models import tiny_backend
 
 VOCAB_SIZE = 97
 
@@ -40,19 +39,6 @@ def test_an_unknown_variant_is_refused_with_those_that_work(monkeypatch):
 def test_a_block_that_is_no_multiple_of_16_is_refused():
     with pytest.raises(ConfigError, match="24; it must be a multiple of 16"):
         tiny_backend(block_size=24)
-
-
-def test_a_checkpoint_without_a_tensor_is_refused():
-    class Incomplete(LoudCheckpoint):
-        def names(self):
-            return [name for name in super().names() if "layers.1.mlp.up_proj" not in name]
-
-    config = tiny_config()
-    options = tiny_backend()._options
-    with pytest.raises(
-        CheckpointError, match=r"no tensor model\.layers\.1\.mlp\.up_proj\.weight.*\(80, 48\)"
-    ):
-        NativeBackend(config, Incomplete(config), options)
 
 
 def valid_batch():

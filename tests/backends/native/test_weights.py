@@ -6,11 +6,10 @@ import pytest
 from gradus.backends.native import _native
 from gradus.backends.native.weights import Weights, inverse_frequencies
 from gradus.errors import CheckpointError
-from gradus.models.checkpoint.base import RawTensor
 from gradus.models.ops import Rope
 from tests.backends.native.harness import Tensor, make_executor, rows_step, run
 from tests.backends.native.rounding import to_bf16
-from tests.tiny_models import tiny_config
+from tests.tiny_models import LoudCheckpoint, tiny_config
 
 SPECIAL = [
     0.0,
@@ -91,36 +90,32 @@ def test_frequencies_are_those_of_the_formula():
     np.testing.assert_allclose(found, exact, rtol=2e-6)  # the exponent is rounded to f32
 
 
-class OneTensor:
-    def __init__(self, name, array):
-        self._tensors = {name: RawTensor("f32", array)}
+class Changed(LoudCheckpoint):
+    """A tiny model's checkpoint without one tensor, or with another in its place."""
+
+    def __init__(self, name, array=None):
+        super().__init__(tiny_config())
+        self._name, self._array = name, array
 
     def names(self):
-        return self._tensors.keys()
+        return [name for name in super().names() if name != self._name or self._array is not None]
 
     def shape(self, name):
-        return self._tensors[name].shape
-
-    def read(self, name):
-        return self._tensors[name]
+        return self._array.shape if name == self._name else super().shape(name)
 
 
 def test_missing_and_misshaped_tensors_are_named(cpu_variant):
     executor = make_executor(cpu_variant)
-    weights = Weights(
-        OneTensor("a.q_proj.weight", np.zeros((64, 40), np.float32)), tiny_config(), "f32", executor
-    )
-    with pytest.raises(CheckpointError, match=r"no tensor a\.k_proj\.weight.*\(32, 48\)"):
-        weights.linear(["a.k_proj"], 48)
-    with pytest.raises(CheckpointError, match=r"a\.q_proj\.weight has shape \(64, 40\).*\(64, 48\)"):
-        weights.linear(["a.q_proj"], 48)
+    name = "model.layers.1.self_attn.k_proj.weight"
+    with pytest.raises(CheckpointError, match=name):
+        Weights(Changed(name), tiny_config(), "f32", executor)
+    with pytest.raises(CheckpointError, match=rf"{name} has shape \[32, 40\].*\[32, 48\]"):
+        Weights(Changed(name, np.zeros((32, 40), np.float32)), tiny_config(), "f32", executor)
 
 
 def test_a_weight_that_is_named_twice_is_stored_once(cpu_variant):
-    executor = make_executor(cpu_variant)
-    checkpoint = OneTensor("embed_tokens.weight", np.ones((97, 48), np.float32))
-    weights = Weights(checkpoint, tiny_config(), "bf16", executor)
-    assert weights.linear(["embed_tokens"], 48) is weights.linear(["embed_tokens"], 48)
+    weights = Weights(LoudCheckpoint(tiny_config()), tiny_config(), "bf16", make_executor(cpu_variant))
+    assert weights.linear(["model.embed_tokens"]) is weights.linear(["model.embed_tokens"])
     assert weights.num_bytes == 112 * 48 * 2
 
 
