@@ -1,4 +1,4 @@
-"""The embedded model, through Gradus's own engine: it answers what it was never shown, and fits in the package."""
+"""The embedded model, through Gradus's own engine: it answers what it was never shown, and it is small."""
 
 import sys
 from pathlib import Path
