@@ -33,6 +33,7 @@ from demo_tokenizer import train_tokenizer
 
 VOCAB_SIZE = 2560
 TOKENIZER_SAMPLES = 40_000
+BROAD_SHARE = 0.43  # of the steps; after them the stream turns to what takes longer to learn
 LONG_SHARE = 0.12  # the last steps read long conversations, so that contexts of several turns are not strange
 WARM_UP_STEPS = 60
 DECAY_SHARE = 0.45  # of the steps; before them the learning rate is constant
@@ -52,10 +53,6 @@ class TrainConfig:
     workers: int
     out: Path
     scratch: Path
-
-    @property
-    def num_short_steps(self) -> int:
-        return round(self.steps * (1 - LONG_SHARE))
 
     def lr_scale(self, step: int) -> float:
         """Linear warm-up, a constant stretch, and a linear decay to zero."""
@@ -102,10 +99,12 @@ class Trainer:
     def run(self) -> None:
         cfg = self.cfg
         rows, seed = cfg.rows // cfg.workers, cfg.seed * cfg.workers + self.rank
-        short = Packer(self.tokenizer, rows, cfg.length, seed)
-        self._run_phase(short, 0, cfg.num_short_steps)
-        long = Packer(self.tokenizer, rows // 2, cfg.length * 2, seed, long=True)
-        self._run_phase(long, cfg.num_short_steps, cfg.steps)
+        broad_end, focus_end = round(cfg.steps * BROAD_SHARE), round(cfg.steps * (1 - LONG_SHARE))
+        self._run_phase(Packer(self.tokenizer, rows, cfg.length, seed), 0, broad_end)
+        focus = Packer(self.tokenizer, rows, cfg.length, seed, focus=True)
+        self._run_phase(focus, broad_end, focus_end)
+        long = Packer(self.tokenizer, rows // 2, cfg.length * 2, seed, focus=True, long=True)
+        self._run_phase(long, focus_end, cfg.steps)
         self.save()
 
     def _run_phase(self, packer: Packer, begin: int, end: int) -> None:
@@ -181,7 +180,7 @@ def parse_arguments() -> argparse.Namespace:
     )
     parser.add_argument("--out", type=Path, required=True, help="folder of the finished model")
     parser.add_argument("--scratch", type=Path, default=Path(tempfile.gettempdir()) / "gradus-demo-model")
-    parser.add_argument("--steps", type=int, default=2100)
+    parser.add_argument("--steps", type=int, default=2600)
     parser.add_argument("--rows", type=int, default=24, help="rows of --length tokens in a step")
     parser.add_argument("--length", type=int, default=256)
     parser.add_argument("--matrix-lr", type=float, default=0.02)

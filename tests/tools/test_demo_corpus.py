@@ -29,7 +29,11 @@ def held_out():
 
 @pytest.fixture(scope="module")
 def training():
-    streams = (training_stream(seed=0), training_stream(seed=1), training_stream(seed=0, long=True))
+    streams = (
+        training_stream(seed=0),
+        training_stream(seed=1, focus=True),
+        training_stream(seed=0, focus=True, long=True),
+    )
     return [s for stream in streams for s in itertools.islice(stream, NUM_TRAINING_SAMPLES // len(streams))]
 
 

@@ -56,10 +56,12 @@ def encode(tokenizer: Tokenizer, sample: Sample) -> Encoded:
 class Packer:
     """Packs conversations into rows, the longest first; what does not fit waits for the next batch."""
 
-    def __init__(self, tokenizer: Tokenizer, rows: int, length: int, seed: int, long: bool = False) -> None:
+    def __init__(
+        self, tokenizer: Tokenizer, rows: int, length: int, seed: int, focus: bool = False, long: bool = False
+    ) -> None:
         self._tokenizer = tokenizer
         self._rows, self._length = rows, length
-        self._samples = training_stream(seed, long)
+        self._samples = training_stream(seed, focus, long)
         self._waiting: list[Encoded] = []
         self._rng = random.Random(seed)
         # Enough for all answer tokens in practice; a fixed number keeps the compiled shapes fixed.
