@@ -84,6 +84,32 @@ def test_a_dead_engine_is_unhealthy_and_says_why():
         assert response.headers["retry-after"]
 
 
+@pytest.mark.parametrize("stream", [False, True])
+def test_a_defect_of_the_server_is_a_500_in_shape_and_no_more(server, monkeypatch, stream, caplog):
+    context = server.server.config.app.state.context
+
+    def broken(*args, **options):
+        raise KeyError("secret detail")
+
+    body = {"prompt": "Hi", "stream": stream}
+    with monkeypatch.context() as patch:
+        patch.setattr(context.service.inputs, "process", broken)
+        response = server.post(COMPLETIONS, body)
+    assert response.status_code == 500
+    assert response.json()["error"]["type"] == "server_error"
+    assert "secret" not in response.text
+    with monkeypatch.context() as patch:
+        patch.setattr("gradus.server.http.completions.usage", broken)
+        response = server.post(
+            COMPLETIONS, {**body, "stream_options": {"include_usage": True}} if stream else body
+        )
+    assert response.status_code == (200 if stream else 500)
+    assert "server_error" in response.text
+    assert "secret" not in response.text
+    assert "secret detail" in caplog.text
+    assert server.post(COMPLETIONS, body).status_code == 200
+
+
 def test_a_full_queue_says_when_to_come_back():
     with serving(forever, max_queued_requests=4, delay=0.01) as server:
         server.backend.gate.clear()

@@ -1,6 +1,5 @@
 """What the routes of one application share, and the steps that all generating routes have in common."""
 
-import re
 import secrets
 from collections.abc import AsyncGenerator, Callable, Sequence
 from typing import Any
@@ -17,8 +16,6 @@ from gradus.server.service import Generation, Service
 from gradus.server.settings import ServerSettings
 
 CLIENT_CLOSED_REQUEST = 499  # nobody is there to read it; it is for logs
-
-_PLAIN_ID = re.compile(r"[A-Za-z0-9._-]{1,128}")
 
 
 class AppContext:
@@ -56,11 +53,6 @@ def context_of(request: Request) -> AppContext:
 
 def new_id(prefix: str) -> str:
     return f"{prefix}-{secrets.token_hex(16)}"
-
-
-def plain_request_id(header: str | None) -> str | None:
-    """A client's `X-Request-Id`, if it is short and plain enough to be sent back."""
-    return header if header is not None and _PLAIN_ID.fullmatch(header) else None
 
 
 async def answer(

@@ -10,6 +10,7 @@ from starlette.responses import JSONResponse, Response
 from gradus.errors import (
     ContextOverflowError,
     EngineDeadError,
+    GradusError,
     InvalidRequestError,
     QueueFullError,
     RequestFailedError,
@@ -78,9 +79,17 @@ async def handle_error(request: Request, error: Exception) -> Response:
     status, body, headers = describe(error)
     if isinstance(error, HTTPException):
         body["error"]["message"] = _routing_message(request, error)
-    elif status == 500 and not isinstance(error, RequestFailedError):
-        logger.error("%s %s failed", request.method, request.url.path, exc_info=error)
+    elif isinstance(error, GradusError):
+        log_failure(error)
     return JSONResponse(body, status, headers)
+
+
+def log_failure(error: Exception) -> None:
+    """Tell the operator what failed on this side: a defect with its traceback, a failed step in one line."""
+    if not isinstance(error, GradusError):
+        logger.error("a request failed", exc_info=error)
+    elif not isinstance(error, (InvalidRequestError, QueueFullError, EngineDeadError)):
+        logger.warning("a request failed: %s", error)
 
 
 def _routing_message(request: Request, error: HTTPException) -> str:

@@ -5,17 +5,13 @@ Knows ASGI, not what is sent.
 
 import asyncio
 import json
-import logging
 from collections.abc import AsyncGenerator, Coroutine
 from typing import Any, TypeVar
 
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
-from gradus.errors import GradusError
-from gradus.server.http.errors import describe
-
-logger = logging.getLogger("gradus.server")
+from gradus.server.http.errors import describe, log_failure
 
 DONE = b"data: [DONE]\n\n"
 
@@ -66,8 +62,7 @@ class EventStream(Response):
                 async for part in self._events:
                     await _send_part(send, part)
             except Exception as error:
-                if not isinstance(error, GradusError):
-                    logger.error("a stream failed", exc_info=error)
+                log_failure(error)
                 await _send_part(send, event(describe(error)[1]))
             await send({"type": "http.response.body", "body": b"", "more_body": False})
         finally:

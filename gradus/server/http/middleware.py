@@ -1,0 +1,50 @@
+"""What is around every request: an id on its response, and a decent answer even to a defect of the server."""
+
+import re
+
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.responses import JSONResponse
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from gradus.server.http.context import new_id
+from gradus.server.http.errors import describe, log_failure
+
+_PLAIN_ID = re.compile(r"[A-Za-z0-9._-]{1,128}")
+
+
+class Envelope:
+    """Gives every response an `X-Request-Id`: the client's own where that is short and plain.
+
+    Errors that nobody expected end here. Left to uvicorn, they would also cost the client its connection.
+    """
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        request_id = plain_request_id(Headers(scope=scope).get("x-request-id")) or new_id("req")
+        has_started = False
+
+        async def send_with_id(message: Message) -> None:
+            nonlocal has_started
+            if message["type"] == "http.response.start":
+                has_started = True
+                MutableHeaders(raw=message["headers"])["x-request-id"] = request_id
+            await send(message)
+
+        try:
+            await self._app(scope, receive, send_with_id)
+        except Exception as error:
+            if has_started:
+                raise
+            log_failure(error)
+            status, body, headers = describe(error)
+            await JSONResponse(body, status, headers)(scope, receive, send_with_id)
+
+
+def plain_request_id(header: str | None) -> str | None:
+    """A client's `X-Request-Id`, if it is short and plain enough to be sent back."""
+    return header if header is not None and _PLAIN_ID.fullmatch(header) else None
