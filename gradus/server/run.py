@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from gradus.server.service import Service
 
 _BACKLOG = 2048
-_SWITCH_INTERVAL = 0.0005  # seconds; the engine's steps may be shorter than the interpreter's 5 ms
+SWITCH_INTERVAL = 0.0005  # seconds; the engine's steps may be shorter than the interpreter's 5 ms
 
 
 def bind(settings: ServerSettings) -> socket.socket:
@@ -70,7 +70,7 @@ def run(
     """
     from gradus.server.http.server import HttpServer
 
-    sys.setswitchinterval(_SWITCH_INTERVAL)
+    sys.setswitchinterval(SWITCH_INTERVAL)
     # Once it has stopped, uvicorn raises the signal again; by then it has been obeyed.
     before = {name: signal.signal(name, lambda *_: None) for name in (signal.SIGINT, signal.SIGTERM)}
     try:

@@ -22,8 +22,8 @@ async def read_json(request: Request, max_bytes: int) -> tuple[dict[str, Any], i
     return parse_object(body), len(body)
 
 
-def parse_object(body: bytes) -> dict[str, Any]:
-    """The JSON object in `body`, strictly by RFC 8259.
+def parse_object(body: bytes, name: str = "the body") -> dict[str, Any]:
+    """The JSON object in `body`, strictly by RFC 8259; errors call it by its `name`.
 
     Raises:
         ApiError: anything else.
@@ -35,15 +35,15 @@ def parse_object(body: bytes) -> dict[str, Any]:
             # Pairs are characters; a half alone cannot be encoded and would fail later.
             json.dumps(value, ensure_ascii=False).encode("utf-8")
     except RecursionError:
-        raise ApiError("the body is nested too deeply", code="invalid_json") from None
+        raise ApiError(f"{name} is nested too deeply", code="invalid_json") from None
     except UnicodeDecodeError as error:
-        raise ApiError(f"the body is not UTF-8: {error.reason}", code="invalid_json") from None
+        raise ApiError(f"{name} is not UTF-8: {error.reason}", code="invalid_json") from None
     except UnicodeEncodeError:
-        raise ApiError("the body has an unpaired surrogate", code="invalid_json") from None
+        raise ApiError(f"{name} has an unpaired surrogate", code="invalid_json") from None
     except ValueError as error:
-        raise ApiError(f"the body is not JSON: {error}", code="invalid_json") from None
+        raise ApiError(f"{name} is not JSON: {error}", code="invalid_json") from None
     if not isinstance(value, dict):
-        raise ApiError("the body is JSON, but not an object", code="invalid_json")
+        raise ApiError(f"{name} is JSON, but not an object", code="invalid_json")
     return value
 
 

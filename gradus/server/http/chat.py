@@ -12,7 +12,7 @@ from starlette.responses import Response
 from gradus.errors import InvalidRequestError
 from gradus.messages import EngineRequest
 from gradus.server.http.chat_messages import read_messages
-from gradus.server.http.context import answer, context_of, new_id, usage
+from gradus.server.http.context import AppContext, Prepared, answer, context_of, new_id, usage
 from gradus.server.http.logprobs import chat_logprobs
 from gradus.server.http.openapi import body_of
 from gradus.server.http.protocol import parse
@@ -29,16 +29,23 @@ async def create_chat_completion(request: Request) -> Response:
     """Continue a conversation."""
     context = context_of(request)
     body, size = await context.read_body(request)
+    return await answer(request, context.service, await prepare(context, body, size))
+
+
+async def prepare(context: AppContext, body: dict[str, Any], size: int) -> Prepared:
+    """Read and validate a body of `size` bytes.
+
+    Raises:
+        ApiError, InvalidRequestError: what is wrong with it.
+    """
     chat = parse(ChatRequest, body, NEUTRAL)
     context.check_model(chat.model)
     context.check_num_choices(1, chat.n)
     reply = _Reply(context.service, chat, new_id("chatcmpl"))
-    engine_request = await context.service.compute(size, reply.engine_request)
-    return await answer(
-        request,
-        context.service,
-        [engine_request],
-        events=reply.events if chat.stream else None,
+    return Prepared(
+        engine_requests=[await context.service.compute(size, reply.engine_request)],
+        is_stream=chat.stream,
+        events=reply.events,
         whole=reply.whole,
     )
 

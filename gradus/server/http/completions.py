@@ -11,7 +11,7 @@ from starlette.responses import Response
 
 from gradus.errors import InvalidRequestError
 from gradus.messages import EngineRequest
-from gradus.server.http.context import answer, context_of, new_id, usage
+from gradus.server.http.context import AppContext, Prepared, answer, context_of, new_id, usage
 from gradus.server.http.logprobs import CompletionLogprobs
 from gradus.server.http.openapi import body_of
 from gradus.server.http.protocol import parse
@@ -27,17 +27,24 @@ async def create_completion(request: Request) -> Response:
     """Complete one prompt or many; choice i * n + j is choice j of prompt i."""
     context = context_of(request)
     body, size = await context.read_body(request)
+    return await answer(request, context.service, await prepare(context, body, size))
+
+
+async def prepare(context: AppContext, body: dict[str, Any], size: int) -> Prepared:
+    """Read and validate a body of `size` bytes.
+
+    Raises:
+        ApiError, InvalidRequestError: what is wrong with it.
+    """
     completion = parse(CompletionRequest, without_best_of(body), NEUTRAL)
     context.check_model(completion.model)
     prompts = read_prompts(completion.prompt, context.settings.max_prompts)
     context.check_num_choices(len(prompts), completion.n)
     reply = _Reply(context.service, completion, new_id("cmpl"))
-    engine_requests = await context.service.compute(size, lambda: reply.engine_requests(prompts))
-    return await answer(
-        request,
-        context.service,
-        engine_requests,
-        events=reply.events if completion.stream else None,
+    return Prepared(
+        engine_requests=await context.service.compute(size, lambda: reply.engine_requests(prompts)),
+        is_stream=completion.stream,
+        events=reply.events,
         whole=reply.whole,
     )
 

@@ -2,6 +2,7 @@
 
 import secrets
 from collections.abc import AsyncGenerator, Callable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from starlette.requests import Request
@@ -55,25 +56,28 @@ def new_id(prefix: str) -> str:
     return f"{prefix}-{secrets.token_hex(16)}"
 
 
-async def answer(
-    request: Request,
-    service: Service,
-    engine_requests: Sequence[EngineRequest],
-    *,
-    events: Callable[[Generation], AsyncGenerator[bytes]] | None,
-    whole: Callable[[Generation], dict[str, Any]],
-) -> Response:
-    """Run the requests and answer with a stream of `events`, or with the `whole` at the end."""
-    generation = service.generate(engine_requests)
-    if events is not None:
-        return EventStream(events(generation))
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Prepared:
+    """A body that was read and validated: what the engine gets, and how its results become an answer."""
+
+    engine_requests: Sequence[EngineRequest]
+    is_stream: bool
+    events: Callable[[Generation], AsyncGenerator[bytes]]
+    whole: Callable[[Generation], dict[str, Any]]
+
+
+async def answer(request: Request, service: Service, prepared: Prepared) -> Response:
+    """Run a prepared request and answer with the stream of its events, or with the whole at the end."""
+    generation = service.generate(prepared.engine_requests)
+    if prepared.is_stream:
+        return EventStream(prepared.events(generation))
     try:
         done = await until_disconnect(request.receive, _run(generation))
     finally:
         generation.close()
     if done is None:
         return Response(status_code=CLIENT_CLOSED_REQUEST)
-    return Response(to_json(whole(generation)), media_type="application/json")
+    return Response(to_json(prepared.whole(generation)), media_type="application/json")
 
 
 async def _run(generation: Generation) -> bool:
