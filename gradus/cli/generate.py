@@ -1,4 +1,4 @@
-"""`gradus generate`: complete prompts given as arguments or on standard input, streaming a single one."""
+"""`gradus generate`: complete prompts given as arguments, on standard input (streaming it), or in a file."""
 
 import argparse
 import sys
@@ -10,22 +10,36 @@ from gradus.cli.engine_args import (
     engine_config,
     sampling_params,
 )
-from gradus.errors import InvalidRequestError
+from gradus.errors import ConfigError, InvalidRequestError
 
 if TYPE_CHECKING:
     from gradus.llm import LLM
 
 
+_MAX_TOKENS = 128
+
+
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_engine_arguments(parser)
-    add_sampling_arguments(parser, max_tokens=128)
+    add_sampling_arguments(parser, max_tokens=_MAX_TOKENS)
     parser.add_argument(
         "--prompt", action="append", metavar="TEXT", help="repeatable; default: standard input as one prompt"
     )
     parser.add_argument("--chat", action="store_true", help="apply the model's chat template to each prompt")
+    group = parser.add_argument_group("batch file")
+    group.add_argument("--input", metavar="FILE", help="requests in OpenAI's batch format, one per line")
+    group.add_argument("--output", metavar="FILE", help="results are appended; those in it are not run again")
+    group.add_argument("--served-model-name", metavar="NAME", help="what the lines call the model")
+    parser.set_defaults(default_max_tokens=_MAX_TOKENS)
 
 
 def run(args: argparse.Namespace) -> int:
+    if args.input is not None or args.output is not None:
+        from gradus.cli import generate_batch
+
+        return generate_batch.run(args)
+    if args.served_model_name is not None:
+        raise ConfigError("--served-model-name goes with --input: without a batch nobody asks for a name")
     prompts = args.prompt or [sys.stdin.read()]
     if not all(prompts):
         raise InvalidRequestError(

@@ -1,7 +1,6 @@
 """`gradus COMMAND ...`: finds the command, runs it, and turns errors into one line and an exit code.
 
 Only the chosen command's module is imported, so that `--help` answers at once.
-Exit codes: 0 done, 1 the work failed, 2 the command line was wrong, 130 interrupted.
 """
 
 import argparse
@@ -10,48 +9,68 @@ from collections.abc import Sequence
 from importlib import import_module
 
 from gradus import __version__
+from gradus.cli import exit_codes
 from gradus.errors import ConfigError, GradusError
 
 # command -> what it is for; its module gives `add_arguments(parser)` and `run(args) -> int`
 COMMANDS = {
     "serve": "serve a model over an OpenAI-compatible HTTP API",
-    "generate": "complete prompts from the command line or standard input",
+    "generate": "complete prompts from the command line, standard input or a batch file",
     "chat": "talk to a model in the terminal",
 }
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     arguments = list(sys.argv[1:] if argv is None else argv)
-    args = _parser(arguments).parse_args(arguments)
     try:
+        args = build_parser(_chosen(arguments)).parse_args(arguments)
         return args.run(args)
     except KeyboardInterrupt:
-        return 130
+        return exit_codes.INTERRUPTED
     except BrokenPipeError:
         sys.stderr.close()  # the reader of a pipe went away: nothing is left to say, and nobody to say it to
-        return 1
-    except GradusError as error:
-        if args.debug:
+        return exit_codes.FAILED
+    except Exception as error:
+        if "--debug" in arguments:
             raise
-        print(f"gradus: error: {error}", file=sys.stderr)
-        return 2 if isinstance(error, ConfigError) else 1
+        print(f"gradus: error: {_in_one_line(error)}", file=sys.stderr)
+        return _exit_code(error)
 
 
-def _parser(arguments: Sequence[str]) -> argparse.ArgumentParser:
+def build_parser(*chosen: str) -> argparse.ArgumentParser:
+    """The parser; of the commands only those `chosen` know their arguments."""
     parser = argparse.ArgumentParser(prog="gradus", description="Gradus: an LLM inference engine and server.")
     parser.add_argument("--version", action="version", version=f"gradus {__version__}")
     subparsers = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
-    chosen = next((argument for argument in arguments if not argument.startswith("-")), None)
     for name, purpose in COMMANDS.items():
         command = subparsers.add_parser(
             name, help=purpose, description=purpose[0].upper() + purpose[1:] + "."
         )
         command.add_argument("--debug", action="store_true", help="show a traceback when something fails")
-        if name == chosen:
+        if name in chosen:
             module = import_module(f"gradus.cli.{name}")
             module.add_arguments(command)
             command.set_defaults(run=module.run)
     return parser
+
+
+def _chosen(arguments: Sequence[str]) -> str:
+    return next((argument for argument in arguments if not argument.startswith("-")), "")
+
+
+def _in_one_line(error: Exception) -> str:
+    """What Gradus raises on purpose names the way out; anything else is named, and how to see where."""
+    if isinstance(error, GradusError):
+        return str(error)
+    what = " ".join(str(error).split())[:300]
+    named = f"{type(error).__name__}: {what}" if what else type(error).__name__
+    return f"{named}. Gradus did not foresee this; the same command with --debug shows where it happened"
+
+
+def _exit_code(error: Exception) -> int:
+    if isinstance(error, ConfigError):
+        return exit_codes.USAGE
+    return exit_codes.FAILED if isinstance(error, GradusError) else exit_codes.DEFECT
 
 
 if __name__ == "__main__":

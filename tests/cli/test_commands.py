@@ -1,18 +1,11 @@
 """The commands as a user runs them: in a process of their own, with what they print and how they exit."""
 
-import subprocess
-import sys
-
 import pytest
 
 from gradus.cli.engine_args import add_engine_arguments, engine_config
 from gradus.cli.main import COMMANDS, main
 from gradus.config import EngineConfig
-
-
-def gradus(*arguments: str, stdin: str = "") -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "gradus", *arguments]
-    return subprocess.run(command, input=stdin, capture_output=True, text=True, timeout=120, check=False)
+from tests.cli.harness import gradus
 
 
 def test_help_names_every_command():
@@ -26,7 +19,7 @@ def test_every_command_explains_itself(command, capsys):
     with pytest.raises(SystemExit) as ended:
         main([command, "--help"])
     assert ended.value.code == 0
-    assert "--max-model-len" in capsys.readouterr().out
+    assert "usage: gradus" in capsys.readouterr().out
 
 
 def test_the_flags_defaults_are_the_configurations():
@@ -106,3 +99,22 @@ def test_debug_shows_the_traceback():
     printed = gradus("generate", "./no/such/model", "--prompt", "x", "--debug")
     assert printed.returncode == 1
     assert "Traceback" in printed.stderr
+
+
+def test_what_was_not_foreseen_is_one_line_too(monkeypatch, capsys):
+    """A defect: its name, the way to its traceback, and an exit code of its own."""
+    from gradus.cli import generate
+
+    def run(args):
+        raise ZeroDivisionError("by\nzero")
+
+    monkeypatch.setattr(generate, "run", run)
+    assert main(["generate"]) == 70
+    printed = capsys.readouterr().err
+    assert printed.startswith("gradus: error: ZeroDivisionError: by zero.")
+    assert "--debug" in printed
+    assert printed.count("\n") == 1
+    with pytest.raises(ZeroDivisionError):
+        main(["generate", "--debug"])
+    monkeypatch.setattr(generate, "run", lambda args: (_ for _ in ()).throw(KeyboardInterrupt))
+    assert main(["generate"]) == 130

@@ -1,0 +1,1 @@
+"""Batch files in OpenAI's format, through the engine and without a server."""
