@@ -10,6 +10,7 @@
 #include <atomic>
 #include <string>
 
+#include "bandwidth.h"
 #include "cpu_features.h"
 #include "errors.h"
 #include "executor.h"
@@ -364,6 +365,16 @@ NB_MODULE(_native, m) {
       },
       "The sum of 0 .. size by a thread pool, for tests; the item `failing` throws.", "num_threads"_a,
       "size"_a, "grain"_a, "failing"_a = -1, nb::call_guard<nb::gil_scoped_release>());
+  m.def(
+      "time_memory_reads",
+      [](int num_threads, int64_t bytes, int num_passes) {
+        require(num_threads >= 1 && num_threads <= 1024, "num_threads must be 1 to 1024");
+        require(bytes >= 1 << 20 && num_passes >= 1, "a measurement needs a mebibyte and a pass at least");
+        nb::gil_scoped_release release;
+        return time_memory_reads(num_threads, bytes, num_passes);
+      },
+      "Seconds of each pass in which all threads together read so many bytes of memory once.",
+      "num_threads"_a, "bytes"_a, "num_passes"_a);
   m.def("uniform_draw", &uniform_draw, "seed"_a, "choice_index"_a, "position"_a);
   bind_memory(m);
   bind_weight(m);
