@@ -1,4 +1,4 @@
-"""What this process may use of the machine: CPUs by affinity and cgroup, memory by what is free.
+"""What the machine is, and what this process may use of it: CPUs by affinity and cgroup, memory that is free.
 
 Linux only reads; elsewhere it falls back to what the standard library knows.
 """
@@ -8,6 +8,32 @@ import os
 from pathlib import Path
 
 _CGROUP = Path("/sys/fs/cgroup")
+_CACHES = Path("/sys/devices/system/cpu/cpu0/cache")
+
+# Instruction sets that matter to kernels; x86's names as Linux writes them, then Arm's.
+_FEATURES = {
+    "x86": "sse4_2 avx avx2 fma f16c avx_vnni avx512f avx512bw avx512_vnni avx512_bf16 amx_int8 amx_bf16",
+    "arm": "asimd asimdhp asimddp i8mm bf16 sve sve2",
+}
+
+
+def cpu_model() -> str:
+    """The processor's name; empty where the system does not say."""
+    return _cpuinfo("model name")
+
+
+def cpu_features() -> list[str]:
+    """The processor's instruction sets that matter to kernels."""
+    flags = set((_cpuinfo("flags") or _cpuinfo("Features")).split())
+    return [name for names in _FEATURES.values() for name in names.split() if name in flags]
+
+
+def last_level_cache() -> int | None:
+    """Bytes of the CPU's largest cache, or None where the system does not say."""
+    sizes = [_read(path).strip() for path in sorted(_CACHES.glob("index*/size"))]
+    return max(
+        (int(size[:-1]) * 1024 for size in sizes if size[:-1].isdigit() and size[-1] == "K"), default=None
+    )
 
 
 def available_cpus() -> int:
@@ -21,15 +47,31 @@ def available_cpus() -> int:
 
 def available_memory() -> int:
     """Bytes that can be taken without swapping: the kernel's estimate, cut by a cgroup v2 limit."""
-    candidates = [_meminfo_available(), _cgroup_available()]
+    candidates = [_meminfo("MemAvailable"), _cgroup_available()]
     return min((c for c in candidates if c is not None), default=4 << 30)
 
 
-def _meminfo_available() -> int | None:
+def total_memory() -> int | None:
+    """Bytes of memory, cut by a cgroup v2 limit; None where the system does not say."""
+    limit = _read(_CGROUP / "memory.max").strip()
+    candidates = [_meminfo("MemTotal"), int(limit) if limit.isdigit() else None]
+    return min((c for c in candidates if c is not None), default=None)
+
+
+def _meminfo(name: str) -> int | None:
     for line in _read(Path("/proc/meminfo")).splitlines():
-        if line.startswith("MemAvailable:"):
+        if line.startswith(f"{name}:"):
             return int(line.split()[1]) * 1024
     return None
+
+
+def _cpuinfo(name: str) -> str:
+    """The first processor's field."""
+    for line in _read(Path("/proc/cpuinfo")).splitlines():
+        key, _, value = line.partition(":")
+        if key.strip() == name:
+            return value.strip()
+    return ""
 
 
 def _cgroup_available() -> int | None:

@@ -17,6 +17,8 @@ COMMANDS = {
     "serve": "serve a model over an OpenAI-compatible HTTP API",
     "generate": "complete prompts from the command line, standard input or a batch file",
     "chat": "talk to a model in the terminal",
+    "doctor": "say what this machine can do, whether a model fits, and how fast it should run",
+    "bench": "measure a model on this machine",
 }
 
 

@@ -45,7 +45,7 @@ def download_model(name: str) -> Path:
         ModelNotFoundError: not on the hub, not public, or not reachable and not cached; says what to do.
         CheckpointError, UnsupportedModelError: its config.json is broken or not supported.
     """
-    directory = _snapshot(name, SMALL_FILES)
+    directory = download_configuration(name)
     config = directory / "config.json"
     if not config.exists():
         raise ModelNotFoundError(
@@ -53,6 +53,15 @@ def download_model(name: str) -> Path:
         )
     load_model_config(config)
     return _snapshot(name, SMALL_FILES + WEIGHT_FILES)
+
+
+def download_configuration(name: str) -> Path:
+    """The same, but without the weights if they are not there yet.
+
+    Raises:
+        ModelNotFoundError: as `download_model`.
+    """
+    return _snapshot(name, SMALL_FILES)
 
 
 def _snapshot(name: str, patterns: tuple[str, ...]) -> Path:

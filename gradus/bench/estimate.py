@@ -1,0 +1,112 @@
+"""How much memory a model takes and how many bytes it reads per token: arithmetic over its shapes.
+
+Knows the native backend's packing (matrices padded to whole panels, vectors in f32). Measures nothing.
+"""
+
+import math
+from dataclasses import dataclass
+
+from gradus.backends.options import kv_bytes_per_token
+from gradus.cache_plan import CachePlan, plan_cache, weight_dtype
+from gradus.config import EngineConfig
+from gradus.models.config import ModelConfig
+from gradus.models.weights import expected_weights
+
+PANEL = 16  # outputs side by side in a packed matrix; as in csrc/kernels/kernels.h
+LOGITS_ROWS = 64  # rows whose logits exist at a time
+ELEMENT_BYTES = {"f32": 4, "bf16": 2, "f16": 2}
+
+
+@dataclass(frozen=True, slots=True)
+class ModelBytes:
+    """A model's sizes in bytes.
+
+    Attributes:
+        weights: packed, all of them.
+        read_per_token: the weights that decoding one token reads; an embedding table that is not also the
+            output layer gives only one row.
+        kv_per_token: keys and values of one token in all layers.
+    """
+
+    weight_dtype: str
+    kv_dtype: str
+    weights: int
+    read_per_token: int
+    kv_per_token: int
+
+    def read_at(self, context: int) -> int:
+        """Bytes that one step of one stream reads when the context has so many tokens."""
+        return self.read_per_token + context * self.kv_per_token
+
+
+def model_bytes(config: ModelConfig, weight_dtype: str, kv_dtype: str) -> ModelBytes:
+    """The sizes of a model in a weight format, `f32`, `bf16` or `f16`, with a KV cache of f32 or f16.
+
+    Raises:
+        UnsupportedModelError: no such architecture.
+    """
+    sizes = {name: _packed(shape, weight_dtype) for name, shape in expected_weights(config).items()}
+    weights = sum(sizes.values())
+    embedding = 0
+    if not config.tie_word_embeddings:
+        embedding = sum(size for name, size in sizes.items() if name.endswith("embed_tokens.weight"))
+    return ModelBytes(
+        weight_dtype, kv_dtype, weights, weights - embedding, kv_bytes_per_token(config, kv_dtype)
+    )
+
+
+def _packed(shape: tuple[int, ...], weight_dtype: str) -> int:
+    if len(shape) == 1:
+        return 4 * shape[0]
+    outputs = math.ceil(shape[0] / PANEL) * PANEL
+    return outputs * math.prod(shape[1:]) * ELEMENT_BYTES[weight_dtype]
+
+
+@dataclass(frozen=True, slots=True)
+class Fit:
+    """Whether a model fits into the memory that is free; all in bytes or tokens.
+
+    Attributes:
+        working: activations and logits of a step, roughly.
+        cache: what loading it would do, or None where the model does not leave room for it.
+        max_kv_tokens: tokens that the cache could hold if it took everything that the rest leaves free.
+    """
+
+    free_memory: int
+    sizes: ModelBytes
+    working: int
+    cache: CachePlan
+    max_kv_tokens: int
+
+    @property
+    def needed(self) -> int:
+        return self.sizes.weights + self.working + self.cache.num_bytes
+
+    @property
+    def fits(self) -> bool:
+        return self.needed <= self.free_memory
+
+    def concurrency(self, num_tokens: int, max_num_seqs: int) -> int:
+        """Sequences of so many tokens that the planned cache holds at a time."""
+        return min(self.cache.num_tokens // num_tokens, max_num_seqs)
+
+
+def fit_model(config: EngineConfig, model: ModelConfig, free_memory: int) -> Fit:
+    """Plan a model as loading it would, in `free_memory` bytes.
+
+    Raises:
+        ConfigError: the context that was asked for does not fit; says how many tokens do.
+    """
+    cache = plan_cache(config, model, free_memory)
+    sizes = model_bytes(model, weight_dtype(config, model), cache.dtype)
+    rows = config.scheduler(cache.max_model_len).max_num_batched_tokens
+    working = _working_bytes(model, rows)
+    left = max(0, free_memory - sizes.weights - working)
+    return Fit(free_memory, sizes, working, cache, left // sizes.kv_per_token)
+
+
+def _working_bytes(model: ModelConfig, rows: int) -> int:
+    """Floats: residual, norm, projections and MLP of a step's rows, and a tile of logits."""
+    heads = (2 * model.num_heads + 2 * model.num_kv_heads) * model.head_dim
+    widths = 3 * model.hidden_size + heads + 3 * model.intermediate_size
+    return 4 * (rows * widths + min(LOGITS_ROWS, rows) * model.vocab_size)

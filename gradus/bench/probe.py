@@ -1,0 +1,156 @@
+"""How fast this machine is at what decoding needs, in a few seconds and without a model's weights.
+
+Two measurements: how fast memory is read, which no kernel can beat, and how fast the engine decodes with a
+model of the same widths, but with made-up weights and only as many layers as are needed to be sure that they
+come from memory. What is true of those layers is true of the rest.
+"""
+
+import os
+import time
+from dataclasses import dataclass, replace
+from functools import cache
+from typing import Any
+
+import numpy as np
+
+import gradus.backends.native._native as _native
+from gradus.backends.options import BackendOptions
+from gradus.backends.registry import backend_class
+from gradus.bench.estimate import ModelBytes, model_bytes
+from gradus.config import EngineConfig
+from gradus.engine.core import EngineCore
+from gradus.errors import CheckpointError
+from gradus.messages import EngineRequest
+from gradus.models.checkpoint.base import RawTensor
+from gradus.models.config import ModelConfig
+from gradus.models.weights import expected_weights
+from gradus.sampling_params import SamplingParams
+
+READ_BYTES = 1_500_000_000
+READ_PASSES = 7
+CUT_BYTES = 256 << 20  # of weights: several times a processor's caches
+CUT_VOCAB = 16384
+_BF16_HUNDREDTH = 0x3C24
+_BLOCK = 16
+_WARM_UP = 3  # steps
+
+
+def memory_bandwidth(num_threads: int, free_memory: int) -> list[float]:
+    """Bytes per second that `num_threads` threads read, in each of several passes.
+
+    Reads 1.5 GB, or a quarter of `free_memory` where that is less.
+    """
+    num_bytes = max(1 << 20, min(READ_BYTES, free_memory // 4))
+    return [num_bytes / seconds for seconds in _native.time_memory_reads(num_threads, num_bytes, READ_PASSES)]
+
+
+def kernel_variants() -> list[str]:
+    """The kernel variants that this CPU can run, best first."""
+    return list(_native.available_variants())
+
+
+def chosen_variant() -> str:
+    """The kernel variant that the native backend uses; GRADUS_CPU in the environment names another."""
+    return os.environ.get("GRADUS_CPU") or kernel_variants()[0]
+
+
+def cut_model(config: ModelConfig, weight_dtype: str, max_bytes: int = CUT_BYTES) -> ModelConfig:
+    """The same widths with fewer layers and a smaller vocabulary, if the model is larger than `max_bytes`."""
+    if model_bytes(config, weight_dtype, "f16").weights <= max_bytes:
+        return config
+    smaller = replace(config, vocab_size=min(config.vocab_size, CUT_VOCAB))
+    one = model_bytes(replace(smaller, num_layers=1), weight_dtype, "f16").weights
+    two = model_bytes(replace(smaller, num_layers=2), weight_dtype, "f16").weights
+    num_layers = 1 + max(0, max_bytes - one) // (two - one)
+    return replace(smaller, num_layers=min(config.num_layers, num_layers))
+
+
+@dataclass(frozen=True, slots=True)
+class Prediction:
+    """One stream's decode speed, from the rate at which a cut of the model got through its bytes."""
+
+    cut: ModelBytes
+    cut_layers: int
+    bytes_per_token: int  # of the whole model
+    rate: float  # bytes per second
+
+    @property
+    def tokens_per_second(self) -> float:
+        return self.rate / self.bytes_per_token
+
+
+class DecodeProbe:
+    """A cut of a model, ready to decode one stream of `context` tokens through the engine."""
+
+    def __init__(
+        self, config: EngineConfig, model: ModelConfig, sizes: ModelBytes, num_threads: int, context: int
+    ) -> None:
+        self._context = context
+        self._whole = sizes.read_at(context)
+        self._model = cut_model(model, sizes.weight_dtype)
+        self._sizes = model_bytes(self._model, sizes.weight_dtype, sizes.kv_dtype)
+        max_model_len = -(-(context + 4096) // _BLOCK) * _BLOCK
+        scheduler = replace(config, max_num_batched_tokens=64, enable_chunked_prefill=True).scheduler(
+            max_model_len
+        )
+        options = BackendOptions(
+            weight_dtype=sizes.weight_dtype,
+            num_threads=num_threads,
+            max_num_batched_tokens=scheduler.max_num_batched_tokens,
+            max_num_seqs=scheduler.max_num_seqs,
+            max_model_len=max_model_len,
+            block_size=_BLOCK,
+            num_blocks=max_model_len // _BLOCK,
+            kv_cache_dtype=sizes.kv_dtype,
+            attention=config.attention,
+            enforce_eager=config.enforce_eager,
+        )
+        self._backend = backend_class(config.backend)(self._model, _MadeUp(self._model), options)
+        self._core = EngineCore(self._backend, scheduler)
+        self._num_requests = 0
+
+    def measure(self, num_steps: int) -> Prediction:
+        """Decode `num_steps` tokens, at most 2,048, around the context."""
+        params = SamplingParams(temperature=0.0, max_tokens=num_steps + _WARM_UP, ignore_eos=True)
+        self._num_requests += 1
+        name = str(self._num_requests)
+        prompt = [0] * max(1, self._context - num_steps // 2)
+        self._core.add_request(
+            EngineRequest(
+                request_id=name, prompt_token_ids=prompt, params=params, max_tokens=num_steps + _WARM_UP
+            )
+        )
+        num_tokens, start = 0, 0.0
+        while num_tokens < num_steps + _WARM_UP:
+            num_tokens += sum(len(update.new_token_ids) for update in self._core.step())
+            if num_tokens == _WARM_UP and not start:
+                start = time.perf_counter()
+        seconds = (time.perf_counter() - start) / num_steps
+        rate = self._sizes.read_at(self._context) / seconds
+        return Prediction(self._sizes, self._model.num_layers, self._whole, rate)
+
+    def close(self) -> None:
+        self._backend.close()
+
+
+class _MadeUp:
+    """Implements `Checkpoint`: every weight is 0.01. The time that a product takes does not depend on it."""
+
+    def __init__(self, config: ModelConfig) -> None:
+        self._shapes = expected_weights(config)
+
+    def names(self) -> Any:
+        return self._shapes.keys()
+
+    def shape(self, name: str) -> tuple[int, ...]:
+        if name not in self._shapes:
+            raise CheckpointError(f"the checkpoint has no tensor named {name}")
+        return self._shapes[name]
+
+    def read(self, name: str) -> RawTensor:
+        return RawTensor("bf16", _constant(self.shape(name)))
+
+
+@cache
+def _constant(shape: tuple[int, ...]) -> Any:
+    return np.full(shape, _BF16_HUNDREDTH, dtype=np.uint16)

@@ -1,0 +1,32 @@
+"""The evidence format: its fields, and that nothing is invented."""
+
+import json
+
+from gradus.bench.evidence import evidence, hardware, spread, to_line
+
+FIELDS = [
+    *("test_name", "test_date", "hardware", "software", "model", "parameters", "method", "results", "runs"),
+    *("how_obtained", "verification", "commit"),
+]
+
+
+def document(**parts):
+    values = {"model": {}, "parameters": {}, "method": "m", "results": {}, "runs": [], "verification": {}}
+    return evidence("a_test", **(values | parts))
+
+
+def test_a_document_has_the_formats_fields_in_order_on_one_line():
+    found = document(results={"tokens_per_second": spread([3.0, 1.0, 2.0])}, runs=[{"x": 1}])
+    assert [name for name in FIELDS if name in found] == list(found)
+    assert set(FIELDS) - set(found) <= {"commit"}  # an installed package has none
+    assert found["results"]["tokens_per_second"] == {"median": 2.0, "min": 1.0, "max": 3.0}
+    line = to_line(found)
+    assert "\n" not in line
+    assert json.loads(line) == found
+
+
+def test_what_was_not_measured_is_absent():
+    found = document(results={"a": None, "b": {"c": None, "d": 0}}, software={"kernels": None})
+    assert found["results"] == {"b": {"d": 0}}
+    assert "kernels" not in found["software"]
+    assert None not in hardware().values()
