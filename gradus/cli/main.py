@@ -19,6 +19,8 @@ COMMANDS = {
     "chat": "talk to a model in the terminal",
     "doctor": "say what this machine can do, whether a model fits, and how fast it should run",
     "bench": "measure a model on this machine",
+    "models": "list what is supported and what is in the hub's cache",
+    "completion": "print a completion script for bash, zsh or fish",
 }
 
 
