@@ -11,6 +11,7 @@ from types import TracebackType
 from typing import Any
 
 from gradus.config import EngineConfig
+from gradus.engine.stats import EngineStats
 from gradus.errors import ConfigError, InvalidRequestError, RequestFailedError
 from gradus.outputs import RequestOutput
 from gradus.progress import progress_bar
@@ -157,6 +158,10 @@ class LLM:
                     self._step()
         finally:
             self._forget(live)
+
+    def stats(self) -> EngineStats:
+        """What the engine has counted since it was loaded, and what it holds now."""
+        return self._runtime.core.stats()
 
     def close(self) -> None:
         """Free the model's threads and memory."""

@@ -58,24 +58,6 @@ def test_generate_prints_one_text_per_prompt(tiny_model_path):
     assert chat.stdout != one.stdout
 
 
-def test_chat_keeps_a_conversation_and_its_commands_work(tiny_model_path):
-    lines = ["Hello", "Hello", "/reset", "Hello", "/system Be brief.", "/nonsense", "/help", "/quit"]
-    printed = gradus("chat", str(tiny_model_path), "--max-tokens", "8", stdin="\n".join(lines))
-    assert printed.returncode == 0, printed.stderr
-    answers = [line for line in printed.stderr.splitlines() if "tokens/s" in line]
-    assert len(answers) == 3
-    for reply in ("forgotten", "system prompt is set", "There is no /nonsense", "/system TEXT"):
-        assert reply in printed.stdout
-
-
-def test_a_conversation_that_outgrows_the_context_can_be_reset(tiny_model_path):
-    flags = ["--max-model-len", "64", "--max-tokens", "8"]
-    printed = gradus("chat", str(tiny_model_path), *flags, stdin="x" * 200 + "\nHello\n")
-    assert printed.returncode == 0
-    assert "/reset" in printed.stdout
-    assert "tokens/s" in printed.stderr  # the second line was answered: the first left no trace
-
-
 @pytest.mark.parametrize(
     ("arguments", "code", "words"),
     [
