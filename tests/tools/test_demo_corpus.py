@@ -31,8 +31,8 @@ def held_out():
 def training():
     streams = (
         training_stream(seed=0),
-        training_stream(seed=1, focus=True),
-        training_stream(seed=0, focus=True, long=True),
+        training_stream(seed=1, stage=1),
+        training_stream(seed=0, stage=2, long=True),
     )
     return [s for stream in streams for s in itertools.islice(stream, NUM_TRAINING_SAMPLES // len(streams))]
 
