@@ -104,7 +104,8 @@ class Trainer:
         # The last steps also read long conversations, so that contexts of several turns are not strange.
         long = Packer(self.tokenizer, rows // 2, cfg.length * 2, seed, stage=2, long=True)
         self._run_stage(long, ends[-1], cfg.steps)
-        self.save()
+        if self.rank == 0:
+            self.save()
 
     def _run_stage(self, packer: Packer, begin: int, end: int) -> None:
         if self.step >= end:
