@@ -4,6 +4,7 @@ Everything before a weight is loaded; the result is plain values, ready to be sh
 """
 
 import os
+import time
 from dataclasses import dataclass
 from statistics import median
 from typing import Any, get_args
@@ -20,7 +21,8 @@ from gradus.models.sources import DUMMY_SHAPES
 
 CONTEXT = 96  # tokens; the mean one of a request of 32 tokens in and 128 out
 PROBE_TOKENS = 64
-PROBE_RUNS = 3
+PROBE_RUNS = 3  # at least,
+PROBE_SECONDS = 2.0  # and for so long
 SHORT_REQUEST = 1024  # tokens
 
 
@@ -146,6 +148,10 @@ def _probe(
     probe = DecodeProbe(config, outline.config, sizes, machine.num_threads, CONTEXT)
     try:
         probe.measure(PROBE_TOKENS)  # warms up
-        return [probe.measure(PROBE_TOKENS) for _ in range(PROBE_RUNS)]
+        found: list[Prediction] = []
+        start = time.monotonic()
+        while len(found) < PROBE_RUNS or time.monotonic() - start < PROBE_SECONDS:
+            found.append(probe.measure(PROBE_TOKENS))
+        return found
     finally:
         probe.close()

@@ -46,13 +46,16 @@ def model_bytes(config: ModelConfig, weight_dtype: str, kv_dtype: str) -> ModelB
         UnsupportedModelError: no such architecture.
     """
     sizes = {name: _packed(shape, weight_dtype) for name, shape in expected_weights(config).items()}
-    weights = sum(sizes.values())
-    embedding = 0
-    if not config.tie_word_embeddings:
-        embedding = sum(size for name, size in sizes.items() if name.endswith("embed_tokens.weight"))
-    return ModelBytes(
-        weight_dtype, kv_dtype, weights, weights - embedding, kv_bytes_per_token(config, kv_dtype)
-    )
+    read = sum(int(size * _share_read(name, config)) for name, size in sizes.items())
+    return ModelBytes(weight_dtype, kv_dtype, sum(sizes.values()), read, kv_bytes_per_token(config, kv_dtype))
+
+
+def _share_read(name: str, config: ModelConfig) -> float:
+    """How much of a weight decoding one token reads."""
+    if name.endswith("embed_tokens.weight") and not config.tie_word_embeddings:
+        return 0.0  # one row
+    experts = getattr(config, "experts", None)  # only a mixture of experts has them
+    return experts.top_k / experts.num_experts if experts is not None and ".experts." in name else 1.0
 
 
 def _packed(shape: tuple[int, ...], weight_dtype: str) -> int:
@@ -68,7 +71,7 @@ class Fit:
 
     Attributes:
         working: activations and logits of a step, roughly.
-        cache: what loading it would do, or None where the model does not leave room for it.
+        cache: what loading it would do.
         max_kv_tokens: tokens that the cache could hold if it took everything that the rest leaves free.
     """
 

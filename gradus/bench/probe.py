@@ -19,7 +19,7 @@ from gradus.backends.registry import backend_class
 from gradus.bench.estimate import ModelBytes, model_bytes
 from gradus.config import EngineConfig
 from gradus.engine.core import EngineCore
-from gradus.errors import CheckpointError
+from gradus.errors import CheckpointError, ConfigError
 from gradus.messages import EngineRequest
 from gradus.models.checkpoint.base import RawTensor
 from gradus.models.config import ModelConfig
@@ -50,8 +50,16 @@ def kernel_variants() -> list[str]:
 
 
 def chosen_variant() -> str:
-    """The kernel variant that the native backend uses; GRADUS_CPU in the environment names another."""
-    return os.environ.get("GRADUS_CPU") or kernel_variants()[0]
+    """The kernel variant that the native backend uses; GRADUS_CPU in the environment names another.
+
+    Raises:
+        ConfigError: one that this CPU cannot run.
+    """
+    variants = kernel_variants()
+    named = os.environ.get("GRADUS_CPU") or variants[0]
+    if named not in variants:
+        raise ConfigError(f"GRADUS_CPU is {named!r}; this CPU can run {', '.join(variants)}")
+    return named
 
 
 def cut_model(config: ModelConfig, weight_dtype: str, max_bytes: int = CUT_BYTES) -> ModelConfig:

@@ -1,6 +1,7 @@
 """`gradus chat`: a conversation in the terminal, streamed, with its history."""
 
 import argparse
+import io
 import sys
 import time
 from collections.abc import Callable
@@ -46,7 +47,7 @@ def run(args: argparse.Namespace) -> int:
 
     with LLM.from_config(engine_config(args)) as llm:
         print(f"{styled(llm.model_name, 'bold')} is ready. /help lists the commands.")
-        _import_readline()
+        _prepare_input()
         Chat(llm, params, args.system).loop()
     return 0
 
@@ -197,8 +198,10 @@ class Chat:
         )
 
 
-def _import_readline() -> None:
-    """Line editing and history for `input`, where Python was built with it."""
+def _prepare_input() -> None:
+    """Let a stray byte be a stray character, and have line editing where Python was built with it."""
+    if isinstance(sys.stdin, io.TextIOWrapper):
+        sys.stdin.reconfigure(errors="replace")
     try:
         import readline  # noqa: F401
     except ImportError:

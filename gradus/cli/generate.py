@@ -1,6 +1,7 @@
 """`gradus generate`: complete prompts given as arguments, on standard input (streaming it), or in a file."""
 
 import argparse
+import io
 import sys
 from typing import TYPE_CHECKING, Any
 
@@ -40,7 +41,7 @@ def run(args: argparse.Namespace) -> int:
         return generate_batch.run(args)
     if args.served_model_name is not None:
         raise ConfigError("--served-model-name goes with --input: without a batch nobody asks for a name")
-    prompts = args.prompt or [sys.stdin.read()]
+    prompts = args.prompt or [_standard_input()]
     if not all(prompts):
         raise InvalidRequestError(
             "a prompt is empty; give --prompt TEXT or write to standard input", "prompt"
@@ -58,6 +59,17 @@ def run(args: argparse.Namespace) -> int:
             for output in llm.generate(inputs, params, use_tqdm=sys.stderr.isatty()):
                 print(output.outputs[0].text)
     return 0
+
+
+def _standard_input() -> str:
+    if isinstance(sys.stdin, io.TextIOWrapper):
+        sys.stdin.reconfigure(errors="strict")  # some locales let stray bytes through
+    try:
+        return sys.stdin.read()
+    except UnicodeDecodeError as error:
+        raise InvalidRequestError(
+            f"standard input is not {error.encoding}; convert it, or give --prompt TEXT", "prompt"
+        ) from error
 
 
 def _as_chat(llm: "LLM", prompt: str) -> Any:

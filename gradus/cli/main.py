@@ -4,6 +4,7 @@ Only the chosen command's module is imported, so that `--help` answers at once.
 """
 
 import argparse
+import io
 import sys
 from collections.abc import Sequence
 from importlib import import_module
@@ -26,6 +27,8 @@ COMMANDS = {
 
 def main(argv: Sequence[str] | None = None) -> int:
     arguments = list(sys.argv[1:] if argv is None else argv)
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")  # what a terminal's encoding lacks is still shown
     try:
         args = build_parser(_chosen(arguments)).parse_args(arguments)
         return args.run(args)

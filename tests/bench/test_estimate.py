@@ -1,11 +1,12 @@
 """The arithmetic behind `gradus doctor`: by hand, and against what the native backend really holds."""
 
+from dataclasses import replace
+
 import pytest
 
 from gradus.bench.estimate import fit_model, model_bytes
 from gradus.bench.probe import CUT_BYTES, cut_model
 from gradus.config import EngineConfig
-from gradus.models.ops import Rope
 from gradus.models.sources import DUMMY_SHAPES
 from tests.tiny_models import tiny_backend, tiny_config
 
@@ -21,7 +22,7 @@ def by_hand(**changes):
         "num_heads": 4,
         "num_kv_heads": 2,
         "head_dim": 32,
-        "rope": Rope(head_dim=32, theta=1e4),
+        "rope": replace(tiny_config().rope, head_dim=32),
         "tie_word_embeddings": False,
     }
     return tiny_config(**(values | changes))

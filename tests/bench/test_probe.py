@@ -1,9 +1,12 @@
 """The probe decodes with a real engine; how fast is not this test's business."""
 
+import pytest
+
 from gradus.bench import probe as probe_module
 from gradus.bench.estimate import model_bytes
 from gradus.bench.probe import DecodeProbe, chosen_variant, kernel_variants, memory_bandwidth
 from gradus.config import EngineConfig
+from gradus.errors import ConfigError
 from tests.tiny_models import tiny_config
 
 
@@ -31,6 +34,9 @@ def test_the_variant_is_the_best_or_the_environments(monkeypatch):
     assert chosen_variant() == kernel_variants()[0]
     monkeypatch.setenv("GRADUS_CPU", "portable")
     assert chosen_variant() == "portable"
+    monkeypatch.setenv("GRADUS_CPU", "z80")
+    with pytest.raises(ConfigError, match="this CPU can run"):
+        chosen_variant()
 
 
 def test_a_prediction_scales_the_cuts_rate_to_the_models_bytes(monkeypatch):

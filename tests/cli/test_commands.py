@@ -1,5 +1,9 @@
 """The commands as a user runs them: in a process of their own, with what they print and how they exit."""
 
+import os
+import subprocess
+import sys
+
 import pytest
 
 from gradus.cli.engine_args import add_engine_arguments, engine_config
@@ -75,6 +79,25 @@ def test_errors_are_one_line_with_the_way_out_and_an_exit_code(arguments, code, 
     assert printed.returncode == code
     assert all(word in printed.stderr for word in words), printed.stderr
     assert "Traceback" not in printed.stderr
+
+
+def test_bytes_that_are_no_text_are_said(tiny_model_path):
+    command = [sys.executable, "-m", "gradus", "generate", str(tiny_model_path)]
+    refused = subprocess.run(command, input=b"\xff\xfe", capture_output=True, timeout=60, check=False)
+    assert refused.returncode == 1
+    assert b"standard input is not utf-8" in refused.stderr
+    command = [sys.executable, "-m", "gradus", "chat", str(tiny_model_path), "--max-tokens", "2"]
+    answered = subprocess.run(command, input=b"a\xff\n", capture_output=True, timeout=60, check=False)
+    assert answered.returncode == 0
+    assert b"2 tokens" in answered.stderr
+
+
+def test_what_the_encoding_of_the_output_lacks_is_escaped(tiny_model_path):
+    flags = ["--prompt", "Hello", "--max-tokens", "60"]
+    ascii_only = os.environ | {"PYTHONIOENCODING": "ascii:strict"}
+    printed = gradus("generate", tiny_model_path, *flags, env=ascii_only)
+    assert printed.returncode == 0, printed.stderr
+    assert printed.stdout.isascii()
 
 
 def test_debug_shows_the_traceback():

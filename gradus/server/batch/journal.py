@@ -10,10 +10,14 @@ import os
 from pathlib import Path
 from typing import Any
 
-from gradus.errors import ConfigError
+from gradus.errors import ConfigError, GradusError
 from gradus.server.batch.lines import ID_PREFIX, BadLine, BatchRequest
 
 _BEGINNING = b'{"id":"' + ID_PREFIX.encode()
+
+
+class JournalError(GradusError):
+    """A result could not be written; the message says what becomes of the others."""
 
 
 class Journal:
@@ -54,14 +58,14 @@ class Journal:
         """Add one result, a line with its end. The operating system has it when this returns.
 
         Raises:
-            ConfigError: it could not be written.
+            JournalError: it could not be written.
         """
         try:
             written = os.write(self._file, result)
             while written < len(result):  # a disk that is nearly full
                 written += os.write(self._file, result[written:])
         except OSError as error:
-            raise ConfigError(
+            raise JournalError(
                 f"{self.path} cannot be written: {error.strerror or error}; what is in it is kept, and the "
                 "same command goes on from there"
             ) from error

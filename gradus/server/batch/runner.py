@@ -47,7 +47,7 @@ class BatchRunner:
 
         Raises:
             EngineDeadError: the engine stopped; lines without a result have none.
-            ConfigError: the output cannot be written.
+            JournalError: the output cannot be written.
         """
         rest = iter(lines)  # the workers share it: each takes the next line when it is free
         try:

@@ -1,13 +1,15 @@
 """The output file as the record of what is done: after a kill at any byte, and when it is somebody else's."""
 
+import errno
 import json
+import os
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gradus.errors import ConfigError
-from gradus.server.batch.journal import Journal
+from gradus.server.batch.journal import Journal, JournalError
 from gradus.server.batch.lines import BadLine, BatchRequest, answer_line, error_line
 
 REQUESTS = [
@@ -68,6 +70,30 @@ def test_two_runs_cannot_write_one_file(tmp_path):
         Journal(tmp_path / "out.jsonl")
     first.close()
     Journal(tmp_path / "out.jsonl").close()
+
+
+def test_a_full_disk_is_said_and_leaves_at_most_a_torn_line(tmp_path, monkeypatch):
+    path = tmp_path / "out.jsonl"
+    journal = Journal(path)
+    journal.append(RESULTS[0])
+    real_write = os.write
+
+    def write(file, data, room=[20]):  # noqa: B006 - what is left, over the calls
+        if not room[0]:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        part, room[0] = data[: room[0]], 0
+        return real_write(file, part)
+
+    monkeypatch.setattr(os, "write", write)
+    with pytest.raises(JournalError, match="No space left"):
+        journal.append(RESULTS[1])
+    monkeypatch.undo()
+    journal.close()
+    assert len(path.read_bytes()) == len(RESULTS[0]) + 20
+    again = Journal(path)
+    assert again.num_done == 1
+    assert path.read_bytes() == RESULTS[0]
+    again.close()
 
 
 def test_a_place_that_cannot_be_written_is_a_configuration_error(tmp_path):
