@@ -1,6 +1,7 @@
 """`gradus doctor` and `gradus bench decode` as a user runs them. Numbers vary; their sums do not."""
 
 import json
+import os
 
 import pytest
 
@@ -48,6 +49,20 @@ def test_a_model_that_does_not_fit_is_said_and_exits_with_1(tiny_model_path):
     assert ran.returncode == 1
     assert "DOES NOT FIT" in ran.stdout
     assert "--kv-cache-memory" in ran.stdout
+
+
+def test_a_hub_model_is_judged_by_its_configuration_before_its_weights_are_there(tmp_path, tiny_model_path):
+    repo = tmp_path / "models--org--tiny"
+    snapshot = repo / "snapshots" / ("a" * 40)
+    snapshot.mkdir(parents=True)
+    (repo / "refs").mkdir()
+    (repo / "refs" / "main").write_text("a" * 40)
+    (snapshot / "config.json").write_text((tiny_model_path / "config.json").read_text())
+    offline = os.environ | {"HF_HUB_CACHE": str(tmp_path), "HF_HUB_OFFLINE": "1"}
+    ran = gradus("doctor", "org/tiny", env=offline)
+    assert ran.returncode == 0, ran.stderr
+    assert "not downloaded yet" in ran.stdout
+    assert "512 bytes per token" in ran.stdout
 
 
 def test_bench_decode_ends_with_one_line_of_evidence(tiny_model_path):
