@@ -7,6 +7,7 @@ line, which is cut off. Knows files; nothing of engines.
 import fcntl
 import json
 import os
+import stat
 from pathlib import Path
 from typing import Any
 
@@ -40,6 +41,8 @@ class Journal:
                 f"{path} cannot be written: {error.strerror or error}; choose another --output"
             ) from error
         try:
+            if not stat.S_ISREG(os.fstat(self._file).st_mode):
+                raise ConfigError(f"{path} is no ordinary file, so no run could go on from it; choose one")
             self._lock()
             self._recover()
         except BaseException:

@@ -3,6 +3,7 @@
 import errno
 import json
 import os
+from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
@@ -99,3 +100,6 @@ def test_a_full_disk_is_said_and_leaves_at_most_a_torn_line(tmp_path, monkeypatc
 def test_a_place_that_cannot_be_written_is_a_configuration_error(tmp_path):
     with pytest.raises(ConfigError, match="choose another --output"):
         Journal(tmp_path / "no such directory" / "out.jsonl")
+    for device in ("/dev/null", "/dev/full"):
+        with pytest.raises(ConfigError, match="no ordinary file"):
+            Journal(Path(device))
