@@ -9,25 +9,21 @@
 
 namespace gradus {
 
-struct Sampled {
-  int32_t token_id;
-  float logprob;
-  int32_t rank;
-};
-
 // One per thread: it owns scratch memory.
 class Sampler {
  public:
   Sampler(const Kernels& kernels, int64_t vocab_size) : kernels_(kernels), vocab_size_(vocab_size) {}
 
   // Row `index` of `output`, from its logits [vocab_size].
-  void sample(const float* logits, const SamplingParams& params, StepOutput& output, int64_t index);
+  void sample(const float* logits, const Step& step, StepOutput& output, int64_t index);
 
  private:
+  int32_t choose(const float* logits, const SamplingParams& params, const LogitEdits& edits, float max);
   int32_t first_at_least(const float* logits, float value);
   int32_t draw(const float* logits, float max, const SamplingParams& params);
   int32_t invert(const std::vector<int32_t>* token_ids, const double* weights, int64_t n, double uniform);
-  void keep_top_p(const float* logits, float max, const SamplingParams& params);
+  void keep_min_p(const float* logits, float max, const SamplingParams& params);
+  void keep_top_p(const float* logits, float max, const SamplingParams& params, bool from_all);
   void weigh_candidates(const float* logits, float max, float temperature);
   double weigh_all(const float* logits, float max, double temperature);
   void find_likeliest(const float* logits, int64_t count);
@@ -36,6 +32,7 @@ class Sampler {
 
   const Kernels& kernels_;
   int64_t vocab_size_;
+  std::vector<float> edited_;
   std::vector<int32_t> candidates_;
   std::vector<float> candidate_logits_;
   std::vector<double> weights_;             // of the candidates

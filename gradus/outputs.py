@@ -69,4 +69,5 @@ class RequestOutput:
     prompt_token_ids: list[int]
     outputs: list[CompletionOutput]
     finished: bool
+    prompt_logprobs: list[dict[int, Logprob] | None] | None = None  # per prompt token; None for the first
     metrics: RequestMetrics = field(default_factory=RequestMetrics)

@@ -65,6 +65,8 @@ def run(core: EngineCore, requests: Sequence[EngineRequest], steps_between: int 
             tokens += update.new_token_ids
             logprobs += [entry.logprob for entry in update.logprobs or []]
             logprobs += [value for entry in update.logprobs or [] for _, value in entry.top]
+            logprobs += [entry.logprob for entry in update.prompt_logprobs or []]
+            logprobs += [value for entry in update.prompt_logprobs or [] for _, value in entry.top]
 
     for request in requests:
         core.add_request(request)
@@ -93,7 +95,15 @@ def workloads(draw: st.DrawFn) -> list[EngineRequest]:
             temperature=draw(st.sampled_from([0.0, 0.7, 1.5])),
             top_p=draw(st.sampled_from([1.0, 0.9])),
             top_k=draw(st.sampled_from([0, 5])),
+            min_p=draw(st.sampled_from([0.0, 0.0, 0.1])),
+            min_tokens=draw(st.sampled_from([0, 0, 3])),
+            presence_penalty=draw(st.sampled_from([0.0, 0.0, 1.5])),
+            frequency_penalty=draw(st.sampled_from([0.0, 0.0, -0.5])),
+            repetition_penalty=draw(st.sampled_from([1.0, 1.0, 1.3])),
+            logit_bias=draw(st.sampled_from([None, None, {3: 5.0, 50: -100.0}])),
+            allowed_token_ids=draw(st.sampled_from([None, None, list(range(40, 97))])),
             logprobs=3,
+            prompt_logprobs=draw(st.sampled_from([None, None, 0, 2])),
         )
         requests.append(
             EngineRequest(
@@ -101,6 +111,8 @@ def workloads(draw: st.DrawFn) -> list[EngineRequest]:
                 prompt_token_ids=draw(prompts()),
                 params=params,
                 max_tokens=draw(st.integers(1, 12)),
+                delayed_token_ids=draw(st.sampled_from([(), (41, 60)])),
+                bad_words=draw(st.sampled_from([(), ((45,), (50, 51), (90, 90))])),
                 seed=draw(st.integers(0, 2**63 - 1)),
                 priority=draw(st.integers(0, 2)),
             )

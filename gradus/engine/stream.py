@@ -100,6 +100,8 @@ def _merge(earlier: RequestUpdate, later: RequestUpdate) -> RequestUpdate:
         choice_index=later.choice_index,
         new_token_ids=earlier.new_token_ids + later.new_token_ids,
         logprobs=logprobs,
+        prompt_logprobs=earlier.prompt_logprobs or later.prompt_logprobs,
+        embedding=later.embedding,
         finish_reason=later.finish_reason,
         stop_reason=later.stop_reason,
         error=later.error,

@@ -146,6 +146,7 @@ class FakeBackend:
             "temperature": (batch.sampling.temperature, np.float32, (num_outputs,)),
             "top_p": (batch.sampling.top_p, np.float32, (num_outputs,)),
             "top_k": (batch.sampling.top_k, np.int32, (num_outputs,)),
+            "min_p": (batch.sampling.min_p, np.float32, (num_outputs,)),
             "seed": (batch.sampling.seed, np.int64, (num_outputs,)),
             "choice_index": (batch.sampling.choice_index, np.int32, (num_outputs,)),
             "position": (batch.sampling.position, np.int32, (num_outputs,)),
