@@ -53,6 +53,17 @@ class TokenLogprobs:
     top: list[tuple[int, float]]
 
 
+@dataclass(frozen=True, slots=True)
+class AboutPrompt:
+    """What a request wanted to know about its prompt: either logprobs, or an embedding.
+
+    `logprobs` are those of the prompt's tokens from the second on.
+    """
+
+    logprobs: list[TokenLogprobs] | None = None
+    embedding: list[float] | None = None
+
+
 @dataclass(slots=True, kw_only=True)
 class RequestUpdate:
     """What one step gave one choice of one request.
@@ -64,8 +75,7 @@ class RequestUpdate:
     choice_index: int
     new_token_ids: list[int] = field(default_factory=list)
     logprobs: list[TokenLogprobs] | None = None  # one per new token, where asked for
-    prompt_logprobs: list[TokenLogprobs] | None = None  # with the first new token: all but the first token's
-    embedding: list[float] | None = None  # with the last update, where `pooling` was asked for
+    about_prompt: AboutPrompt | None = None  # once, where asked for: with the first token or the embedding
     finish_reason: FinishReason | None = None
     stop_reason: int | None = None  # the stop token id that ended it, unless it is an end-of-sequence id
     error: str | None = None

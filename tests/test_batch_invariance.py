@@ -65,8 +65,9 @@ def run(core: EngineCore, requests: Sequence[EngineRequest], steps_between: int 
             tokens += update.new_token_ids
             logprobs += [entry.logprob for entry in update.logprobs or []]
             logprobs += [value for entry in update.logprobs or [] for _, value in entry.top]
-            logprobs += [entry.logprob for entry in update.prompt_logprobs or []]
-            logprobs += [value for entry in update.prompt_logprobs or [] for _, value in entry.top]
+            if update.about_prompt is not None:
+                for entry in update.about_prompt.logprobs:
+                    logprobs += [entry.logprob, *(value for _, value in entry.top)]
 
     for request in requests:
         core.add_request(request)

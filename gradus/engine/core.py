@@ -26,6 +26,7 @@ from gradus.messages import EngineRequest, RequestUpdate
 from gradus.outputs import FinishReason
 
 NO_TOKEN = "no token can come next: the model gave no finite logits, or the request's masks leave none"
+UNUSABLE = "the step's result is unusable"
 MAX_CONSECUTIVE_FAILURES = 3  # after so many failed steps in a row the backend is taken for broken
 
 
@@ -204,19 +205,29 @@ class EngineCore:
         now = time.monotonic()
         token_ids: list[list[int]] = result.token_ids.tolist()
         num_sampled: list[int] = result.num_sampled.tolist()
-        for row, request in enumerate(outputs):
+        drawn = range(len(outputs)) if targets is None else self._take_prompt_rows(outputs, targets, result)
+        for row in drawn:
+            request = outputs[row]
+            if num_sampled[row] == 0:
+                self._finish(request, "error", error=NO_TOKEN)
+                continue
+            try:
+                self._accept(request, token_ids[row][: num_sampled[row]], result, row, now)
+            except Exception as error:
+                self._finish(request, "error", error=f"{UNUSABLE}: {error!r}")
+
+    def _take_prompt_rows(self, outputs: list[Request], targets: Int32, result: StepResult) -> list[int]:
+        """What rows of prompts said; returns the rows that were drawn, of requests that have not failed."""
+        for row in np.flatnonzero(targets != DRAW).tolist():
+            request = outputs[row]
             if request.status is RequestStatus.FINISHED:  # an earlier row of it went wrong
                 continue
             try:
-                if targets is not None and targets[row] != DRAW:
-                    self._take_prompt_row(request, result, row)
-                    continue
-                if num_sampled[row] == 0:
-                    self._finish(request, "error", error=NO_TOKEN)
-                    continue
-                self._accept(request, token_ids[row][: num_sampled[row]], result, row, now)
+                self._take_prompt_row(request, result, row)
             except Exception as error:
-                self._finish(request, "error", error=f"the step's result is unusable: {error!r}")
+                self._finish(request, "error", error=f"{UNUSABLE}: {error!r}")
+        drawn: list[int] = np.flatnonzero(targets == DRAW).tolist()
+        return [row for row in drawn if outputs[row].status is not RequestStatus.FINISHED]
 
     def _take_prompt_row(self, request: Request, result: StepResult, row: int) -> None:
         """What the row of a prompt's token said; a request for an embedding ends with the last of them."""
@@ -236,7 +247,7 @@ class EngineCore:
             return
         rows.take_hidden(result.hidden[row])
         if rows.is_complete:
-            self._finish(request, "stop", embedding=rows.embedding)
+            self._finish(request, "stop", about_prompt=rows.result)
 
     def _accept(self, request: Request, new: list[int], result: StepResult, row: int, now: float) -> None:
         """Append new tokens up to the first that ends the request."""
@@ -249,17 +260,17 @@ class EngineCore:
             logprobs = token_logprobs(result, row, len(new), message.params.logprobs)
         request.token_ids += new
         self.counters.num_generated_tokens += len(new)
-        prompt_logprobs = None
+        about_prompt = None
         if request.metrics.first_token_time is None:
             request.metrics.first_token_time = now
-            prompt_logprobs = None if request.prompt_rows is None else request.prompt_rows.logprobs
+            about_prompt = None if request.prompt_rows is None else request.prompt_rows.result
         if finish_reason is not None:
             self._finish(
                 request,
                 finish_reason,
                 new_token_ids=new,
                 logprobs=logprobs,
-                prompt_logprobs=prompt_logprobs,
+                about_prompt=about_prompt,
                 stop_reason=stop_reason,
             )
             return
@@ -268,7 +279,7 @@ class EngineCore:
             choice_index=request.choice_index,
             new_token_ids=new,
             logprobs=logprobs,
-            prompt_logprobs=prompt_logprobs,
+            about_prompt=about_prompt,
             metrics=request.metrics,
         )
         self._updates.append(update)

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gradus.batch import NOTHING, Float32
-from gradus.messages import EngineRequest, TokenLogprobs
+from gradus.messages import AboutPrompt, EngineRequest, TokenLogprobs
 
 
 class PromptRows:
@@ -23,7 +23,7 @@ class PromptRows:
         # The row of a prompt's last token scores the first generated one, which is not of the prompt.
         self.end = num_prompt if self._is_pooling else num_prompt - 1
         self.num_taken = num_prompt - 1 if request.pooling == "last" else 0
-        self.logprobs: list[TokenLogprobs] = []  # of the prompt's tokens from the second on
+        self._logprobs: list[TokenLogprobs] = []
         self._hidden_sum: NDArray[np.float64] | None = None
         self._num_summed = 0
 
@@ -45,7 +45,7 @@ class PromptRows:
 
     def take_logprobs(self, logprobs: TokenLogprobs) -> None:
         self.num_taken += 1
-        self.logprobs.append(logprobs)
+        self._logprobs.append(logprobs)
 
     def take_hidden(self, hidden: Float32) -> None:
         """One row's hidden state, [hidden_size]. Summed row by row, so that chunks change nothing."""
@@ -55,9 +55,10 @@ class PromptRows:
         self._hidden_sum = row if self._hidden_sum is None else self._hidden_sum + row
 
     @property
-    def embedding(self) -> list[float]:
-        """The mean of the hidden states taken, which for pooling "last" is one."""
+    def result(self) -> AboutPrompt:
+        """The logprobs, or the mean of the hidden states taken, which for pooling "last" is one."""
+        if not self._is_pooling:
+            return AboutPrompt(logprobs=self._logprobs)
         if self._hidden_sum is None:
-            return []
-        pooled: list[float] = (self._hidden_sum / self._num_summed).tolist()
-        return pooled
+            raise ValueError("no hidden state was taken")
+        return AboutPrompt(embedding=(self._hidden_sum / self._num_summed).tolist())

@@ -68,10 +68,8 @@ class RequestState:
         choice = self._choices[update.choice_index]
         if update.choice_index == 0:
             self.metrics = update.metrics
-        if update.prompt_logprobs is not None:
-            scored = zip(self.prompt_token_ids[1:], update.prompt_logprobs, strict=True)
-            named = [named_logprobs(token_id, entry, self._tokenizer) for token_id, entry in scored]
-            self.prompt_logprobs = [None, *named]
+        if update.about_prompt is not None:
+            self._take_prompt_logprobs(update.about_prompt.logprobs or [])
         if choice.finish_reason is not None:
             return ChoiceDelta(index=update.choice_index)
         delta = choice.apply(update)
@@ -83,6 +81,11 @@ class RequestState:
         """Choices that a stop string ended while the engine goes on with them; each is named once."""
         taken, self._to_abort = self._to_abort, []
         return taken
+
+    def _take_prompt_logprobs(self, logprobs: list[TokenLogprobs]) -> None:
+        scored = zip(self.prompt_token_ids[1:], logprobs, strict=True)
+        named = [named_logprobs(token_id, entry, self._tokenizer) for token_id, entry in scored]
+        self.prompt_logprobs = [None, *named]
 
     def output(self) -> RequestOutput:
         """The request as it stands."""
