@@ -65,9 +65,17 @@ class LLM:
     def get_tokenizer(self) -> Tokenizer:
         return self._runtime.tokenizer
 
+    @property
+    def default_sampling(self) -> dict[str, Any]:
+        """The fields of `SamplingParams` that the model's files recommend values for."""
+        return dict(self._runtime.inputs.sampling_defaults)
+
     def get_default_sampling_params(self) -> SamplingParams:
-        """What a call without parameters uses; a fresh object to derive from."""
-        return SamplingParams()
+        """What a call without parameters uses: the model's recommended sampling, if its files have one.
+
+        A fresh object to derive from.
+        """
+        return SamplingParams(**self.default_sampling)
 
     def generate(
         self,
@@ -88,7 +96,8 @@ class LLM:
                 exception's `outputs` has them all.
         """
         batch = _as_batch(prompts)
-        return self._run(batch, _per_prompt(sampling_params, batch), priority or [0] * len(batch), use_tqdm)
+        params = _per_prompt(sampling_params or self.get_default_sampling_params(), batch)
+        return self._run(batch, params, priority or [0] * len(batch), use_tqdm)
 
     def chat(
         self,
@@ -145,7 +154,7 @@ class LLM:
         Raises:
             InvalidRequestError, RequestFailedError: as `generate` does.
         """
-        live = self._add(prompt, sampling_params or SamplingParams(), 0)
+        live = self._add(prompt, sampling_params or self.get_default_sampling_params(), 0)
         try:
             while live.deltas or not live.state.finished:
                 while live.deltas:
@@ -245,10 +254,10 @@ def _as_batch(prompts: Any) -> Sequence[Prompt]:
 
 
 def _per_prompt(
-    params: SamplingParams | Sequence[SamplingParams] | None, prompts: Sequence[Prompt]
+    params: SamplingParams | Sequence[SamplingParams], prompts: Sequence[Prompt]
 ) -> Sequence[SamplingParams]:
-    if params is None or isinstance(params, SamplingParams):
-        return [params or SamplingParams()] * len(prompts)
+    if isinstance(params, SamplingParams):
+        return [params] * len(prompts)
     if len(params) != len(prompts):
         raise InvalidRequestError(
             f"there are {len(prompts)} prompts and {len(params)} sampling_params; give one or as many",

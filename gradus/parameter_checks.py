@@ -13,7 +13,10 @@ Check = Callable[[str, Any], Any]
 
 def invalid(field: str, value: Any, requirement: str) -> InvalidRequestError:
     """The error for a value that the field cannot have; `requirement` goes on after "it"."""
-    shown = repr(value)
+    try:
+        shown = repr(value)
+    except RecursionError:
+        shown = f"a deeply nested {type(value).__name__}"
     if len(shown) > 80:
         shown = shown[:77] + "..."
     return InvalidRequestError(f"{field} is {shown}; it {requirement}", param=field)

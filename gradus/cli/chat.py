@@ -29,10 +29,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    params = sampling_params(args)
+    sampling_params(args, {})  # refuses wrong values before a model is loaded
     from gradus.llm import LLM
 
     with LLM.from_config(engine_config(args)) as llm:
+        params = sampling_params(args, llm.default_sampling)
         print(f"{llm.model_name} is ready. {HELP}")
         _import_readline()
         Conversation(llm, params, args.system).loop()

@@ -33,10 +33,14 @@ class InputProcessor:
         max_model_len: int,
         vocab_size: int,
         seed: int | None = None,
+        sampling_defaults: Mapping[str, Any] | None = None,
+        max_new_tokens: int | None = None,
     ) -> None:
         """
         eos_token_ids: end a choice unless the request ignores them.
         vocab_size: the model's, which may be larger than the tokenizer's.
+        sampling_defaults: fields of `SamplingParams` for front ends to use where a request does not say.
+        max_new_tokens: the limit of requests that bring none, beside the context.
         seed: the requests that bring no seed draw theirs from a stream that starts here; None: from the
             operating system's randomness.
         """
@@ -44,6 +48,8 @@ class InputProcessor:
         self.eos_token_ids = frozenset(eos_token_ids)
         self.max_model_len = max_model_len
         self.vocab_size = vocab_size
+        self.sampling_defaults = dict(sampling_defaults or {})
+        self._max_new_tokens = max_new_tokens
         self._seeds = None if seed is None else random.Random(seed)
 
     def process(
@@ -206,7 +212,8 @@ class InputProcessor:
     def _resolve_max_tokens(self, num_prompt_tokens: int, max_tokens: int | None) -> int:
         if num_prompt_tokens + (max_tokens or 1) > self.max_model_len:
             raise context_overflow(num_prompt_tokens, max_tokens, self.max_model_len)
-        return max_tokens or self.max_model_len - num_prompt_tokens
+        room = self.max_model_len - num_prompt_tokens
+        return max_tokens or min(room, self._max_new_tokens or room)
 
     def _resolve_seed(self, seed: int | None) -> int:
         if seed is not None:

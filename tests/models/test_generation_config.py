@@ -64,6 +64,9 @@ def test_greedy_by_default_is_temperature_zero() -> None:
         ("top_p", 0),
         ("top_k", 2.5),
         ("do_sample", "no"),
+        ("min_p", 1.5),
+        ("repetition_penalty", 0),
+        ("max_new_tokens", 0),
     ],
 )
 def test_wrong_types_are_named(field: str, value: Any) -> None:

@@ -12,7 +12,7 @@ from starlette.responses import Response
 from gradus.errors import InvalidRequestError
 from gradus.messages import EngineRequest
 from gradus.server.http.context import answer, context_of, new_id, usage
-from gradus.server.http.logprobs import CompletionLogprobs
+from gradus.server.http.logprobs import CompletionLogprobs, prompt_logprobs
 from gradus.server.http.openapi import body_of
 from gradus.server.http.protocol import parse
 from gradus.server.http.protocol_completions import NEUTRAL, CompletionRequest, read_prompts, without_best_of
@@ -55,7 +55,7 @@ class _Reply:
         """One engine request per prompt. InvalidRequestError names the prompt if there are many."""
         completion = self._completion
         completion.check_stream_options()
-        params = completion.params()
+        params = completion.params(self._service.inputs.sampling_defaults)
         requests = []
         for i, prompt in enumerate(prompts):
             try:
@@ -79,9 +79,8 @@ class _Reply:
         for state in generation.states:
             for choice in state.output().outputs:
                 logprobs = CompletionLogprobs(self._service.tokenizer).take(choice.token_ids, choice.logprobs)
-                choices.append(
-                    _choice(len(choices), choice.text, logprobs, choice.finish_reason, choice.stop_reason)
-                )
+                shown = _choice(len(choices), choice.text, logprobs, choice.finish_reason, choice.stop_reason)
+                choices.append(shown | prompt_logprobs(state.prompt_logprobs))
         return self._envelope(choices) | {"usage": usage(generation)}
 
     async def events(self, generation: Generation) -> AsyncGenerator[bytes]:

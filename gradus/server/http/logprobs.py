@@ -32,6 +32,24 @@ def _chat_entry(token_id: int, entry: Logprob, tokenizer: Tokenizer) -> dict[str
     }
 
 
+def prompt_logprobs(positions: Sequence[Mapping[int, Logprob] | None] | None) -> dict[str, Any]:
+    """The field `prompt_logprobs` in vLLM's shape, if it was asked for; the first token has none."""
+    if positions is None:
+        return {}
+    return {"prompt_logprobs": [position and _by_id(position) for position in positions]}
+
+
+def _by_id(position: Mapping[int, Logprob]) -> dict[str, Any]:
+    return {
+        str(token_id): {
+            "logprob": max(entry.logprob, _LOWEST),
+            "rank": entry.rank,
+            "decoded_token": entry.decoded_token,
+        }
+        for token_id, entry in position.items()
+    }
+
+
 class CompletionLogprobs:
     """`choices[].logprobs` of a text completion, for one choice as it grows.
 
