@@ -184,12 +184,16 @@ def draw_at_another_position(batch: Batch) -> None:
     batch.sampling.position += 1
 
 
+def count_a_token_more(batch: Batch) -> None:
+    batch.sampling.edits.seen_counts += 1
+
+
 def swap_two_blocks(batch: Batch) -> None:
     long = batch.context_lens.argmax()
     batch.block_tables[long, [0, 1]] = batch.block_tables[long, [1, 0]]
 
 
-@pytest.mark.parametrize("spoil", [draw_at_another_position, swap_two_blocks])
+@pytest.mark.parametrize("spoil", [draw_at_another_position, count_a_token_more, swap_two_blocks])
 def test_the_comparison_notices_a_mistake_in_shared_steps(backends, spoil):
     @dataclass(frozen=True)
     class Spoiled(FewBlocks):
@@ -199,6 +203,9 @@ def test_the_comparison_notices_a_mistake_in_shared_steps(backends, spoil):
             return super().execute(batch)
 
     scheduler = SchedulerConfig(max_model_len=MAX_MODEL_LEN)
-    requests = [a_request("a", SYSTEM_PROMPT), a_request("b", SYSTEM_PROMPT[40:])]
+    params = SamplingParams(temperature=1.0, frequency_penalty=1.0, logprobs=3)
+    requests = [
+        a_request(name, SYSTEM_PROMPT[start:], params=params) for name, start in (("a", 0), ("b", 40))
+    ]
     right = run(EngineCore(backends[2], scheduler), requests)
     assert run(EngineCore(Spoiled(backends[2], 64), scheduler), requests) != right

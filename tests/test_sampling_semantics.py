@@ -4,6 +4,8 @@ The oracle for a step's logits is the log probabilities that transformers' forwa
 tokens; a greedy choice must be the argmax of the formula, and drawn tokens must follow its distribution.
 """
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -217,6 +219,21 @@ def check_frequencies(llm, prompt, expected, **params):
 def test_drawn_tokens_follow_the_distribution(llm, logits_after, params):
     logits = logits_after(llm.get_tokenizer().encode(PROMPT))
     check_frequencies(llm, PROMPT, expected_distribution(logits, **params), **params)
+
+
+@pytest.mark.parametrize("params", CUTS, ids=str)
+def test_the_demo_models_tokens_follow_the_distribution(params):
+    """Over the log probabilities that its own backend reports for one prompt."""
+    with LLM(model="demo", max_model_len=128) as demo:
+        vocab_size = demo._runtime.core.limits.vocab_size
+        with_all = SamplingParams(temperature=0, max_tokens=1)
+        object.__setattr__(with_all, "logprobs", vocab_size)  # beyond what a request may ask for
+        request = demo._runtime.inputs.process("all", PROMPT, SamplingParams(temperature=0, max_tokens=1))
+        (update,) = demo._engine.collect([replace(request, params=with_all)])
+        logits = np.full(vocab_size, -np.inf)
+        for token, logprob in update.logprobs[0].top:
+            logits[token] = logprob
+        check_frequencies(demo, PROMPT, expected_distribution(logits, **params), **params)
 
 
 def test_the_comparison_of_distributions_can_fail(llm, logits_after):

@@ -90,7 +90,7 @@ class _SeenTokens:
         self._counts = np.zeros(len(distinct), np.int32)
 
     def up_to(self, token_ids: Sequence[int]) -> tuple[Int32, Int32]:
-        for token in itertools.islice(token_ids, self._num_taken, None):
+        for token in token_ids[self._num_taken :]:
             index = self._index.setdefault(token, len(self._index))
             if index == len(self._ids):
                 self._grow()

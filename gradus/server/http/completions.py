@@ -78,14 +78,14 @@ class _Reply:
         choices: list[dict[str, Any]] = []
         for state in generation.states:
             for choice in state.output().outputs:
-                logprobs = CompletionLogprobs(self._service.tokenizer).take(choice.token_ids, choice.logprobs)
+                logprobs = self._logprobs().take(choice.token_ids, choice.logprobs)
                 shown = _choice(len(choices), choice.text, logprobs, choice.finish_reason, choice.stop_reason)
                 choices.append(shown | prompt_logprobs(state.prompt_logprobs))
         return self._envelope(choices) | {"usage": usage(generation)}
 
     async def events(self, generation: Generation) -> AsyncGenerator[bytes]:
         """The answer piece by piece."""
-        logprobs = [CompletionLogprobs(self._service.tokenizer) for _ in range(generation.num_choices)]
+        logprobs = [self._logprobs() for _ in range(generation.num_choices)]
         async with aclosing(generation.deltas()) as batches:
             async for batch in batches:
                 parts: list[bytes] = []
@@ -104,6 +104,9 @@ class _Reply:
             yield event(self._envelope([]) | {"usage": usage(generation)}) + DONE
         else:
             yield DONE
+
+    def _logprobs(self) -> CompletionLogprobs:
+        return CompletionLogprobs(self._service.tokenizer, self._completion.skip_special_tokens)
 
     def _envelope(self, choices: list[dict[str, Any]]) -> dict[str, Any]:
         return {
