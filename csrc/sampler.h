@@ -21,10 +21,10 @@ class Sampler {
   int32_t choose(const float* logits, const SamplingParams& params, const LogitEdits& edits, float max);
   int32_t first_at_least(const float* logits, float value);
   int32_t draw(const float* logits, float max, const SamplingParams& params);
-  int32_t invert(const std::vector<int32_t>* token_ids, const double* weights, int64_t n, double uniform);
   void keep_min_p(const float* logits, float max, const SamplingParams& params);
   void keep_top_p(const float* logits, float max, const SamplingParams& params, bool from_all);
-  void weigh_candidates(const float* logits, float max, float temperature);
+  double weigh_candidates(const float* logits, float max, double temperature);
+  double weigh(const float* logits, int64_t n, float max, double temperature);
   double weigh_all(const float* logits, float max, double temperature);
   void find_likeliest(const float* logits, int64_t count);
   void add_logprobs(const float* logits, float max, int32_t token_id, int32_t num_top, StepOutput& output,
@@ -33,10 +33,11 @@ class Sampler {
   const Kernels& kernels_;
   int64_t vocab_size_;
   std::vector<float> edited_;
+  // Of all tokens, or of the candidates: whichever were weighed last.
+  std::vector<double> weights_;
+  std::vector<double> block_sums_;
   std::vector<int32_t> candidates_;
   std::vector<float> candidate_logits_;
-  std::vector<double> weights_;             // of the candidates
-  std::vector<double> vocabulary_weights_;  // of all tokens
 };
 
 }  // namespace gradus

@@ -55,8 +55,10 @@ def load_runtime(config: EngineConfig) -> Runtime:
     scheduler = config.scheduler(cache.max_model_len)
     generation = choose_generation_defaults(config.generation_config, source.generation)
     tokenizer = Tokenizer.from_directory(source.tokenizer_path)
+    tokenizer.start_loading()  # beside the weights
     options = _backend_options(config, source.config, scheduler, cache)
     backend = backend_class(config.backend)(source.config, source.checkpoint, options)
+    tokenizer.load()  # waits, and raises what is wrong with it
     inputs = InputProcessor(
         tokenizer,
         eos_token_ids=frozenset(generation.eos_token_ids),
