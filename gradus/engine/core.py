@@ -18,7 +18,7 @@ from gradus.engine.block_pool import BlockPool
 from gradus.engine.logit_edits import EditState, is_edited
 from gradus.engine.prompt_rows import PromptRows
 from gradus.engine.request import Request, RequestStatus
-from gradus.engine.results import token_logprobs, up_to_end
+from gradus.engine.results import check_shape, token_logprobs, up_to_end
 from gradus.engine.scheduler import Scheduler, Step
 from gradus.engine.stats import EngineCounters, EngineStats
 from gradus.errors import EngineDeadError, InvalidRequestError
@@ -171,7 +171,7 @@ class EngineCore:
             step = self.scheduler.schedule()
             batch, outputs = self._builder.build(step)
             result = self.backend.execute(batch)
-            self._check_shape(result, len(outputs))
+            check_shape(result, len(outputs))
         except Exception as error:  # whatever it was, the next step starts clean
             self._fail_step(step, error)
             return
@@ -179,12 +179,6 @@ class EngineCore:
         self.counters.num_steps += 1
         self.scheduler.commit(step)
         self._apply(outputs, batch.sampling.targets, result)
-
-    @staticmethod
-    def _check_shape(result: StepResult, num_outputs: int) -> None:
-        num_given = len(result.num_sampled)
-        if num_given != num_outputs or len(result.token_ids) != num_outputs:
-            raise ValueError(f"the backend gave {num_given} outputs; {num_outputs} were asked for")
 
     def _fail_step(self, step: Step | None, error: Exception) -> None:
         """End what was in flight; nobody must find or go on with the KV that the step should have written."""

@@ -1,8 +1,17 @@
-"""Reading a row of a `StepResult`: where the new tokens end their choice, and their logprobs as messages."""
+"""Reading a `StepResult`: its shape, where new tokens end their choice, and logprobs as messages."""
 
 from gradus.batch import StepResult
 from gradus.messages import EngineRequest, TokenLogprobs
 from gradus.outputs import FinishReason
+
+
+def check_shape(result: StepResult, num_outputs: int) -> None:
+    """Raises:
+    ValueError: the result is not one row for each output row.
+    """
+    num_given = len(result.num_sampled)
+    if num_given != num_outputs or len(result.token_ids) != num_outputs:
+        raise ValueError(f"the backend gave {num_given} outputs; {num_outputs} were asked for")
 
 
 def up_to_end(
