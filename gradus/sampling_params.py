@@ -67,8 +67,8 @@ class SamplingParams:
         bad_words: texts that are not generated: the last token of one is forbidden where it would complete
             it.
         skip_special_tokens: leave special tokens out of the text.
-        spaces_between_special_tokens: has no effect, as in vLLM with fast tokenizers: nothing is put between
-            special tokens in either case.
+        spaces_between_special_tokens: tokenizers whose text is their tokens' bytes, which are nearly all, put
+            no spaces there, so that both values mean the same; others work with True alone.
 
     Raises:
         InvalidRequestError: names the field, its value and the range.

@@ -70,6 +70,7 @@ class InputProcessor:
         token_ids = self.tokenize(prompt, add_special_tokens=add_special_tokens)
         for field in ("stop_token_ids", "logit_bias", "allowed_token_ids"):
             self._check_vocabulary(field, getattr(params, field) or ())
+        self._check_spaces(params)
         _check_priority(priority)
         max_tokens = self._resolve_max_tokens(len(token_ids), params.max_tokens)
         if params.min_tokens > max_tokens:
@@ -182,6 +183,17 @@ class InputProcessor:
             raise InvalidRequestError(
                 f"{field} has {highest}; ids of this model are integers from 0 to {self.vocab_size - 1}",
                 field,
+            )
+
+    def _check_spaces(self, params: SamplingParams) -> None:
+        """Spaces between special tokens can be left out only where a decoder puts none."""
+        if params.skip_special_tokens or params.spaces_between_special_tokens:
+            return
+        if self.tokenizer.pieces is None:
+            raise InvalidRequestError(
+                "spaces_between_special_tokens is False; this model's tokenizer decides about spaces itself, "
+                "so only True works",
+                "spaces_between_special_tokens",
             )
 
     def _delayed(self, params: SamplingParams) -> tuple[int, ...]:

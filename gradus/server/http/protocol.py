@@ -63,7 +63,7 @@ class GenerationRequest(BaseModel):
     bad_words: list[str] = Field([], description="texts that are not generated")
     prompt_logprobs: int | None = Field(None, description="likeliest tokens per position of the prompt")
     skip_special_tokens: bool = Field(True, description="leave special tokens out of the text")
-    spaces_between_special_tokens: bool = Field(True, description="has no effect on this tokenizer")
+    spaces_between_special_tokens: bool = Field(True, description="byte-level text has none in either case")
     priority: int = Field(0, description="lower runs earlier under the priority policy")
     stream: bool = False
     stream_options: StreamOptions | None = None
