@@ -247,6 +247,7 @@ void Executor::perform(const LmHeadSample& op) {
   const int64_t vocab_size = shape_.vocab_size;
   const int64_t num_rows = rows_of(op.x);
   const int64_t tile_rows = std::min(logits_tile, shape_.max_rows);
+  if (step_.return_hidden) output_.take_hidden(op.x.data(), op.x.stride, op.weight->inputs(), num_rows);
   for (int64_t first = 0; first < num_rows; first += tile_rows) {
     const int64_t count = std::min(tile_rows, num_rows - first);
     const GemmArgs args{op.x.data() + first * op.x.stride,
@@ -258,11 +259,14 @@ void Executor::perform(const LmHeadSample& op) {
                         op.weight->bias(),
                         logits_.data(),
                         logits_stride_};
-    gemm(args, 0, op.weight->num_panels());
+    const auto* params = step_.sampling.data() + first;
+    const bool any_scored =
+        std::any_of(params, params + count, [](const auto& p) { return p.target != score_nothing; });
+    if (any_scored || step_.return_logits) gemm(args, 0, op.weight->num_panels());
     pool_.parallel_for(count, 1, [&](int64_t begin, int64_t end, int thread) {
       for (int64_t row = begin; row < end; ++row) {
         const float* logits = logits_.data() + row * logits_stride_;
-        samplers_[thread].sample(logits, step_.sampling[first + row], output_, first + row);
+        samplers_[thread].sample(logits, step_, output_, first + row);
         if (step_.return_logits)
           std::copy_n(logits, vocab_size, output_.logits.data() + (first + row) * vocab_size);
       }

@@ -38,15 +38,32 @@ int64_t find_cumulative(const std::vector<double>& weights, const std::vector<do
 
 }  // namespace
 
-void Sampler::sample(const float* logits, const SamplingParams& params, StepOutput& output, int64_t index) {
+void Sampler::sample(const float* logits, const Step& step, StepOutput& output, int64_t index) {
+  const SamplingParams& params = step.sampling[index];
+  if (params.target == score_nothing) return;
   const LogitSummary summary = kernels_.summarize(logits, vocab_size_);
   if (summary.has_nan || !std::isfinite(summary.max)) return;  // num_sampled stays 0
   const int32_t token_id =
-      params.temperature == 0 ? first_at_least(logits, summary.max) : draw(logits, summary.max, params);
+      params.target == draw_token ? choose(logits, params, step.edits, summary.max) : params.target;
+  if (token_id < 0) return;
   output.token_ids[index] = token_id;
   output.num_sampled[index] = 1;
   if (params.num_logprobs >= 0)
     add_logprobs(logits, summary.max, token_id, params.num_logprobs, output, index);
+}
+
+// The next token, or -1 where the row's edits leave none.
+int32_t Sampler::choose(const float* logits, const SamplingParams& params, const LogitEdits& edits,
+                        float max) {
+  if (params.edit >= 0) {
+    edited_.assign(logits, logits + vocab_size_);
+    edits.apply(params.edit, edited_.data(), vocab_size_);
+    logits = edited_.data();
+    const LogitSummary summary = kernels_.summarize(logits, vocab_size_);
+    if (summary.has_nan || !std::isfinite(summary.max)) return -1;
+    max = summary.max;
+  }
+  return params.temperature == 0 ? first_at_least(logits, max) : draw(logits, max, params);
 }
 
 int32_t Sampler::first_at_least(const float* logits, float value) {
@@ -58,20 +75,38 @@ int32_t Sampler::first_at_least(const float* logits, float value) {
 int32_t Sampler::draw(const float* logits, float max, const SamplingParams& params) {
   const double uniform = uniform_draw(params.seed, params.choice_index, params.position);
   const bool cut_k = params.top_k > 0 && params.top_k < vocab_size_;
-  if (!cut_k && !(params.top_p < 1)) {
+  const bool cut_min = params.min_p > 0;
+  if (!cut_k && !cut_min && !(params.top_p < 1)) {
     const double total = weigh_all(logits, max, params.temperature);
     return static_cast<int32_t>(find_cumulative(weights_, block_sums_, uniform * total));
   }
-  if (cut_k) find_likeliest(logits, params.top_k);
-  if (params.top_p < 1) keep_top_p(logits, max, params);
+  if (cut_min) {
+    keep_min_p(logits, max, params);
+  } else if (cut_k) {
+    find_likeliest(logits, params.top_k);
+  }
+  if (params.top_p < 1) keep_top_p(logits, max, params, !cut_k && !cut_min);
   std::sort(candidates_.begin(), candidates_.end());
   const double total = weigh_candidates(logits, max, params.temperature);
   return candidates_[find_cumulative(weights_, block_sums_, uniform * total)];
 }
 
-// Leaves the nucleus in `candidates_`, which hold the top_k likeliest if top_k is on.
-void Sampler::keep_top_p(const float* logits, float max, const SamplingParams& params) {
-  const bool from_all = !(params.top_k > 0 && params.top_k < vocab_size_);
+// Leaves in `candidates_` the tokens at least min_p times as likely as the likeliest, and of these the top_k
+// likeliest if top_k is on, by falling logit and then rising id.
+void Sampler::keep_min_p(const float* logits, float max, const SamplingParams& params) {
+  weigh_all(logits, max, params.temperature);
+  candidates_.clear();
+  for (int64_t i = 0; i < vocab_size_; ++i) {
+    if (weights_[i] >= static_cast<double>(params.min_p)) candidates_.push_back(static_cast<int32_t>(i));
+  }
+  std::sort(candidates_.begin(), candidates_.end(), [logits](int32_t a, int32_t b) {
+    return logits[a] > logits[b] || (logits[a] == logits[b] && a < b);
+  });
+  if (params.top_k > 0) candidates_.resize(std::min<size_t>(candidates_.size(), params.top_k));
+}
+
+// Leaves the nucleus in `candidates_`: that of all tokens, or of those which are there already.
+void Sampler::keep_top_p(const float* logits, float max, const SamplingParams& params, bool from_all) {
   double total = from_all ? weigh_all(logits, max, params.temperature) : 0;
   for (int64_t count = first_candidates;; count *= more_candidates) {
     if (from_all) find_likeliest(logits, std::min(count, vocab_size_));

@@ -15,12 +15,14 @@ class Sampler {
   Sampler(const Kernels& kernels, int64_t vocab_size) : kernels_(kernels), vocab_size_(vocab_size) {}
 
   // Row `index` of `output`, from its logits [vocab_size].
-  void sample(const float* logits, const SamplingParams& params, StepOutput& output, int64_t index);
+  void sample(const float* logits, const Step& step, StepOutput& output, int64_t index);
 
  private:
+  int32_t choose(const float* logits, const SamplingParams& params, const LogitEdits& edits, float max);
   int32_t first_at_least(const float* logits, float value);
   int32_t draw(const float* logits, float max, const SamplingParams& params);
-  void keep_top_p(const float* logits, float max, const SamplingParams& params);
+  void keep_min_p(const float* logits, float max, const SamplingParams& params);
+  void keep_top_p(const float* logits, float max, const SamplingParams& params, bool from_all);
   double weigh_candidates(const float* logits, float max, double temperature);
   double weigh(const float* logits, int64_t n, float max, double temperature);
   double weigh_all(const float* logits, float max, double temperature);
@@ -30,6 +32,7 @@ class Sampler {
 
   const Kernels& kernels_;
   int64_t vocab_size_;
+  std::vector<float> edited_;
   // Of all tokens, or of the candidates: whichever were weighed last.
   std::vector<double> weights_;
   std::vector<double> block_sums_;

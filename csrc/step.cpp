@@ -70,6 +70,9 @@ void check_sampling(const SamplingParams& p, int64_t row, const StepLimits& limi
   require(p.top_k >= 0, "top_k[", row, "] is ", p.top_k);
   require(p.num_logprobs >= -1 && p.num_logprobs <= limits.vocab_size, "num_logprobs[", row, "] is ",
           p.num_logprobs, ", not in -1 to ", limits.vocab_size);
+  require(p.min_p >= 0 && p.min_p <= 1, "min_p[", row, "] is ", p.min_p, ", not in 0 to 1");
+  require(p.target >= score_nothing && p.target < limits.vocab_size, "targets[", row, "] is ", p.target,
+          ", not in -2 to ", limits.vocab_size - 1);
 }
 
 }  // namespace
@@ -92,6 +95,7 @@ void Step::check(const StepLimits& limits) const {
           query_start.front(), " to ", query_start.back(), ", with ", num_rows(), " tokens in the step");
   for (int64_t seq = 0; seq < num_seqs(); ++seq) check_sequence(*this, limits, seq);
   for (int64_t row = 0; row < num_outputs(); ++row) check_sampling(sampling[row], row, limits);
+  if (edits.num_edited() > 0) edits.check(num_outputs(), limits.vocab_size);
 }
 
 std::vector<AttentionItem> Step::attention_items(int64_t num_kv_heads, int64_t num_groups,
@@ -121,6 +125,14 @@ StepOutput::StepOutput(const Step& step, int64_t vocab_size) {
   top_logprobs.assign(n * num_top, 0);
   has_logits = step.return_logits;
   if (has_logits) logits.resize(n * vocab_size);
+  has_hidden = step.return_hidden;
+}
+
+void StepOutput::take_hidden(const float* rows, int64_t stride, int64_t width, int64_t num_rows) {
+  hidden_size = width;
+  hidden.resize(num_rows * width);
+  for (int64_t row = 0; row < num_rows; ++row)
+    std::copy_n(rows + row * stride, width, hidden.data() + row * width);
 }
 
 }  // namespace gradus

@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "kernels/kernels.h"
+#include "logit_edits.h"
 
 namespace gradus {
 
@@ -16,14 +17,20 @@ struct StepLimits {
   int64_t block_size;
 };
 
+constexpr int32_t draw_token = -1;
+constexpr int32_t score_nothing = -2;
+
 struct SamplingParams {
   float temperature;
   float top_p;
   int32_t top_k;
+  float min_p;
   int64_t seed;
   int32_t choice_index;
   int32_t position;
   int32_t num_logprobs;
+  int32_t target = draw_token;  // or score_nothing, or a token id to score
+  int32_t edit = -1;            // index into the step's edits; -1: none
 };
 
 struct Step {
@@ -37,7 +44,9 @@ struct Step {
   std::vector<int32_t> block_copies;  // [num_copies][2]
   std::vector<int32_t> output_rows;
   std::vector<SamplingParams> sampling;  // per output
+  LogitEdits edits;
   bool return_logits = false;
+  bool return_hidden = false;
 
   int64_t num_rows() const { return static_cast<int64_t>(token_ids.size()); }
   int64_t num_seqs() const { return static_cast<int64_t>(context_lens.size()); }
@@ -62,9 +71,13 @@ struct StepOutput {
   std::vector<int32_t> top_token_ids;  // [num_outputs][num_top]
   std::vector<float> top_logprobs;
   std::vector<float> logits;  // [num_outputs][vocab_size], or empty
+  bool has_hidden = false;
+  int64_t hidden_size = 0;
+  std::vector<float> hidden;  // [num_outputs][hidden_size], or empty
 
   StepOutput() = default;
   StepOutput(const Step& step, int64_t vocab_size);
+  void take_hidden(const float* rows, int64_t stride, int64_t width, int64_t num_rows);
 };
 
 }  // namespace gradus

@@ -5,13 +5,15 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
+    from gradus.beam_search import BeamSearchParams
     from gradus.llm import LLM
     from gradus.outputs import CompletionOutput, RequestOutput
     from gradus.sampling_params import SamplingParams
 
-__all__ = ["LLM", "CompletionOutput", "RequestOutput", "SamplingParams", "__version__"]
+__all__ = ["LLM", "BeamSearchParams", "CompletionOutput", "RequestOutput", "SamplingParams", "__version__"]
 
 _HOMES = {
+    "BeamSearchParams": "gradus.beam_search",
     "LLM": "gradus.llm",
     "CompletionOutput": "gradus.outputs",
     "RequestOutput": "gradus.outputs",

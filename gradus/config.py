@@ -82,6 +82,8 @@ class EngineConfig:
         kv_layout: "paged", or "contiguous" (a slab of max_model_len tokens per sequence, no prefix caching).
         attention: "blocked", or "naive" (scores in full, one head at a time).
         enforce_eager: run op by op instead of replaying the traced program.
+        generation_config: where sampling defaults come from: "auto" (the model's generation_config.json),
+            "vllm" (none: the neutral ones, as vLLM calls it), or a directory with such a file.
         seed: of the stream of seeds for requests that bring none, and of dummy weights; None: drawn by
             the operating system, and 0 for dummy weights.
     """
@@ -105,6 +107,7 @@ class EngineConfig:
     kv_layout: Literal["paged", "contiguous"] = "paged"
     attention: Literal["blocked", "naive"] = "blocked"
     enforce_eager: bool = False
+    generation_config: str = "auto"
     seed: int | None = None
 
     def __post_init__(self) -> None:

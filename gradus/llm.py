@@ -3,25 +3,26 @@
 It drives the same engine as the server; nothing runs between calls.
 """
 
-import itertools
-from collections import deque
+import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, fields
+from contextlib import contextmanager
+from dataclasses import fields, replace
 from types import TracebackType
 from typing import Any
 
+from gradus.beam_search import BeamSearch, BeamSearchOutput, BeamSearchParams, step_params
 from gradus.config import EngineConfig
 from gradus.engine.stats import EngineStats
 from gradus.errors import ConfigError, InvalidRequestError, RequestFailedError
-from gradus.outputs import RequestOutput
+from gradus.messages import EngineRequest, Pooling
+from gradus.offline import Live, OfflineEngine
+from gradus.outputs import EmbeddingOutput, EmbeddingRequestOutput, RequestOutput
 from gradus.progress import progress_bar
+from gradus.prompts import Prompt, as_batch, per_prompt, text_and_input
 from gradus.runtime import Runtime, load_runtime
 from gradus.sampling_params import SamplingParams
-from gradus.text.output_processor import ChoiceDelta, RequestState
+from gradus.text.output_processor import ChoiceDelta
 from gradus.text.tokenizer import Tokenizer
-
-Prompt = str | Sequence[int] | Mapping[str, Any]
-"""A text, token ids, or a mapping with one of "prompt" and "prompt_token_ids"."""
 
 Messages = Sequence[Mapping[str, Any]]
 
@@ -56,8 +57,7 @@ class LLM:
 
     def _load(self, config: EngineConfig) -> None:
         self._runtime: Runtime = load_runtime(config)
-        self._ids = itertools.count()
-        self._live: dict[str, _Live] = {}
+        self._engine = OfflineEngine(self._runtime.core, self._runtime.tokenizer)
 
     @property
     def model_name(self) -> str:
@@ -66,9 +66,17 @@ class LLM:
     def get_tokenizer(self) -> Tokenizer:
         return self._runtime.tokenizer
 
+    @property
+    def default_sampling(self) -> dict[str, Any]:
+        """The fields of `SamplingParams` that the model's files recommend values for."""
+        return dict(self._runtime.inputs.sampling_defaults)
+
     def get_default_sampling_params(self) -> SamplingParams:
-        """What a call without parameters uses; a fresh object to derive from."""
-        return SamplingParams()
+        """What a call without parameters uses: the model's recommended sampling, if its files have one.
+
+        A fresh object to derive from.
+        """
+        return SamplingParams(**self.default_sampling)
 
     def generate(
         self,
@@ -88,8 +96,9 @@ class LLM:
             RequestFailedError: a request ended with an error; the others have been computed, and the
                 exception's `outputs` has them all.
         """
-        batch = _as_batch(prompts)
-        return self._run(batch, _per_prompt(sampling_params, batch), priority or [0] * len(batch), use_tqdm)
+        batch = as_batch(prompts)
+        params = per_prompt(sampling_params or self.get_default_sampling_params(), batch)
+        return self._run(batch, params, priority or [0] * len(batch), use_tqdm)
 
     def chat(
         self,
@@ -146,7 +155,7 @@ class LLM:
         Raises:
             InvalidRequestError, RequestFailedError: as `generate` does.
         """
-        live = self._add(prompt, sampling_params or SamplingParams(), 0)
+        live = self._add(prompt, sampling_params or self.get_default_sampling_params(), 0)
         try:
             while live.deltas or not live.state.finished:
                 while live.deltas:
@@ -155,9 +164,61 @@ class LLM:
                         raise RequestFailedError(delta.error)
                     yield delta
                 if not live.state.finished:
-                    self._step()
+                    self._engine.step()
         finally:
-            self._forget(live)
+            self._engine.forget(live)
+
+    def beam_search(
+        self, prompts: Prompt | Sequence[Prompt], params: BeamSearchParams
+    ) -> list[BeamSearchOutput]:
+        """The likeliest continuations of each prompt that a search of this width finds.
+
+        Raises:
+            InvalidRequestError, RequestFailedError: as `generate` does.
+        """
+        searches: list[BeamSearch] = []
+        eos = self._runtime.inputs.eos_token_ids
+        whole = SamplingParams(max_tokens=params.max_tokens)
+        for i, prompt in enumerate(batch := as_batch(prompts)):
+            with _naming(i if len(batch) > 1 else None):
+                request = self._runtime.inputs.process("", text_and_input(prompt)[1], whole)
+            searches.append(BeamSearch(request.prompt_token_ids, params, eos))
+        step = step_params(params, self._runtime.core.limits.vocab_size)
+        while beams := [beam for search in searches for beam in search.live]:
+            updates = iter(self._engine.collect([self._next_token(beam.tokens, step) for beam in beams]))
+            for search in searches:
+                search.advance([(next(updates).logprobs or [])[0].top for _ in search.live])
+        decode = self.get_tokenizer().decode
+        return [
+            BeamSearchOutput([replace(found, text=decode(found.tokens)) for found in search.result()])
+            for search in searches
+        ]
+
+    def embed(
+        self, prompts: Prompt | Sequence[Prompt], pooling: Pooling = "last", normalize: bool = True
+    ) -> list[EmbeddingRequestOutput]:
+        """Each prompt's hidden state after the final norm: its last token's, or the mean of all tokens'.
+
+        `normalize` makes the Euclidean length 1.
+
+        Raises:
+            InvalidRequestError, RequestFailedError: as `generate` does.
+        """
+        if pooling not in ("last", "mean"):
+            raise InvalidRequestError(f"pooling is {pooling!r:.80}; it must be 'last' or 'mean'", "pooling")
+        requests: list[EngineRequest] = []
+        for i, prompt in enumerate(batch := as_batch(prompts)):
+            to_tokenize, new_id = text_and_input(prompt)[1], self._engine.new_id()
+            with _naming(i if len(batch) > 1 else None):
+                requests.append(self._runtime.inputs.process_pooling(new_id, to_tokenize, pooling))
+        outputs = []
+        for prompt, request, update in zip(batch, requests, self._engine.collect(requests), strict=True):
+            embedding = (update.about_prompt and update.about_prompt.embedding) or []
+            length = math.hypot(*embedding) if normalize else 1.0
+            output = EmbeddingOutput([value / length for value in embedding] if length else embedding)
+            text = text_and_input(prompt)[0]
+            outputs.append(EmbeddingRequestOutput(request.request_id, text, request.prompt_token_ids, output))
+        return outputs
 
     def stats(self) -> EngineStats:
         """What the engine has counted since it was loaded, and what it holds now."""
@@ -182,94 +243,46 @@ class LLM:
         priorities: Sequence[int],
         show_progress: bool,
     ) -> list[RequestOutput]:
-        batch: list[_Live] = []
+        batch: list[Live] = []
         try:
             for i, (prompt, param, priority) in enumerate(zip(prompts, params, priorities, strict=True)):
                 batch.append(self._add(prompt, param, priority, index=i if len(prompts) > 1 else None))
             with progress_bar("requests", len(batch), show_progress) as report:
                 for live in batch:
                     while not live.state.finished:
-                        self._step()
+                        self._engine.step()
                         report(lambda: _progress_of(batch))
         finally:
             for live in batch:
-                self._forget(live)
+                self._engine.forget(live)
         outputs = [live.state.output() for live in batch]
         failures = [delta.error for live in batch for delta in live.deltas if delta.error is not None]
         if failures:
             raise RequestFailedError(failures[0], outputs)
         return outputs
 
-    def _add(
-        self, prompt: Prompt, params: SamplingParams, priority: int, index: int | None = None
-    ) -> "_Live":
-        text, to_tokenize = _text_and_input(prompt)
-        try:
-            request_id = str(next(self._ids))
-            request = self._runtime.inputs.process(request_id, to_tokenize, params, priority=priority)
-            self._runtime.core.add_request(request)
-        except InvalidRequestError as error:
-            if index is not None:
-                error.args = (f"prompt {index}: {error}",)
-            raise
-        state = RequestState(request.request_id, text, request.prompt_token_ids, params, self.get_tokenizer())
-        live = self._live[request.request_id] = _Live(state)
-        return live
+    def _next_token(self, token_ids: list[int], params: SamplingParams) -> EngineRequest:
+        new_id = self._engine.new_id()
+        return EngineRequest(request_id=new_id, prompt_token_ids=token_ids, params=params, max_tokens=1)
 
-    def _forget(self, live: "_Live") -> None:
-        """The caller is done with a request; what is unfinished of it ends here."""
-        self._runtime.core.abort(live.state.request_id)
-        del self._live[live.state.request_id]
-
-    def _step(self) -> None:
-        """One engine step, for every request in flight: several streams may be read in turn."""
-        for update in self._runtime.core.step():
-            live = self._live.get(update.request_id)
-            if live is not None:
-                live.deltas.append(live.state.apply(update))
-                for choice in live.state.take_choices_to_abort():
-                    self._runtime.core.abort(live.state.request_id, choice)
+    def _add(self, prompt: Prompt, params: SamplingParams, priority: int, index: int | None = None) -> Live:
+        text, to_tokenize = text_and_input(prompt)
+        with _naming(index):
+            inputs, new_id = self._runtime.inputs, self._engine.new_id()
+            return self._engine.start(inputs.process(new_id, to_tokenize, params, priority=priority), text)
 
 
-@dataclass(frozen=True, slots=True)
-class _Live:
-    """A request in flight, and what its reader has not seen yet."""
+@contextmanager
+def _naming(index: int | None) -> Iterator[None]:
+    """Put the prompt's index into what is said about it."""
+    try:
+        yield
+    except InvalidRequestError as error:
+        if index is not None:
+            error.args = (f"prompt {index}: {error}",)
+        raise
 
-    state: RequestState
-    deltas: deque[ChoiceDelta] = field(default_factory=deque)
 
-
-def _progress_of(batch: Sequence[_Live]) -> tuple[int, int]:
+def _progress_of(batch: Sequence[Live]) -> tuple[int, int]:
     """Requests done and tokens generated."""
     return sum(live.state.finished for live in batch), sum(live.state.num_generated_tokens for live in batch)
-
-
-def _as_batch(prompts: Any) -> Sequence[Prompt]:
-    is_one = isinstance(prompts, (str, Mapping)) or (len(prompts) > 0 and isinstance(prompts[0], int))
-    return [prompts] if is_one else prompts
-
-
-def _per_prompt(
-    params: SamplingParams | Sequence[SamplingParams] | None, prompts: Sequence[Prompt]
-) -> Sequence[SamplingParams]:
-    if params is None or isinstance(params, SamplingParams):
-        return [params or SamplingParams()] * len(prompts)
-    if len(params) != len(prompts):
-        raise InvalidRequestError(
-            f"there are {len(prompts)} prompts and {len(params)} sampling_params; give one or as many",
-            "sampling_params",
-        )
-    return params
-
-
-def _text_and_input(prompt: Prompt) -> tuple[str | None, Any]:
-    """The prompt's text, where it is known, and what to tokenize; the input processor checks the latter."""
-    if not isinstance(prompt, Mapping):
-        return (prompt if isinstance(prompt, str) else None), prompt
-    unknown = set(prompt) - {"prompt", "prompt_token_ids"}
-    if unknown or not prompt:
-        raise InvalidRequestError(
-            f"a prompt has the keys {sorted(map(str, prompt))}; it takes 'prompt' or 'prompt_token_ids'",
-            "prompt",
-        )
-    return prompt.get("prompt"), prompt.get("prompt_token_ids", prompt.get("prompt"))

@@ -4,9 +4,12 @@ Both speak token ids only. A front end turns text into the first and the second 
 """
 
 from dataclasses import dataclass, field
+from typing import Literal
 
 from gradus.outputs import FinishReason, RequestMetrics
 from gradus.sampling_params import SamplingParams
+
+Pooling = Literal["last", "mean"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -16,8 +19,12 @@ class EngineRequest:
     Attributes:
         request_id: unique among the requests in flight.
         prompt_token_ids: at least one, each below the vocabulary's size.
-        max_tokens: resolved: 1 to (context - prompt length).
+        max_tokens: resolved: 1 to (context - prompt length); 0 where `pooling` is set.
         eos_token_ids: ids that end a choice with reason "stop"; empty where `ignore_eos` is set.
+        delayed_token_ids: ids that cannot be generated before `params.min_tokens` tokens have been.
+        bad_words: the token ids of `params.bad_words`, in every form that is forbidden.
+        pooling: give an embedding and no tokens: the hidden state of the prompt's last token, or the mean of
+            all of them.
         seed: resolved, so that a request can be run again.
         priority: lower runs earlier under the priority policy.
     """
@@ -27,13 +34,16 @@ class EngineRequest:
     params: SamplingParams
     max_tokens: int
     eos_token_ids: frozenset[int] = frozenset()
+    delayed_token_ids: tuple[int, ...] = ()
+    bad_words: tuple[tuple[int, ...], ...] = ()
+    pooling: Pooling | None = None
     seed: int = 0
     priority: int = 0
 
 
 @dataclass(frozen=True, slots=True)
 class TokenLogprobs:
-    """Log probabilities at one generated position.
+    """Log probabilities at one position, of the token there and of the likeliest ones.
 
     `top` holds (token id, logprob) pairs, likeliest first, as many as the request asked for.
     """
@@ -41,6 +51,17 @@ class TokenLogprobs:
     logprob: float
     rank: int
     top: list[tuple[int, float]]
+
+
+@dataclass(frozen=True, slots=True)
+class AboutPrompt:
+    """What a request wanted to know about its prompt: either logprobs, or an embedding.
+
+    `logprobs` are those of the prompt's tokens from the second on.
+    """
+
+    logprobs: list[TokenLogprobs] | None = None
+    embedding: list[float] | None = None
 
 
 @dataclass(slots=True, kw_only=True)
@@ -54,6 +75,7 @@ class RequestUpdate:
     choice_index: int
     new_token_ids: list[int] = field(default_factory=list)
     logprobs: list[TokenLogprobs] | None = None  # one per new token, where asked for
+    about_prompt: AboutPrompt | None = None  # once, where asked for: with the first token or the embedding
     finish_reason: FinishReason | None = None
     stop_reason: int | None = None  # the stop token id that ended it, unless it is an end-of-sequence id
     error: str | None = None

@@ -13,6 +13,7 @@ from gradus.config import EngineConfig, SchedulerConfig
 from gradus.engine.core import EngineCore
 from gradus.machine import available_cpus, available_memory
 from gradus.models.config import ModelConfig
+from gradus.models.generation_config import choose_generation_defaults
 from gradus.models.sources import ModelSource, resolve_model
 from gradus.text.input_processor import InputProcessor
 from gradus.text.tokenizer import Tokenizer
@@ -52,6 +53,7 @@ def load_runtime(config: EngineConfig) -> Runtime:
     source = resolve_model(config.model, seed=config.seed or 0)
     cache = plan_cache(config, source.config, available_memory())
     scheduler = config.scheduler(cache.max_model_len)
+    generation = choose_generation_defaults(config.generation_config, source.generation)
     tokenizer = Tokenizer.from_directory(source.tokenizer_path)
     tokenizer.start_loading()  # beside the weights
     options = _backend_options(config, source.config, scheduler, cache)
@@ -59,10 +61,12 @@ def load_runtime(config: EngineConfig) -> Runtime:
     tokenizer.load()  # waits, and raises what is wrong with it
     inputs = InputProcessor(
         tokenizer,
-        eos_token_ids=frozenset(source.generation.eos_token_ids),
+        eos_token_ids=frozenset(generation.eos_token_ids),
         max_model_len=cache.max_model_len,
         vocab_size=source.config.vocab_size,
         seed=config.seed,
+        sampling_defaults=generation.sampling,
+        max_new_tokens=generation.max_new_tokens,
     )
     return Runtime(source, backend, EngineCore(backend, scheduler), tokenizer, inputs, cache)
 

@@ -4,17 +4,32 @@ Names and defaults follow vLLM's class of the same name. Knows nothing of models
 one (the context, the vocabulary) are checked where the request meets it.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from gradus.errors import InvalidRequestError
+from gradus.parameter_checks import (
+    Check,
+    boolean,
+    integer,
+    number,
+    some_token_ids,
+    strings,
+    token_biases,
+    token_ids,
+)
 
 MAX_N = 128
 MAX_LOGPROBS = 20
 MAX_STOP_STRINGS = 32
 MAX_STOP_STRING_CHARS = 1024
 MAX_STOP_TOKEN_IDS = 256
+MAX_BAD_WORDS = 256
+MAX_BAD_WORD_CHARS = 256
+MAX_LOGIT_BIASES = 1024
+MAX_LOGIT_BIAS = 100.0
+MAX_ALLOWED_TOKEN_IDS = 2**18
+MAX_REPETITION_PENALTY = 100.0
 MAX_SEED = 2**63 - 1
 
 
@@ -22,18 +37,38 @@ MAX_SEED = 2**63 - 1
 class SamplingParams:
     """How to sample. Every assignment is checked, so that an object of this class is always valid.
 
+    What changes the logits does so in this order: `allowed_token_ids`, `bad_words`, `min_tokens`,
+    `logit_bias`, `repetition_penalty`, `frequency_penalty`, `presence_penalty`, `temperature`, `min_p`,
+    `top_k`, `top_p`. Reported log probabilities are those of the model's own logits, before all of it.
+
     Attributes:
         n: number of independent completions, 1 to 128.
         temperature: 0 is greedy; up to 100 otherwise.
         top_p: smallest set of tokens whose probability reaches it, in (0, 1].
         top_k: only the k likeliest tokens; 0 or -1 switch it off.
+        min_p: only tokens at least so likely as this times the likeliest, in [0, 1]; 0 switches it off.
         seed: makes sampling reproducible, -(2**63) to 2**63 - 1; None draws one per request.
         max_tokens: at most this many tokens are generated; None means up to the end of the context.
-        stop: strings that end the text; they are not part of it.
+        min_tokens: end-of-sequence tokens and `stop_token_ids` cannot be generated, and `stop` is not looked
+            for, before so many tokens have been; at most `max_tokens`.
+        stop: strings that end the text; they are not part of it, unless `include_stop_str_in_output`.
         stop_token_ids: token ids that end the completion.
         ignore_eos: go on after an end-of-sequence token.
+        include_stop_str_in_output: the text ends with the stop string, or with the stop token's text.
         logprobs: how many of the likeliest tokens to report at each position besides the sampled one,
             0 to 20; None reports nothing.
+        prompt_logprobs: the same for each token of the prompt but the first.
+        presence_penalty: subtracted from the logits of tokens that have been generated, -2 to 2.
+        frequency_penalty: subtracted once for each time that a token has been generated, -2 to 2.
+        repetition_penalty: divides the positive and multiplies the negative logits of tokens that are in the
+            prompt or have been generated, above 0 to 100; 1 switches it off.
+        logit_bias: token id -> what is added to its logit, -100 to 100.
+        allowed_token_ids: no other tokens are generated; None allows all.
+        bad_words: texts that are not generated: the last token of one is forbidden where it would complete
+            it.
+        skip_special_tokens: leave special tokens out of the text.
+        spaces_between_special_tokens: tokenizers whose text is their tokens' bytes, which are nearly all, put
+            no spaces there, so that both values mean the same; others work with True alone.
 
     Raises:
         InvalidRequestError: names the field, its value and the range.
@@ -43,12 +78,24 @@ class SamplingParams:
     temperature: float = 1.0
     top_p: float = 1.0
     top_k: int = 0
+    min_p: float = 0.0
     seed: int | None = None
     max_tokens: int | None = 16
+    min_tokens: int = 0
     stop: str | Sequence[str] | None = ()
     stop_token_ids: Sequence[int] | None = ()
     ignore_eos: bool = False
+    include_stop_str_in_output: bool = False
     logprobs: int | None = None
+    prompt_logprobs: int | None = None
+    presence_penalty: float = 0.0
+    frequency_penalty: float = 0.0
+    repetition_penalty: float = 1.0
+    logit_bias: Mapping[int, float] | None = None
+    allowed_token_ids: Sequence[int] | None = None
+    bad_words: Sequence[str] | None = ()
+    skip_special_tokens: bool = True
+    spaces_between_special_tokens: bool = True
 
     def __setattr__(self, name: str, value: Any) -> None:
         # Slots and an own __setattr__ keep `super()` from knowing the class; `object` is its base.
@@ -59,80 +106,27 @@ class SamplingParams:
         return self.temperature == 0.0
 
 
-def _invalid(field: str, value: Any, requirement: str) -> InvalidRequestError:
-    shown = repr(value)
-    if len(shown) > 80:
-        shown = shown[:77] + "..."
-    return InvalidRequestError(f"{field} is {shown}; it {requirement}", param=field)
-
-
-def _integer(low: int, high: int, *, optional: bool = False) -> Callable[[str, Any], int | None]:
-    def check(field: str, value: Any) -> int | None:
-        if value is None and optional:
-            return None
-        if isinstance(value, bool) or not isinstance(value, int) or not low <= value <= high:
-            raise _invalid(field, value, f"must be an integer from {low} to {high}" + " or null" * optional)
-        return value
-
-    return check
-
-
-def _number(low: float, high: float, *, open_low: bool = False) -> Callable[[str, Any], float]:
-    def check(field: str, value: Any) -> float:
-        is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
-        # The comparison also refuses NaN and integers too large for a float.
-        if not is_number or not low <= value <= high or (open_low and value == low):
-            bounds = f"above {low:g} and at most {high:g}" if open_low else f"from {low:g} to {high:g}"
-            raise _invalid(field, value, f"must be a number {bounds}")
-        return float(value)
-
-    return check
-
-
-def _boolean(field: str, value: Any) -> bool:
-    if not isinstance(value, bool):
-        raise _invalid(field, value, "must be true or false")
-    return value
-
-
-def _stop_strings(field: str, stop: Any) -> tuple[str, ...]:
-    if stop is None:
-        return ()
-    strings = (stop,) if isinstance(stop, str) else stop
-    if not isinstance(strings, (list, tuple)) or not all(isinstance(s, str) and s for s in strings):
-        raise _invalid(field, stop, "must be a non-empty string or a list of non-empty strings")
-    if len(strings) > MAX_STOP_STRINGS:
-        raise _invalid(field, stop, f"has {len(strings)} strings and may have at most {MAX_STOP_STRINGS}")
-    longest = max(map(len, strings), default=0)
-    if longest > MAX_STOP_STRING_CHARS:
-        raise _invalid(
-            field, stop, f"has a string of {longest} characters; at most {MAX_STOP_STRING_CHARS} work"
-        )
-    return tuple(strings)
-
-
-def _stop_token_ids(field: str, ids: Any) -> tuple[int, ...]:
-    if ids is None:
-        return ()
-    is_id_list = isinstance(ids, (list, tuple)) and all(
-        isinstance(i, int) and not isinstance(i, bool) and 0 <= i < 2**31 for i in ids
-    )
-    if not is_id_list:
-        raise _invalid(field, ids, "must be a list of token ids, each 0 or more")
-    if len(ids) > MAX_STOP_TOKEN_IDS:
-        raise _invalid(field, ids, f"has {len(ids)} ids and may have at most {MAX_STOP_TOKEN_IDS}")
-    return tuple(ids)
-
-
-_CHECKS: dict[str, Callable[[str, Any], Any]] = {
-    "n": _integer(1, MAX_N),
-    "temperature": _number(0.0, 100.0),
-    "top_p": _number(0.0, 1.0, open_low=True),
-    "top_k": _integer(-1, 2**31 - 1),
-    "seed": _integer(-MAX_SEED - 1, MAX_SEED, optional=True),
-    "max_tokens": _integer(1, 2**31 - 1, optional=True),
-    "stop": _stop_strings,
-    "stop_token_ids": _stop_token_ids,
-    "ignore_eos": _boolean,
-    "logprobs": _integer(0, MAX_LOGPROBS, optional=True),
+_CHECKS: dict[str, Check] = {
+    "n": integer(1, MAX_N),
+    "temperature": number(0.0, 100.0),
+    "top_p": number(0.0, 1.0, open_low=True),
+    "top_k": integer(-1, 2**31 - 1),
+    "min_p": number(0.0, 1.0),
+    "seed": integer(-MAX_SEED - 1, MAX_SEED, optional=True),
+    "max_tokens": integer(1, 2**31 - 1, optional=True),
+    "min_tokens": integer(0, 2**31 - 1),
+    "stop": strings(MAX_STOP_STRINGS, MAX_STOP_STRING_CHARS),
+    "stop_token_ids": token_ids(MAX_STOP_TOKEN_IDS),
+    "ignore_eos": boolean,
+    "include_stop_str_in_output": boolean,
+    "logprobs": integer(0, MAX_LOGPROBS, optional=True),
+    "prompt_logprobs": integer(0, MAX_LOGPROBS, optional=True),
+    "presence_penalty": number(-2.0, 2.0),
+    "frequency_penalty": number(-2.0, 2.0),
+    "repetition_penalty": number(0.0, MAX_REPETITION_PENALTY, open_low=True),
+    "logit_bias": token_biases(MAX_LOGIT_BIASES, MAX_LOGIT_BIAS),
+    "allowed_token_ids": some_token_ids(MAX_ALLOWED_TOKEN_IDS),
+    "bad_words": strings(MAX_BAD_WORDS, MAX_BAD_WORD_CHARS),
+    "skip_special_tokens": boolean,
+    "spaces_between_special_tokens": boolean,
 }

@@ -125,6 +125,7 @@ def greedy(position: np.ndarray) -> SamplingBatch:
         temperature=np.zeros(num_outputs, np.float32),
         top_p=np.ones(num_outputs, np.float32),
         top_k=np.zeros(num_outputs, np.int32),
+        min_p=np.zeros(num_outputs, np.float32),
         seed=np.zeros(num_outputs, np.int64),
         choice_index=np.zeros(num_outputs, np.int32),
         position=position,

@@ -65,6 +65,9 @@ def run(core: EngineCore, requests: Sequence[EngineRequest], steps_between: int 
             tokens += update.new_token_ids
             logprobs += [entry.logprob for entry in update.logprobs or []]
             logprobs += [value for entry in update.logprobs or [] for _, value in entry.top]
+            if update.about_prompt is not None:
+                for entry in update.about_prompt.logprobs:
+                    logprobs += [entry.logprob, *(value for _, value in entry.top)]
 
     for request in requests:
         core.add_request(request)
@@ -93,7 +96,15 @@ def workloads(draw: st.DrawFn) -> list[EngineRequest]:
             temperature=draw(st.sampled_from([0.0, 0.7, 1.5])),
             top_p=draw(st.sampled_from([1.0, 0.9])),
             top_k=draw(st.sampled_from([0, 5])),
+            min_p=draw(st.sampled_from([0.0, 0.0, 0.1])),
+            min_tokens=draw(st.sampled_from([0, 0, 3])),
+            presence_penalty=draw(st.sampled_from([0.0, 0.0, 1.5])),
+            frequency_penalty=draw(st.sampled_from([0.0, 0.0, -0.5])),
+            repetition_penalty=draw(st.sampled_from([1.0, 1.0, 1.3])),
+            logit_bias=draw(st.sampled_from([None, None, {3: 5.0, 50: -100.0}])),
+            allowed_token_ids=draw(st.sampled_from([None, None, list(range(40, 97))])),
             logprobs=3,
+            prompt_logprobs=draw(st.sampled_from([None, None, 0, 2])),
         )
         requests.append(
             EngineRequest(
@@ -101,6 +112,8 @@ def workloads(draw: st.DrawFn) -> list[EngineRequest]:
                 prompt_token_ids=draw(prompts()),
                 params=params,
                 max_tokens=draw(st.integers(1, 12)),
+                delayed_token_ids=draw(st.sampled_from([(), (41, 60)])),
+                bad_words=draw(st.sampled_from([(), ((45,), (50, 51), (90, 90))])),
                 seed=draw(st.integers(0, 2**63 - 1)),
                 priority=draw(st.integers(0, 2)),
             )
@@ -171,12 +184,16 @@ def draw_at_another_position(batch: Batch) -> None:
     batch.sampling.position += 1
 
 
+def count_a_token_more(batch: Batch) -> None:
+    batch.sampling.edits.seen_counts += 1
+
+
 def swap_two_blocks(batch: Batch) -> None:
     long = batch.context_lens.argmax()
     batch.block_tables[long, [0, 1]] = batch.block_tables[long, [1, 0]]
 
 
-@pytest.mark.parametrize("spoil", [draw_at_another_position, swap_two_blocks])
+@pytest.mark.parametrize("spoil", [draw_at_another_position, count_a_token_more, swap_two_blocks])
 def test_the_comparison_notices_a_mistake_in_shared_steps(backends, spoil):
     @dataclass(frozen=True)
     class Spoiled(FewBlocks):
@@ -186,6 +203,9 @@ def test_the_comparison_notices_a_mistake_in_shared_steps(backends, spoil):
             return super().execute(batch)
 
     scheduler = SchedulerConfig(max_model_len=MAX_MODEL_LEN)
-    requests = [a_request("a", SYSTEM_PROMPT), a_request("b", SYSTEM_PROMPT[40:])]
+    params = SamplingParams(temperature=1.0, frequency_penalty=1.0, logprobs=3)
+    requests = [
+        a_request(name, SYSTEM_PROMPT[start:], params=params) for name, start in (("a", 0), ("b", 40))
+    ]
     right = run(EngineCore(backends[2], scheduler), requests)
     assert run(EngineCore(Spoiled(backends[2], 64), scheduler), requests) != right

@@ -29,7 +29,7 @@ ALLOWED = {
     "backends": {"", "backends", "models"},
     "server": {"", "server", "engine", "text"},
 }
-ABOVE_ALL = {"gradus.llm", "gradus.runtime", "gradus.cache_plan"}
+ABOVE_ALL = {"gradus.llm", "gradus.offline", "gradus.runtime", "gradus.cache_plan"}
 
 
 def module_name(path: Path) -> str:

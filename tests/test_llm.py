@@ -1,6 +1,7 @@
 """The offline API: what vLLM's users expect of `LLM`, and what must never happen to their other requests."""
 
 import itertools
+import json
 
 import pytest
 
@@ -193,3 +194,20 @@ def test_other_exact_paths_agree_closely(llm, tiny_model_path, switch):
             assert mine.keys() == its.keys()
             for token, entry in mine.items():
                 assert its[token].logprob == pytest.approx(entry.logprob, abs=1e-4)
+
+
+def test_the_models_recommended_sampling_is_the_default(tiny_model_path, tmp_path):
+    recommended = {"temperature": 0.5, "top_k": 4, "repetition_penalty": 1.1, "max_new_tokens": 30}
+    (tmp_path / "generation_config.json").write_text(json.dumps(recommended))
+    options = {"model": str(tiny_model_path), "dtype": "float32", "max_model_len": 64, "seed": 4}
+    with LLM(**options, generation_config=str(tmp_path)) as llm:
+        default = llm.get_default_sampling_params()
+        assert (default.temperature, default.top_k, default.repetition_penalty) == (0.5, 4, 1.1)
+        said = SamplingParams(temperature=0.5, top_k=4, repetition_penalty=1.1)
+        unsaid = [output.outputs[0].token_ids for output in llm.generate(["Hello"] * 3)]
+        no_limit = SamplingParams(max_tokens=None, ignore_eos=True)
+        assert len(llm.generate([1] * 10, no_limit)[0].outputs[0].token_ids) == 30
+        assert len(llm.generate([1] * 50, no_limit)[0].outputs[0].token_ids) == 14
+    with LLM(**options, generation_config="vllm") as llm:
+        assert llm.get_default_sampling_params() == SamplingParams()
+        assert [output.outputs[0].token_ids for output in llm.generate(["Hello"] * 3, said)] == unsaid

@@ -47,7 +47,7 @@ void bind_instructions(nb::module_& m);  // Instruction and its makers, Program
 void bind_step(nb::module_& m);          // Step
 // Instructions that depend on the cache or the vocabulary are made by the executor that has them.
 void bind_cache_instructions(nb::class_<Executor>& executor);
-// (token_ids, num_sampled, logprobs, ranks, top_token_ids, top_logprobs, logits or None)
+// (token_ids, num_sampled, logprobs, ranks, top_token_ids, top_logprobs, logits or None, hidden or None)
 nb::tuple to_python(StepOutput&& out, int64_t vocab_size);
 
 }  // namespace gradus

@@ -7,7 +7,7 @@ else is in the batch cannot change it. Knows nothing of models; backends without
 import numpy as np
 from numpy.typing import NDArray
 
-from gradus.batch import Float32, SamplingBatch, StepResult
+from gradus.batch import DRAW, NOTHING, Float32, LogitEdits, SamplingBatch, StepResult
 
 Float64 = NDArray[np.float64]
 Int64 = NDArray[np.int64]
@@ -17,16 +17,38 @@ def sample(logits: Float32, sampling: SamplingBatch) -> StepResult:
     """One token for every row of logits, with its logprob, rank and likeliest alternatives where asked for.
 
     logits: [num_outputs, vocab_size] f32, -inf where a token is impossible. A row that holds NaN or +inf, or
-    in which no token is possible, yields `num_sampled` 0 and token id -1.
+    in which no token is possible, before or after edits, yields `num_sampled` 0 and token id -1.
 
-    Temperature 0 takes the likeliest token. Otherwise the weights exp((logit - max) / temperature) are cut to
-    the top_k likeliest tokens, then to the fewest likeliest of those whose share of the remaining weight
-    reaches top_p, and the token is found by inverting the cumulative weight of what is left, in order of
-    token id, at one uniform draw. All of it in f64; ties go to the lower token id.
+    The logits are edited as `LogitEdits` says. Temperature 0 then takes the likeliest token. Otherwise the
+    weights exp((logit - max) / temperature) are cut to those of at least min_p (the likeliest token's is 1),
+    then to the top_k likeliest tokens, then to the fewest likeliest of those whose share of the remaining
+    weight reaches top_p, and the token is found by inverting the cumulative weight of what is left, in order
+    of token id, at one uniform draw. All of it in f64; ties go to the lower token id.
+
+    A row with a target gives that token, and a row that wants nothing yields `num_sampled` 0.
     """
-    num_outputs = len(logits)
-    num_top = max(0, int(sampling.num_logprobs.max(initial=0)))
-    result = StepResult(
+    result = empty_result(len(logits), max(0, int(sampling.num_logprobs.max(initial=0))))
+    edits = sampling.edits
+    edit_of = {} if edits is None else {row: index for index, row in enumerate(edits.rows.tolist())}
+    for i, row in enumerate(logits):
+        target = DRAW if sampling.targets is None else int(sampling.targets[i])
+        if target == NOTHING or not is_sampleable(row):
+            continue
+        token_id = target
+        if target == DRAW:
+            usable = row if edits is None or i not in edit_of else edited(row, edits, edit_of[i])
+            if not is_sampleable(usable):
+                continue
+            token_id = _draw(usable, sampling, i)
+        result.token_ids[i, 0] = token_id
+        result.num_sampled[i] = 1
+        add_logprobs(result, i, row, token_id, int(sampling.num_logprobs[i]))
+    return result
+
+
+def empty_result(num_outputs: int, num_top: int) -> StepResult:
+    """A result in which no row yields anything."""
+    return StepResult(
         token_ids=np.full((num_outputs, 1), -1, np.int32),
         num_sampled=np.zeros(num_outputs, np.int32),
         logprobs=np.zeros((num_outputs, 1), np.float32),
@@ -34,28 +56,50 @@ def sample(logits: Float32, sampling: SamplingBatch) -> StepResult:
         top_token_ids=np.full((num_outputs, num_top), -1, np.int32),
         top_logprobs=np.zeros((num_outputs, num_top), np.float32),
     )
-    for i, row in enumerate(logits):
-        if not is_sampleable(row):
-            continue
-        token_id = sample_row(
-            row,
-            temperature=float(sampling.temperature[i]),
-            top_k=int(sampling.top_k[i]),
-            top_p=float(sampling.top_p[i]),
-            uniform=uniform(int(sampling.seed[i]), int(sampling.choice_index[i]), int(sampling.position[i])),
-        )
-        result.token_ids[i, 0] = token_id
-        result.num_sampled[i] = 1
-        num_logprobs = int(sampling.num_logprobs[i])
-        if num_logprobs < 0:
-            continue
-        logprobs = log_softmax(row)
-        result.logprobs[i, 0] = logprobs[token_id]
-        result.ranks[i, 0] = rank(row, token_id)
-        top = likeliest(row)[:num_logprobs]
-        result.top_token_ids[i, : len(top)] = top
-        result.top_logprobs[i, : len(top)] = logprobs[top]
-    return result
+
+
+def add_logprobs(result: StepResult, i: int, row: Float32, token_id: int, num_logprobs: int) -> None:
+    """The token's logprob and rank, and the likeliest tokens', under the raw logits; -1 asks for none."""
+    if num_logprobs < 0:
+        return
+    logprobs = log_softmax(row)
+    result.logprobs[i, 0] = logprobs[token_id]
+    result.ranks[i, 0] = rank(row, token_id)
+    top = likeliest(row)[:num_logprobs]
+    result.top_token_ids[i, : len(top)] = top
+    result.top_logprobs[i, : len(top)] = logprobs[top]
+
+
+def edited(row: Float32, edits: LogitEdits, index: int) -> Float32:
+    """One row of raw logits after edit `index`, as `LogitEdits` says; a new array.
+
+    Sources: the repetition penalty is that of Keskar et al. 2019 (CTRL), section 4.1, with negative logits
+    multiplied; the other two are the formula of OpenAI's API reference.
+    """
+    row = row.copy()
+    if edits.mask_index[index] >= 0:
+        bits = np.unpackbits(edits.masks[edits.mask_index[index]].view(np.uint8), bitorder="little")
+        row[bits[: len(row)] == 0] = -np.inf
+    biased = slice(edits.bias_start[index], edits.bias_start[index + 1])
+    np.add.at(row, edits.bias_ids[biased], edits.biases[biased])
+    listed = slice(edits.seen_start[index], edits.seen_start[index + 1])
+    ids, counts = edits.seen_ids[listed], edits.seen_counts[listed].astype(np.float32)
+    repetition = edits.repetition_penalty[index]
+    row[ids] = np.where(row[ids] > 0, row[ids] / repetition, row[ids] * repetition)
+    row[ids] -= edits.frequency_penalty[index] * counts
+    row[ids] -= edits.presence_penalty[index] * (counts > 0).astype(np.float32)
+    return row
+
+
+def _draw(row: Float32, sampling: SamplingBatch, i: int) -> int:
+    return sample_row(
+        row,
+        temperature=float(sampling.temperature[i]),
+        top_k=int(sampling.top_k[i]),
+        top_p=float(sampling.top_p[i]),
+        min_p=float(sampling.min_p[i]),
+        uniform=uniform(int(sampling.seed[i]), int(sampling.choice_index[i]), int(sampling.position[i])),
+    )
 
 
 def is_sampleable(row: Float32) -> bool:
@@ -64,12 +108,14 @@ def is_sampleable(row: Float32) -> bool:
     return bool(np.isfinite(largest))
 
 
-def sample_row(row: Float32, *, temperature: float, top_k: int, top_p: float, uniform: float) -> int:
+def sample_row(
+    row: Float32, *, temperature: float, top_k: int, top_p: float, uniform: float, min_p: float = 0.0
+) -> int:
     """The token that one uniform draw from [0, 1) selects; see `sample`."""
     if temperature == 0:
         return int(row.argmax())
     weights = np.exp((row.astype(np.float64) - float(row.max())) / temperature)
-    kept = np.flatnonzero(kept_tokens(row, weights, top_k, top_p))
+    kept = np.flatnonzero(kept_tokens(row, weights, top_k, top_p, min_p))
     cumulative = weights[kept].cumsum()
     index = np.searchsorted(cumulative, uniform * cumulative[-1], side="right")
     if index == len(kept):  # the product was rounded up to the whole sum
@@ -77,12 +123,18 @@ def sample_row(row: Float32, *, temperature: float, top_k: int, top_p: float, un
     return int(kept[index])
 
 
-def kept_tokens(row: Float32, weights: Float64, top_k: int, top_p: float) -> NDArray[np.bool_]:
-    """Which tokens survive top_k and then top_p. row, weights: [vocab_size]; returns a mask of that shape."""
-    kept = np.ones(len(row), bool)
+def kept_tokens(
+    row: Float32, weights: Float64, top_k: int, top_p: float, min_p: float = 0.0
+) -> NDArray[np.bool_]:
+    """Which tokens survive min_p, then top_k, then top_p.
+
+    row, weights: [vocab_size], the largest weight being 1; returns a mask of that shape. Source of min_p:
+    Nguyen et al. 2024, section 3.
+    """
+    kept = weights >= min_p
     if not 0 < top_k < len(row) and not top_p < 1:
         return kept
-    order = likeliest(row)
+    order = likeliest(row)[: kept.sum()]
     if 0 < top_k < len(row):
         kept[order[top_k:]] = False
         order = order[:top_k]

@@ -1,6 +1,7 @@
 """The flags that every command which loads a model shares, and their way into an `EngineConfig`."""
 
 import argparse
+from collections.abc import Mapping
 from dataclasses import fields
 from typing import Any
 
@@ -8,6 +9,16 @@ from gradus.config import BLOCK_SIZES, EngineConfig
 from gradus.sampling_params import SamplingParams
 
 _DEFAULTS = EngineConfig()
+_SAMPLING_FLAGS = (
+    ("--temperature", float, "0 is greedy (default: the model's recommendation, else 0)"),
+    ("--top-p", float, "in (0, 1] (default: the model's recommendation, else 1)"),
+    ("--top-k", int, "0 is off (default: the model's recommendation, else 0)"),
+    ("--min-p", float, "0 is off (default: the model's recommendation, else 0)"),
+    ("--repetition-penalty", float, "1 is off (default: the model's recommendation, else 1)"),
+    ("--presence-penalty", float, "-2 to 2 (default: 0)"),
+    ("--frequency-penalty", float, "-2 to 2 (default: 0)"),
+    ("--min-tokens", int, "nothing ends the text before so many tokens (default: 0)"),
+)
 
 
 def add_engine_arguments(parser: argparse.ArgumentParser) -> None:
@@ -34,26 +45,33 @@ def engine_config(args: argparse.Namespace) -> EngineConfig:
 def add_sampling_arguments(parser: argparse.ArgumentParser, *, max_tokens: int | None) -> None:
     group = parser.add_argument_group("sampling")
     group.add_argument("--max-tokens", type=int, default=max_tokens, help="tokens to generate at most")
-    group.add_argument("--temperature", type=float, default=0.0, help="0 is greedy (default: %(default)s)")
-    group.add_argument("--top-p", type=float, default=1.0, help="default: %(default)s")
-    group.add_argument("--top-k", type=int, default=0, help="0 is off (default: %(default)s)")
+    for flag, kind, text in _SAMPLING_FLAGS:
+        group.add_argument(flag, type=kind, default=None, help=text)
     group.add_argument("--sampling-seed", type=int, default=None, help="makes sampling reproducible")
     group.add_argument(
         "--stop", action="append", default=[], metavar="TEXT", help="ends the text; repeatable"
     )
+    group.add_argument(
+        "--bad-word", action="append", default=[], metavar="TEXT", help="is not generated; repeatable"
+    )
+    group.add_argument("--ignore-eos", action="store_true", help="go on after the end of the sequence")
 
 
-def sampling_params(args: argparse.Namespace) -> SamplingParams:
-    """Raises:
-    InvalidRequestError: a value out of its range.
+def sampling_params(args: argparse.Namespace, defaults: Mapping[str, Any]) -> SamplingParams:
+    """Of the flags, and of `defaults`, the model's own, for those that were not given; greedy without either.
+
+    Raises:
+        InvalidRequestError: a value out of its range.
     """
+    names = [flag.removeprefix("--").replace("-", "_") for flag, _, _ in _SAMPLING_FLAGS]
+    given = {name: getattr(args, name) for name in names if getattr(args, name) is not None}
     return SamplingParams(
+        **{"temperature": 0.0, **defaults, **given},
         max_tokens=args.max_tokens,
-        temperature=args.temperature,
-        top_p=args.top_p,
-        top_k=args.top_k,
         seed=args.sampling_seed,
         stop=args.stop,
+        bad_words=args.bad_word,
+        ignore_eos=args.ignore_eos,
     )
 
 
@@ -66,6 +84,12 @@ def _add_model_arguments(group: Any) -> None:
     group.add_argument("--max-model-len", type=int, metavar="TOKENS", help="default: the model's context")
     group.add_argument("--attention", default=_DEFAULTS.attention, choices=("blocked", "naive"))
     group.add_argument("--enforce-eager", action="store_true", help="run op by op, do not replay a program")
+    group.add_argument(
+        "--generation-config",
+        default=_DEFAULTS.generation_config,
+        metavar="SOURCE",
+        help="of sampling defaults: auto (the model's file), vllm (none), or a directory with such a file",
+    )
     group.add_argument("--seed", type=int, help="for requests without a seed of their own")
 
 

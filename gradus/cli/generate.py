@@ -46,10 +46,11 @@ def run(args: argparse.Namespace) -> int:
         raise InvalidRequestError(
             "a prompt is empty; give --prompt TEXT or write to standard input", "prompt"
         )
-    params = sampling_params(args)
+    sampling_params(args, {})  # refuses wrong values before a model is loaded
     from gradus.llm import LLM
 
     with LLM.from_config(engine_config(args)) as llm:
+        params = sampling_params(args, llm.default_sampling)
         inputs: list[Any] = [_as_chat(llm, prompt) if args.chat else prompt for prompt in prompts]
         if len(inputs) == 1:
             for delta in llm.stream(inputs[0], params):

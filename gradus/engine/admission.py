@@ -27,7 +27,7 @@ class AdmissionLimits:
             ContextOverflowError: prompt and output do not fit into the context or into the KV cache.
         """
         prompt = self._check_token_ids(request)
-        if request.max_tokens < 1:
+        if request.max_tokens < 1 and request.pooling is None:
             raise InvalidRequestError(
                 f"max_tokens is {request.max_tokens}; it must be 1 or more", param="max_tokens"
             )

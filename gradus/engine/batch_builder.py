@@ -6,7 +6,8 @@ kept in one row per seat and gathered; Python touches each request a few times a
 
 import numpy as np
 
-from gradus.batch import Batch, Int32, SamplingBatch
+from gradus.batch import DRAW, Batch, Int32, SamplingBatch
+from gradus.engine.logit_edits import build_edits
 from gradus.engine.request import Request
 from gradus.engine.scheduler import Step
 
@@ -14,18 +15,24 @@ from gradus.engine.scheduler import Step
 class BatchBuilder:
     """Rows of `max_num_seqs` seats; a seat's row belongs to the request that sits there."""
 
-    def __init__(self, max_num_seqs: int, max_blocks_per_seq: int, block_size: int) -> None:
+    def __init__(self, max_num_seqs: int, max_blocks_per_seq: int, block_size: int, vocab_size: int) -> None:
         self.block_size = block_size
+        self.vocab_size = vocab_size
         self._block_tables = np.full((max_num_seqs, max_blocks_per_seq), -1, np.int32)
         self._temperature = np.zeros(max_num_seqs, np.float32)
         self._top_p = np.ones(max_num_seqs, np.float32)
         self._top_k = np.zeros(max_num_seqs, np.int32)
+        self._min_p = np.zeros(max_num_seqs, np.float32)
         self._seed = np.zeros(max_num_seqs, np.int64)
         self._choice_index = np.zeros(max_num_seqs, np.int32)
         self._num_logprobs = np.full(max_num_seqs, -1, np.int32)
+        self._is_special = np.zeros(max_num_seqs, np.bool_)  # edits its logits or wants prompt rows
 
     def build(self, step: Step) -> tuple[Batch, list[Request]]:
-        """The batch, and for each of its output rows the request that it belongs to."""
+        """The batch, and for each of its output rows the request that it belongs to.
+
+        A row without a target in `Batch.sampling` samples; one with a target is a wanted row of a prompt.
+        """
         requests = step.requests
         for request in requests:
             if request.num_seated_blocks != len(request.block_table):
@@ -55,7 +62,53 @@ class BatchBuilder:
             output_rows=query_start[1:][sampled] - np.int32(1),
             sampling=self._sampling(seats[sampled], context_lens[sampled]),
         )
-        return batch, [requests[index] for index in sampled.tolist()]
+        outputs = [requests[index] for index in sampled.tolist()]
+        if self._is_special[seats].any():
+            outputs = self._add_special(batch, step, outputs, starts)
+        return batch, outputs
+
+    def _add_special(self, batch: Batch, step: Step, outputs: list[Request], starts: Int32) -> list[Request]:
+        """Give the batch its edits, and output rows for what requests want to know about their prompts."""
+        if any(r.prompt_rows is not None and not r.prompt_rows.is_complete for r in step.requests):
+            outputs = self._add_prompt_rows(batch, step, outputs, starts)
+        targets = batch.sampling.targets
+        drawn = range(batch.num_outputs) if targets is None else np.flatnonzero(targets == DRAW).tolist()
+        batch.sampling.edits = build_edits(drawn, [outputs[row] for row in drawn], self.vocab_size)
+        return outputs
+
+    def _add_prompt_rows(
+        self, batch: Batch, step: Step, outputs: list[Request], starts: Int32
+    ) -> list[Request]:
+        is_sampled = set(map(id, outputs))
+        rows: list[int] = []
+        targets: list[int] = []
+        positions: list[int] = []
+        owners: list[Request] = []
+        for index, request in enumerate(step.requests):
+            start, first_row = int(starts[index]), int(batch.query_start[index])
+            stop = start + step.num_new_tokens[index]
+            wanted = range(0)
+            if request.prompt_rows is not None:
+                wanted = request.prompt_rows.wanted(start, stop)
+                targets += [request.prompt_rows.target(request.token_ids, p) for p in wanted]
+                positions += [p + 1 for p in wanted]
+            rows += [first_row + p - start for p in wanted]
+            owners += [request] * len(wanted)
+            if id(request) in is_sampled and request.engine_request.pooling is None:
+                rows.append(first_row + stop - 1 - start)
+                targets.append(DRAW)
+                positions.append(stop)
+                owners.append(request)
+        seats = np.array([request.seat for request in owners], np.intp)
+        batch.output_rows = np.array(rows, np.int32)
+        batch.sampling = self._sampling(seats, np.array(positions, np.int32))
+        batch.sampling.targets = np.array(targets, np.int32)
+        for row, request in enumerate(owners):
+            if targets[row] != DRAW:
+                num_logprobs = request.engine_request.params.prompt_logprobs
+                batch.sampling.num_logprobs[row] = -1 if num_logprobs is None else num_logprobs
+            batch.return_hidden = batch.return_hidden or request.engine_request.pooling is not None
+        return owners
 
     @staticmethod
     def _token_ids(step: Step) -> list[int]:
@@ -90,6 +143,8 @@ class BatchBuilder:
             self._temperature[seat] = params.temperature
             self._top_p[seat] = params.top_p
             self._top_k[seat] = max(params.top_k, 0)
+            self._min_p[seat] = params.min_p
+            self._is_special[seat] = request.edits is not None or request.prompt_rows is not None
             self._seed[seat] = request.engine_request.seed
             self._choice_index[seat] = request.choice_index
             self._num_logprobs[seat] = -1 if params.logprobs is None else params.logprobs
@@ -102,6 +157,7 @@ class BatchBuilder:
             temperature=self._temperature[seats],
             top_p=self._top_p[seats],
             top_k=self._top_k[seats],
+            min_p=self._min_p[seats],
             seed=self._seed[seats],
             choice_index=self._choice_index[seats],
             position=position,

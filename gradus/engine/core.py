@@ -6,19 +6,27 @@ each request ends in exactly one way: "stop", "length", "abort" or "error".
 
 import time
 from dataclasses import asdict
+from typing import Any
 
-from gradus.batch import Backend, StepResult
+import numpy as np
+
+from gradus.batch import DRAW, Backend, Int32, StepResult
 from gradus.config import SchedulerConfig
 from gradus.engine.admission import AdmissionLimits
 from gradus.engine.batch_builder import BatchBuilder
 from gradus.engine.block_pool import BlockPool
+from gradus.engine.logit_edits import EditState, is_edited
+from gradus.engine.prompt_rows import PromptRows
 from gradus.engine.request import Request, RequestStatus
+from gradus.engine.results import check_shape, token_logprobs, up_to_end
 from gradus.engine.scheduler import Scheduler, Step
 from gradus.engine.stats import EngineCounters, EngineStats
 from gradus.errors import EngineDeadError, InvalidRequestError
-from gradus.messages import EngineRequest, RequestUpdate, TokenLogprobs
+from gradus.messages import EngineRequest, RequestUpdate
 from gradus.outputs import FinishReason
 
+NO_TOKEN = "no token can come next: the model gave no finite logits, or the request's masks leave none"
+UNUSABLE = "the step's result is unusable"
 MAX_CONSECUTIVE_FAILURES = 3  # after so many failed steps in a row the backend is taken for broken
 
 
@@ -39,7 +47,7 @@ class EngineCore:
         self.pool = BlockPool(num_blocks)
         self.scheduler = Scheduler(config, self.pool, block_size, self.counters)
         max_blocks_per_seq = min(-(-config.max_model_len // block_size), num_blocks)
-        self._builder = BatchBuilder(config.max_num_seqs, max_blocks_per_seq, block_size)
+        self._builder = BatchBuilder(config.max_num_seqs, max_blocks_per_seq, block_size, backend.vocab_size)
         self._choices: dict[str, list[Request]] = {}  # until the last choice's last update is handed out
         self._updates: list[RequestUpdate] = []  # collected for the next return of step()
         self._num_arrivals = 0
@@ -97,6 +105,8 @@ class EngineCore:
                 sort_key=(priority, self._num_arrivals, index),
                 token_ids=prompt.copy(),
                 leader=choices[0] if choices else None,
+                edits=EditState(request, self.backend.vocab_size) if is_edited(request) else None,
+                prompt_rows=PromptRows(request) if not choices and PromptRows.wanted_by(request) else None,
             )
             choice.metrics.queued_time = time.monotonic()
             choices.append(choice)
@@ -159,22 +169,16 @@ class EngineCore:
         step: Step | None = None
         try:
             step = self.scheduler.schedule()
-            batch, sampled = self._builder.build(step)
+            batch, outputs = self._builder.build(step)
             result = self.backend.execute(batch)
-            self._check_shape(result, len(sampled))
+            check_shape(result, len(outputs))
         except Exception as error:  # whatever it was, the next step starts clean
             self._fail_step(step, error)
             return
         self._num_failures_in_a_row = 0
         self.counters.num_steps += 1
         self.scheduler.commit(step)
-        self._apply(sampled, result)
-
-    @staticmethod
-    def _check_shape(result: StepResult, num_outputs: int) -> None:
-        num_given = len(result.num_sampled)
-        if num_given != num_outputs or len(result.token_ids) != num_outputs:
-            raise ValueError(f"the backend gave {num_given} outputs; {num_outputs} were asked for")
+        self._apply(outputs, batch.sampling.targets, result)
 
     def _fail_step(self, step: Step | None, error: Exception) -> None:
         """End what was in flight; nobody must find or go on with the KV that the step should have written."""
@@ -190,55 +194,92 @@ class EngineCore:
         if self._num_failures_in_a_row >= MAX_CONSECUTIVE_FAILURES:
             self.fail(f"{self._num_failures_in_a_row} steps in a row failed, the last one with {error!r}")
 
-    def _apply(self, sampled: list[Request], result: StepResult) -> None:
+    def _apply(self, outputs: list[Request], targets: Int32 | None, result: StepResult) -> None:
         """Give each request its tokens; what goes wrong with one is that one's end alone."""
         now = time.monotonic()
         token_ids: list[list[int]] = result.token_ids.tolist()
         num_sampled: list[int] = result.num_sampled.tolist()
-        for row, request in enumerate(sampled):
+        drawn = range(len(outputs)) if targets is None else self._take_prompt_rows(outputs, targets, result)
+        for row in drawn:
+            request = outputs[row]
             if num_sampled[row] == 0:
-                self._finish(request, "error", error="the model gave no finite logits for the next token")
+                self._finish(request, "error", error=NO_TOKEN)
                 continue
             try:
                 self._accept(request, token_ids[row][: num_sampled[row]], result, row, now)
             except Exception as error:
-                self._finish(request, "error", error=f"the step's result is unusable: {error!r}")
+                self._finish(request, "error", error=f"{UNUSABLE}: {error!r}")
+
+    def _take_prompt_rows(self, outputs: list[Request], targets: Int32, result: StepResult) -> list[int]:
+        """What rows of prompts said; returns the rows that were drawn, of requests that have not failed."""
+        for row in np.flatnonzero(targets != DRAW).tolist():
+            request = outputs[row]
+            if request.status is RequestStatus.FINISHED:  # an earlier row of it went wrong
+                continue
+            try:
+                self._take_prompt_row(request, result, row)
+            except Exception as error:
+                self._finish(request, "error", error=f"{UNUSABLE}: {error!r}")
+        drawn: list[int] = np.flatnonzero(targets == DRAW).tolist()
+        return [row for row in drawn if outputs[row].status is not RequestStatus.FINISHED]
+
+    def _take_prompt_row(self, request: Request, result: StepResult, row: int) -> None:
+        """What the row of a prompt's token said; a request for an embedding ends with the last of them."""
+        rows, params = request.prompt_rows, request.engine_request.params
+        if rows is None:
+            raise ValueError("the request wants nothing of its prompt")
+        if request.engine_request.pooling is None:
+            if result.num_sampled[row] == 0:
+                self._finish(
+                    request, "error", error="the model gave no finite logits for a token of the prompt"
+                )
+            else:
+                rows.take_logprobs(token_logprobs(result, row, 1, params.prompt_logprobs or 0)[0])
+            return
+        if result.hidden is None or not np.isfinite(result.hidden[row]).all():
+            self._finish(request, "error", error="the model gave no finite hidden states")
+            return
+        rows.take_hidden(result.hidden[row])
+        if rows.is_complete:
+            self._finish(request, "stop", about_prompt=rows.result)
 
     def _accept(self, request: Request, new: list[int], result: StepResult, row: int, now: float) -> None:
         """Append new tokens up to the first that ends the request."""
         message = request.engine_request
-        new, finish_reason, stop_reason = _up_to_end(
+        new, finish_reason, stop_reason = up_to_end(
             message, new, message.max_tokens - request.num_generated_tokens
         )
         logprobs = None
         if message.params.logprobs is not None:
-            logprobs = _token_logprobs(result, row, len(new), message.params.logprobs)
+            logprobs = token_logprobs(result, row, len(new), message.params.logprobs)
         request.token_ids += new
         self.counters.num_generated_tokens += len(new)
+        about_prompt = None
         if request.metrics.first_token_time is None:
             request.metrics.first_token_time = now
+            about_prompt = None if request.prompt_rows is None else request.prompt_rows.result
         if finish_reason is not None:
-            self._finish(request, finish_reason, new, logprobs, stop_reason)
+            self._finish(
+                request,
+                finish_reason,
+                new_token_ids=new,
+                logprobs=logprobs,
+                about_prompt=about_prompt,
+                stop_reason=stop_reason,
+            )
             return
         update = RequestUpdate(
             request_id=message.request_id,
             choice_index=request.choice_index,
             new_token_ids=new,
             logprobs=logprobs,
+            about_prompt=about_prompt,
             metrics=request.metrics,
         )
         self._updates.append(update)
 
-    def _finish(
-        self,
-        request: Request,
-        reason: FinishReason,
-        new_token_ids: list[int] | None = None,
-        logprobs: list[TokenLogprobs] | None = None,
-        stop_reason: int | None = None,
-        error: str | None = None,
-    ) -> None:
-        """A choice's one end: its blocks go back and its last update is queued."""
+    def _finish(self, request: Request, reason: FinishReason, **details: Any) -> None:
+        """A choice's one end: its blocks go back and its last update, with these details, is queued."""
         if request.status is RequestStatus.FINISHED:
             return
         self.scheduler.finish(request)
@@ -247,12 +288,9 @@ class EngineCore:
         update = RequestUpdate(
             request_id=request.request_id,
             choice_index=request.choice_index,
-            new_token_ids=new_token_ids or [],
-            logprobs=logprobs,
             finish_reason=reason,
-            stop_reason=stop_reason,
-            error=error,
             metrics=request.metrics,
+            **details,
         )
         self._updates.append(update)
 
@@ -260,29 +298,3 @@ class EngineCore:
         choices = self._choices.get(request_id, ())
         if all(choice.status is RequestStatus.FINISHED for choice in choices):
             self._choices.pop(request_id, None)
-
-
-def _up_to_end(
-    request: EngineRequest, new: list[int], num_left: int
-) -> tuple[list[int], FinishReason | None, int | None]:
-    """New tokens up to the one that ends the choice, included, if any does; then finish and stop reason."""
-    for index, token in enumerate(new):
-        if token in request.eos_token_ids:
-            return new[: index + 1], "stop", None
-        if token in (request.params.stop_token_ids or ()):
-            return new[: index + 1], "stop", token
-        if index + 1 == num_left:
-            return new[: index + 1], "length", None
-    return new, None, None
-
-
-def _token_logprobs(result: StepResult, row: int, num_tokens: int, num_top: int) -> list[TokenLogprobs]:
-    """One entry per new token. Alternatives are known for a step's first token only."""
-    top: list[tuple[int, float]] = []
-    if num_top:
-        ids: list[int] = result.top_token_ids[row, :num_top].tolist()
-        values: list[float] = result.top_logprobs[row, :num_top].tolist()
-        top = [(token, value) for token, value in zip(ids, values, strict=True) if token >= 0]
-    logprobs: list[float] = result.logprobs[row].tolist()
-    ranks: list[int] = result.ranks[row].tolist()
-    return [TokenLogprobs(logprobs[i], ranks[i], top if i == 0 else []) for i in range(num_tokens)]

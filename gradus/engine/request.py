@@ -8,6 +8,8 @@ import enum
 from dataclasses import dataclass, field
 
 from gradus.engine.block_pool import NO_PARENT, BlockHash, BlockId, hash_block
+from gradus.engine.logit_edits import EditState
+from gradus.engine.prompt_rows import PromptRows
 from gradus.messages import EngineRequest
 from gradus.outputs import RequestMetrics
 
@@ -29,6 +31,8 @@ class Request:
         leader: choice 0 of the same request, from which this one may fork; None for choice 0 itself.
         followers: choices parked until this one's prompt is computed.
         token_ids: prompt, then output; all accepted.
+        edits: what it does to its logits, if anything.
+        prompt_rows: what it wants to know about its prompt, if anything.
         num_computed_tokens: the first so many have KV in the blocks of `block_table`.
         num_registered_blocks: leading blocks already offered to the prefix cache.
         prefill_end: tokens known at admission; the request is catching up until so many are computed.
@@ -42,6 +46,8 @@ class Request:
     token_ids: list[int]
     leader: "Request | None" = None
     followers: list["Request"] = field(default_factory=list)
+    edits: EditState | None = None
+    prompt_rows: PromptRows | None = None
     status: RequestStatus = RequestStatus.WAITING
     num_computed_tokens: int = 0
     block_table: list[BlockId] = field(default_factory=list)
@@ -67,6 +73,13 @@ class Request:
     @property
     def num_generated_tokens(self) -> int:
         return len(self.token_ids) - len(self.engine_request.prompt_token_ids)
+
+    @property
+    def num_reusable_tokens(self) -> int:
+        """KV that may be reused at most: the last token gives the logits, and wanted rows are computed."""
+        most = len(self.token_ids) - 1
+        rows = self.prompt_rows
+        return most if rows is None or rows.is_complete else min(most, rows.num_taken)
 
     @property
     def is_prefilling(self) -> bool:

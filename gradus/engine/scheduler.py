@@ -262,7 +262,7 @@ class Scheduler:
     def _find_cached_prefix(self, request: Request) -> Reusable:
         blocks: list[BlockId] = []
         if self.config.enable_prefix_caching:
-            for index in range((request.num_tokens - 1) // self.block_size):
+            for index in range(request.num_reusable_tokens // self.block_size):
                 block = self.pool.lookup(request.block_hash(index, self.block_size))
                 if block is None:
                     break

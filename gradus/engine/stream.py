@@ -100,6 +100,7 @@ def _merge(earlier: RequestUpdate, later: RequestUpdate) -> RequestUpdate:
         choice_index=later.choice_index,
         new_token_ids=earlier.new_token_ids + later.new_token_ids,
         logprobs=logprobs,
+        about_prompt=earlier.about_prompt or later.about_prompt,
         finish_reason=later.finish_reason,
         stop_reason=later.stop_reason,
         error=later.error,

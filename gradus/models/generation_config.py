@@ -5,10 +5,11 @@ parameters, and whether the recommended ones become their defaults is the front 
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from gradus.errors import ConfigError
 from gradus.models.hf_fields import Fields
 from gradus.models.json_file import read_json_object
 
@@ -21,14 +22,31 @@ class GenerationDefaults:
 
     Attributes:
         eos_token_ids: any of these ends a sequence; empty where the files name none.
-        temperature, top_p, top_k: recommended sampling, None where not given; temperature is 0 (greedy)
-            where the files say `"do_sample": false`.
+        temperature, top_p, top_k, min_p, repetition_penalty: recommended sampling, None where not given;
+            temperature is 0 (greedy) where the files say `"do_sample": false`.
+        max_new_tokens: how much to generate where a request sets no limit.
     """
 
     eos_token_ids: tuple[int, ...] = ()
     temperature: float | None = None
     top_p: float | None = None
     top_k: int | None = None
+    min_p: float | None = None
+    repetition_penalty: float | None = None
+    max_new_tokens: int | None = None
+
+    @property
+    def sampling(self) -> dict[str, Any]:
+        """What is recommended, by the names of `SamplingParams`."""
+        values = {name: getattr(self, name) for name in _RECOMMENDED}
+        return {name: value for name, value in values.items() if value is not None}
+
+    def without_sampling(self) -> "GenerationDefaults":
+        """The ends of sequences alone."""
+        return GenerationDefaults(eos_token_ids=self.eos_token_ids)
+
+
+_RECOMMENDED = ("temperature", "top_p", "top_k", "min_p", "repetition_penalty")
 
 
 def load_generation_defaults(directory: Path) -> GenerationDefaults:
@@ -40,6 +58,27 @@ def load_generation_defaults(directory: Path) -> GenerationDefaults:
     path = directory / "generation_config.json"
     generation = read_json_object(path) if path.exists() else {}
     return parse_generation_defaults(generation, read_json_object(directory / "config.json"))
+
+
+def choose_generation_defaults(choice: str, own: GenerationDefaults) -> GenerationDefaults:
+    """What `generation_config` of `EngineConfig` asks for, given the model's own.
+
+    Raises:
+        ConfigError: it is neither "auto" nor "vllm" nor a directory with a generation_config.json.
+        CheckpointError: that file is broken.
+    """
+    if choice == "auto":
+        return own
+    if choice == "vllm":
+        return own.without_sampling()
+    path = Path(choice).expanduser() / "generation_config.json"
+    if not path.is_file():
+        raise ConfigError(
+            f"generation_config is {choice!r:.200}; it must be auto, vllm, or a directory that has a "
+            "generation_config.json"
+        )
+    given = parse_generation_defaults(read_json_object(path), {})
+    return given if given.eos_token_ids else replace(given, eos_token_ids=own.eos_token_ids)
 
 
 def parse_generation_defaults(generation: Mapping[str, Any], config: Mapping[str, Any]) -> GenerationDefaults:
@@ -55,6 +94,12 @@ def parse_generation_defaults(generation: Mapping[str, Any], config: Mapping[str
         sampling["top_p"] = fields.number("top_p", 0.0, 1.0)
     if fields.raw("top_k") is not None:
         sampling["top_k"] = fields.integer("top_k", 0, 2**31 - 1)
+    if fields.raw("min_p") is not None:
+        sampling["min_p"] = fields.number("min_p", 0.0, 1.0, low_is_allowed=True)
+    if fields.raw("repetition_penalty") is not None:
+        sampling["repetition_penalty"] = fields.number("repetition_penalty", 0.0, 100.0)
+    if fields.raw("max_new_tokens") is not None:
+        sampling["max_new_tokens"] = fields.integer("max_new_tokens", 1, 2**31 - 1)
     if fields.raw("temperature") is not None:
         sampling["temperature"] = fields.number("temperature", 0.0, 100.0, low_is_allowed=True)
     if fields.raw("do_sample") is not None and not fields.flag("do_sample", default=True):

@@ -11,8 +11,8 @@ from dataclasses import replace
 from functools import cached_property
 from typing import Any
 
-from gradus.errors import InvalidRequestError, context_overflow
-from gradus.messages import EngineRequest
+from gradus.errors import ContextOverflowError, InvalidRequestError, context_overflow
+from gradus.messages import EngineRequest, Pooling
 from gradus.sampling_params import SamplingParams
 from gradus.text.chat_template import ChatTemplate
 from gradus.text.tokenizer import Tokenizer
@@ -33,10 +33,14 @@ class InputProcessor:
         max_model_len: int,
         vocab_size: int,
         seed: int | None = None,
+        sampling_defaults: Mapping[str, Any] | None = None,
+        max_new_tokens: int | None = None,
     ) -> None:
         """
         eos_token_ids: end a choice unless the request ignores them.
         vocab_size: the model's, which may be larger than the tokenizer's.
+        sampling_defaults: fields of `SamplingParams` for front ends to use where a request does not say.
+        max_new_tokens: the limit of requests that bring none, beside the context.
         seed: the requests that bring no seed draw theirs from a stream that starts here; None: from the
             operating system's randomness.
         """
@@ -44,6 +48,8 @@ class InputProcessor:
         self.eos_token_ids = frozenset(eos_token_ids)
         self.max_model_len = max_model_len
         self.vocab_size = vocab_size
+        self.sampling_defaults = dict(sampling_defaults or {})
+        self._max_new_tokens = max_new_tokens
         self._seeds = None if seed is None else random.Random(seed)
 
     def process(
@@ -62,16 +68,46 @@ class InputProcessor:
             ContextOverflowError: prompt and `max_tokens` do not fit into the context; nothing is ever cut.
         """
         token_ids = self.tokenize(prompt, add_special_tokens=add_special_tokens)
-        self._check_stop_token_ids(params)
+        for field in ("stop_token_ids", "logit_bias", "allowed_token_ids"):
+            self._check_vocabulary(field, getattr(params, field) or ())
+        self._check_spaces(params)
         _check_priority(priority)
+        max_tokens = self._resolve_max_tokens(len(token_ids), params.max_tokens)
+        if params.min_tokens > max_tokens:
+            raise InvalidRequestError(
+                f"min_tokens is {params.min_tokens}; it must be at most max_tokens, which is {max_tokens}",
+                "min_tokens",
+            )
         return EngineRequest(
             request_id=request_id,
             prompt_token_ids=token_ids,
             params=replace(params),  # a copy: the caller may go on to change its own
-            max_tokens=self._resolve_max_tokens(len(token_ids), params.max_tokens),
+            max_tokens=max_tokens,
             eos_token_ids=frozenset() if params.ignore_eos else self.eos_token_ids,
+            delayed_token_ids=self._delayed(params),
+            bad_words=self._bad_words(params.bad_words or ()),
             seed=self._resolve_seed(params.seed),
             priority=priority,
+        )
+
+    def process_pooling(
+        self, request_id: str, prompt: Prompt, pooling: Pooling, *, add_special_tokens: bool = True
+    ) -> EngineRequest:
+        """A request for an embedding of the prompt, which may fill the context.
+
+        Raises:
+            InvalidRequestError, ContextOverflowError: as `process`.
+        """
+        token_ids = self.tokenize(prompt, add_special_tokens=add_special_tokens)
+        if len(token_ids) > self.max_model_len:
+            raise ContextOverflowError(
+                f"the prompt has {len(token_ids):,} tokens; this model's context is {self.max_model_len:,}. "
+                "Shorten the prompt",
+                "prompt",
+            )
+        params = SamplingParams(temperature=0)
+        return EngineRequest(
+            request_id=request_id, prompt_token_ids=token_ids, params=params, max_tokens=0, pooling=pooling
         )
 
     def tokenize(self, prompt: Prompt, *, add_special_tokens: bool = True) -> list[int]:
@@ -141,19 +177,55 @@ class InputProcessor:
                     "prompt",
                 )
 
-    def _check_stop_token_ids(self, params: SamplingParams) -> None:
-        for token_id in params.stop_token_ids or ():
-            if token_id >= self.vocab_size:
-                raise InvalidRequestError(
-                    f"stop_token_ids has {token_id}; ids of this model are integers from 0 "
-                    f"to {self.vocab_size - 1}",
-                    "stop_token_ids",
-                )
+    def _check_vocabulary(self, field: str, token_ids: Collection[int]) -> None:
+        highest = max(token_ids, default=0)
+        if highest >= self.vocab_size:
+            raise InvalidRequestError(
+                f"{field} has {highest}; ids of this model are integers from 0 to {self.vocab_size - 1}",
+                field,
+            )
+
+    def _check_spaces(self, params: SamplingParams) -> None:
+        """Spaces between special tokens can be left out only where a decoder puts none."""
+        if params.skip_special_tokens or params.spaces_between_special_tokens:
+            return
+        if self.tokenizer.pieces is None:
+            raise InvalidRequestError(
+                "spaces_between_special_tokens is False; this model's tokenizer decides about spaces itself, "
+                "so only True works",
+                "spaces_between_special_tokens",
+            )
+
+    def _delayed(self, params: SamplingParams) -> tuple[int, ...]:
+        """What `min_tokens` puts off: as in vLLM, end-of-sequence tokens even where they are ignored."""
+        if params.min_tokens == 0:
+            return ()
+        return tuple(sorted(self.eos_token_ids.union(params.stop_token_ids or ())))
+
+    def _bad_words(self, words: Sequence[str]) -> tuple[tuple[int, ...], ...]:
+        """Token ids of each word as the start of a text and, where that is another token, after a space.
+
+        vLLM's rule: the form with a space is forbidden too if it has as many tokens and another first one.
+        """
+        found: list[tuple[int, ...]] = []
+        for word in dict.fromkeys(words):
+            bare = word.lstrip()
+            plain = tuple(self.tokenizer.encode(bare, add_special_tokens=False))
+            spaced = tuple(self.tokenizer.encode(" " + bare, add_special_tokens=False))
+            if not plain:
+                raise InvalidRequestError(f"bad_words has {_shown(word)}, which is no token", "bad_words")
+            found.append(plain)
+            if len(spaced) == len(plain) and spaced[0] != plain[0]:
+                found.append(spaced)
+        for ids in found:
+            self._check_vocabulary("bad_words", ids)
+        return tuple(dict.fromkeys(found))
 
     def _resolve_max_tokens(self, num_prompt_tokens: int, max_tokens: int | None) -> int:
         if num_prompt_tokens + (max_tokens or 1) > self.max_model_len:
             raise context_overflow(num_prompt_tokens, max_tokens, self.max_model_len)
-        return max_tokens or self.max_model_len - num_prompt_tokens
+        room = self.max_model_len - num_prompt_tokens
+        return max_tokens or min(room, self._max_new_tokens or room)
 
     def _resolve_seed(self, seed: int | None) -> int:
         if seed is not None:

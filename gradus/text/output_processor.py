@@ -40,14 +40,16 @@ class RequestState:
         prompt_token_ids: list[int],
         params: SamplingParams,
         tokenizer: Tokenizer,
-        skip_special_tokens: bool = True,
     ) -> None:
         self.request_id = request_id
         self.prompt = prompt
         self.prompt_token_ids = prompt_token_ids
         self.metrics = RequestMetrics()
+        self.prompt_logprobs: list[dict[int, Logprob] | None] | None = None
+        self._tokenizer = tokenizer
+        skip = params.skip_special_tokens
         self._choices = [
-            _Choice(i, params, tokenizer, Detokenizer(tokenizer, skip_special_tokens, prompt_token_ids))
+            _Choice(i, params, tokenizer, Detokenizer(tokenizer, skip, prompt_token_ids))
             for i in range(params.n)
         ]
         self._to_abort: list[int] = []
@@ -66,6 +68,8 @@ class RequestState:
         choice = self._choices[update.choice_index]
         if update.choice_index == 0:
             self.metrics = update.metrics
+        if update.about_prompt is not None:
+            self._take_prompt_logprobs(update.about_prompt.logprobs or [])
         if choice.finish_reason is not None:
             return ChoiceDelta(index=update.choice_index)
         delta = choice.apply(update)
@@ -78,6 +82,11 @@ class RequestState:
         taken, self._to_abort = self._to_abort, []
         return taken
 
+    def _take_prompt_logprobs(self, logprobs: list[TokenLogprobs]) -> None:
+        scored = zip(self.prompt_token_ids[1:], logprobs, strict=True)
+        named = [named_logprobs(token_id, entry, self._tokenizer) for token_id, entry in scored]
+        self.prompt_logprobs = [None, *named]
+
     def output(self) -> RequestOutput:
         """The request as it stands."""
         return RequestOutput(
@@ -86,6 +95,7 @@ class RequestState:
             prompt_token_ids=self.prompt_token_ids,
             outputs=[choice.output() for choice in self._choices],
             finished=self.finished,
+            prompt_logprobs=self.prompt_logprobs,
             metrics=self.metrics,
         )
 
@@ -106,6 +116,8 @@ class _Choice:
         self._tokenizer = tokenizer
         self._detokenizer = detokenizer
         self._matcher = StopMatcher(params.stop or ())
+        self._min_tokens = params.min_tokens
+        self._shows_stop = params.include_stop_str_in_output
 
     def apply(self, update: RequestUpdate) -> ChoiceDelta:
         delta = ChoiceDelta(index=self.index)
@@ -114,15 +126,19 @@ class _Choice:
         for token_id in update.new_token_ids:
             num_kept += 1
             is_last = num_kept == len(update.new_token_ids)
-            # The token that ends a choice is counted, but is not part of its text.
-            if not (is_last and update.finish_reason == "stop"):
-                parts.append(self._matcher.push(self._detokenizer.push((token_id,))))
+            may_end = len(self.token_ids) + num_kept > self._min_tokens
+            # The token that ends a choice is counted, but is not part of its text unless that is asked for.
+            if self._shows_stop or not (is_last and update.finish_reason == "stop"):
+                parts.append(self._matcher.push(self._detokenizer.push((token_id,)), may_end))
             if self._matcher.matched is not None:
                 break
         if self._matcher.matched is None and update.finish_reason is not None:
-            parts.append(self._matcher.push(self._detokenizer.flush()))
+            may_end = len(self.token_ids) + num_kept > self._min_tokens
+            parts.append(self._matcher.push(self._detokenizer.flush(), may_end))
         if self._matcher.matched is not None:
             self.finish_reason, self._stop_reason = "stop", self._matcher.matched
+            if self._shows_stop:
+                parts.append(self._matcher.matched)
         elif update.finish_reason is not None:
             parts.append(self._matcher.flush())
             self.finish_reason, self._stop_reason = update.finish_reason, update.stop_reason
@@ -140,18 +156,11 @@ class _Choice:
     ) -> list[dict[int, Logprob]] | None:
         if self._logprobs is None or logprobs is None:
             return None
-        new = [self._named(token_id, entry) for token_id, entry in zip(token_ids, logprobs, strict=False)]
+        pairs = zip(token_ids, logprobs, strict=False)
+        new = [named_logprobs(token_id, entry, self._tokenizer) for token_id, entry in pairs]
         self._logprobs += new
         self._cumulative_logprob += sum(entry.logprob for entry in logprobs[: len(token_ids)])
         return new
-
-    def _named(self, token_id: int, entry: TokenLogprobs) -> dict[int, Logprob]:
-        """The sampled token first, then the likeliest ones."""
-        name = self._tokenizer.token_text
-        named = {token_id: Logprob(entry.logprob, entry.rank, name(token_id))}
-        for rank, (top_id, logprob) in enumerate(entry.top, start=1):
-            named.setdefault(top_id, Logprob(logprob, rank, name(top_id)))
-        return named
 
     def output(self) -> CompletionOutput:
         has_logprobs = self._logprobs is not None
@@ -164,3 +173,12 @@ class _Choice:
             finish_reason=self.finish_reason,
             stop_reason=self._stop_reason,
         )
+
+
+def named_logprobs(token_id: int, entry: TokenLogprobs, tokenizer: Tokenizer) -> dict[int, Logprob]:
+    """One position's: the token that is there first, then the likeliest ones."""
+    name = tokenizer.token_text
+    named = {token_id: Logprob(entry.logprob, entry.rank, name(token_id))}
+    for rank, (top_id, logprob) in enumerate(entry.top, start=1):
+        named.setdefault(top_id, Logprob(logprob, rank, name(top_id)))
+    return named

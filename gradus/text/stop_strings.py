@@ -18,15 +18,18 @@ class StopMatcher:
         self._held = ""  # the end of the text: it may yet become a stop string
         self.matched: str | None = None
 
-    def push(self, delta: str) -> str:
-        """Append to the text; returns what can be let out. After a match (`matched`) nothing comes."""
+    def push(self, delta: str, may_end: bool = True) -> str:
+        """Append to the text; returns what can be let out. After a match (`matched`) nothing comes.
+
+        Where the text may not end yet, a stop string that is complete is text like any other.
+        """
         if not self._patterns:
             return delta
         if self.matched is not None:
             return ""
         text = self._held + delta
         for end in range(len(self._held), len(text)):
-            if found := self._step(text[end]):
+            if found := self._step(text[end], may_end):
                 self.matched, self._held = found, ""
                 return text[: end + 1 - len(found)]
         kept = len(text) - max(self._states)
@@ -38,8 +41,8 @@ class StopMatcher:
         held, self._held = self._held, ""
         return held
 
-    def _step(self, char: str) -> str | None:
-        """Advance every automaton; returns the longest string that is now complete."""
+    def _step(self, char: str, may_end: bool) -> str | None:
+        """Advance every automaton; returns the longest string that is now complete, if the text may end."""
         found: str | None = None
         for i, (string, fallbacks) in enumerate(self._patterns):
             state = self._states[i]
@@ -47,6 +50,8 @@ class StopMatcher:
                 state = fallbacks[state - 1]
             if string[state] == char:
                 state += 1
+            if state == len(string) and not may_end:
+                state = fallbacks[state - 1]
             self._states[i] = state
             if state == len(string) and (found is None or len(string) > len(found)):
                 found = string

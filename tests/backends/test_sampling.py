@@ -3,8 +3,17 @@
 import numpy as np
 import pytest
 
-from gradus.backends.sampling import kept_tokens, likeliest, log_softmax, rank, sample, sample_row, uniform
-from gradus.batch import SamplingBatch
+from gradus.backends.sampling import (
+    edited,
+    kept_tokens,
+    likeliest,
+    log_softmax,
+    rank,
+    sample,
+    sample_row,
+    uniform,
+)
+from gradus.batch import DRAW, NOTHING, LogitEdits, SamplingBatch
 
 
 def sampling(n, **changes):
@@ -12,6 +21,7 @@ def sampling(n, **changes):
         "temperature": np.ones(n, np.float32),
         "top_p": np.ones(n, np.float32),
         "top_k": np.zeros(n, np.int32),
+        "min_p": np.zeros(n, np.float32),
         "seed": np.zeros(n, np.int64),
         "choice_index": np.zeros(n, np.int32),
         "position": np.arange(1, n + 1, dtype=np.int32),
@@ -75,6 +85,99 @@ def test_cuts(top_k, top_p, expected):
     row = np.log(weights).astype(np.float32)
     row[3] = row[2]
     assert set(np.flatnonzero(kept_tokens(row, weights, top_k, top_p))) == expected
+
+
+@pytest.mark.parametrize(
+    ("min_p", "top_k", "top_p", "expected"),
+    [
+        (0.5, 0, 1.0, {1, 2, 3}),  # 0.2 is half of 0.4
+        (0.51, 0, 1.0, {1}),
+        (1.0, 0, 1.0, {1}),
+        (0.3, 0, 1.0, {0, 1, 2, 3}),
+        (0.3, 2, 1.0, {1, 2}),
+        (0.5, 0, 0.7, {1, 2}),  # of 0.8: 0.6 is 0.75
+        (0.0, 0, 0.7, {1, 2, 3}),  # of 1: 0.6 is not enough
+        (0.3, 3, 0.5, {1}),
+    ],
+)
+def test_min_p_cuts_before_top_k_and_top_p(min_p, top_k, top_p, expected):
+    weights = np.array([0.125, 0.4, 0.2, 0.2, 0.075]) / 0.4
+    row = np.log(weights).astype(np.float32)
+    assert set(np.flatnonzero(kept_tokens(row, weights, top_k, top_p, min_p))) == expected
+
+
+def one_edit(**changes):
+    """A `LogitEdits` of one row that does nothing but the changes."""
+    values = {
+        "rows": np.zeros(1, np.int32),
+        "mask_index": np.full(1, -1, np.int32),
+        "masks": np.empty((0, 1), np.uint32),
+        "bias_ids": np.empty(0, np.int32),
+        "biases": np.empty(0, np.float32),
+        "seen_ids": np.empty(0, np.int32),
+        "seen_counts": np.empty(0, np.int32),
+        "repetition_penalty": np.ones(1, np.float32),
+        "frequency_penalty": np.zeros(1, np.float32),
+        "presence_penalty": np.zeros(1, np.float32),
+    } | {name: np.asarray(*value) for name, value in changes.items()}
+    for kind, ids in (("bias_start", "bias_ids"), ("seen_start", "seen_ids")):
+        values[kind] = np.array([0, len(values[ids])], np.int32)
+    return LogitEdits(**values)
+
+
+ROW = np.array([2.0, -1.0, 0.5, -4.0, 3.0], np.float32)
+SEEN = {"seen_ids": ([4, 1, 0], np.int32), "seen_counts": ([0, 1, 3], np.int32)}
+
+
+@pytest.mark.parametrize(
+    ("changes", "expected"),
+    [
+        ({}, [2, -1, 0.5, -4, 3]),
+        ({"mask_index": ([0], np.int32), "masks": ([[0b01101]], np.uint32)}, [2, -np.inf, 0.5, -4, -np.inf]),
+        (
+            {"bias_ids": ([1, 3, 1], np.int32), "biases": ([1.5, -np.inf, 2], np.float32)},
+            [2, 2.5, 0.5, -np.inf, 3],
+        ),
+        ({**SEEN, "repetition_penalty": ([2], np.float32)}, [1, -2, 0.5, -4, 1.5]),
+        ({**SEEN, "frequency_penalty": ([0.5], np.float32)}, [0.5, -1.5, 0.5, -4, 3]),
+        ({**SEEN, "presence_penalty": ([0.5], np.float32)}, [1.5, -1.5, 0.5, -4, 3]),
+        (
+            {
+                **SEEN,
+                "bias_ids": ([1], np.int32),
+                "biases": ([3], np.float32),
+                "repetition_penalty": ([2], np.float32),
+                "frequency_penalty": ([0.25], np.float32),
+                "presence_penalty": ([-1], np.float32),
+            },
+            [1 - 0.75 + 1, 1 - 0.25 + 1, 0.5, -4, 1.5],
+        ),
+    ],
+)
+def test_edits_by_hand(changes, expected):
+    assert edited(ROW, one_edit(**changes), 0).tolist() == expected
+    assert ROW.tolist() == [2, -1, 0.5, -4, 3]
+
+
+def test_edits_change_the_choice_and_not_the_logprobs():
+    plain = sampling(1, temperature=np.zeros(1, np.float32), num_logprobs=np.array([2], np.int32))
+    plain.edits = one_edit(bias_ids=([4], np.int32), biases=([-np.inf], np.float32))
+    result = sample(ROW[None], plain)
+    assert result.token_ids.tolist() == [[0]]
+    assert result.ranks.tolist() == [[2]]
+    assert result.top_token_ids.tolist() == [[4, 0]]
+    assert result.logprobs[0, 0] == np.float32(log_softmax(ROW)[0])
+
+
+def test_a_target_is_scored_and_nothing_drawn():
+    both = sampling(3, num_logprobs=np.array([1, 0, 1], np.int32))
+    both.targets = np.array([3, NOTHING, DRAW], np.int32)
+    both.top_k = np.ones(3, np.int32)
+    result = sample(np.tile(ROW, (3, 1)), both)
+    assert result.token_ids[:, 0].tolist() == [3, -1, 4]
+    assert result.num_sampled.tolist() == [1, 0, 1]
+    assert result.ranks[:, 0].tolist() == [5, 0, 1]
+    assert result.logprobs[0, 0] == np.float32(log_softmax(ROW)[3])
 
 
 def test_cumulative_weights_are_inverted_in_token_order():

@@ -6,9 +6,15 @@ import sys
 
 import pytest
 
-from gradus.cli.engine_args import add_engine_arguments, engine_config
+from gradus.cli.engine_args import (
+    add_engine_arguments,
+    add_sampling_arguments,
+    engine_config,
+    sampling_params,
+)
 from gradus.cli.main import COMMANDS, main
 from gradus.config import EngineConfig
+from gradus.sampling_params import SamplingParams
 from tests.cli.harness import gradus
 
 
@@ -123,3 +129,32 @@ def test_what_was_not_foreseen_is_one_line_too(monkeypatch, capsys):
         main(["generate", "--debug"])
     monkeypatch.setattr(generate, "run", lambda args: (_ for _ in ()).throw(KeyboardInterrupt))
     assert main(["generate"]) == 130
+
+
+def test_sampling_flags_come_before_the_models_recommendations():
+    import argparse
+
+    parser = argparse.ArgumentParser()
+    add_sampling_arguments(parser, max_tokens=7)
+    recommended = {"temperature": 0.6, "top_p": 0.9}
+    plain = sampling_params(parser.parse_args([]), {})
+    assert (plain.temperature, plain.max_tokens, plain.top_p) == (0.0, 7, 1.0)
+    defaults = sampling_params(parser.parse_args([]), recommended)
+    assert (defaults.temperature, defaults.top_p) == (0.6, 0.9)
+    flags = """--temperature 0.2 --min-p 0.1 --repetition-penalty 1.2 --presence-penalty 0.5 --bad-word x
+        --frequency-penalty -1 --min-tokens 3 --sampling-seed 4 --ignore-eos --stop a --stop b"""
+    given = sampling_params(parser.parse_args(flags.split()), recommended)
+    assert given == SamplingParams(
+        temperature=0.2,
+        top_p=0.9,
+        min_p=0.1,
+        repetition_penalty=1.2,
+        presence_penalty=0.5,
+        frequency_penalty=-1,
+        min_tokens=3,
+        seed=4,
+        bad_words=["x"],
+        ignore_eos=True,
+        stop=["a", "b"],
+        max_tokens=7,
+    )

@@ -14,7 +14,7 @@ from itertools import accumulate
 
 import numpy as np
 
-from gradus.batch import Batch, StepResult
+from gradus.batch import DRAW, Batch, StepResult
 from gradus.errors import BackendError
 from gradus.messages import EngineRequest
 
@@ -30,6 +30,16 @@ def next_token(context: np.ndarray, temperature: float, seed: int, choice: int, 
     draw = (seed, choice, len(context)) if temperature > 0 else ()
     digest = blake2b(np.asarray(context, np.int32).tobytes() + repr(draw).encode(), digest_size=8).digest()
     return int.from_bytes(digest, "little") % vocab_size
+
+
+def score(context: list[int], token: int) -> float:
+    """The "log probability" of a token of a prompt after what precedes it; exact in f32."""
+    digest = list(accumulate(context, extend, initial=0))[-1]
+    return -((digest * 31 + token) % 997) / 8
+
+
+def expected_prompt_logprobs(prompt: list[int]) -> list[float]:
+    return [score(prompt[:i], prompt[i]) for i in range(1, len(prompt))]
 
 
 def extend(digest: int, token: int) -> int:
@@ -146,6 +156,7 @@ class FakeBackend:
             "temperature": (batch.sampling.temperature, np.float32, (num_outputs,)),
             "top_p": (batch.sampling.top_p, np.float32, (num_outputs,)),
             "top_k": (batch.sampling.top_k, np.int32, (num_outputs,)),
+            "min_p": (batch.sampling.min_p, np.float32, (num_outputs,)),
             "seed": (batch.sampling.seed, np.int64, (num_outputs,)),
             "choice_index": (batch.sampling.choice_index, np.int32, (num_outputs,)),
             "position": (batch.sampling.position, np.int32, (num_outputs,)),
@@ -208,12 +219,30 @@ class FakeBackend:
         )
         sequence_of = np.searchsorted(batch.query_start, batch.output_rows, side="right") - 1
         for row, sequence in enumerate(sequence_of.tolist()):
+            if sampling.targets is not None and sampling.targets[row] != DRAW:
+                self._score_row(row, contexts[sequence], batch, result)
+                continue
             if batch.output_rows[row] != batch.query_start[sequence + 1] - 1:
                 raise BatchError(f"output row {batch.output_rows[row]} is not its sequence's last")
             if sampling.position[row] != len(contexts[sequence]):
                 raise BatchError(f"position {sampling.position[row]} after {len(contexts[sequence])} tokens")
             self._sample_row(row, contexts[sequence], batch, result)
         return result
+
+    def _score_row(self, row: int, context: np.ndarray, batch: Batch, result: StepResult) -> None:
+        sampling = batch.sampling
+        assert sampling.targets is not None
+        target, position = int(sampling.targets[row]), int(batch.positions[batch.output_rows[row]])
+        before = context[: position + 1]
+        if sampling.position[row] != position + 1:
+            raise BatchError(f"the row of position {position} scores the token at {sampling.position[row]}")
+        if position + 1 < len(context) and context[position + 1] != target:
+            raise BatchError(f"token {target} is scored where {context[position + 1]} is")
+        result.num_sampled[row] = self.poison is None or not (before == self.poison).any()
+        result.token_ids[row, 0] = target
+        result.logprobs[row, 0], result.ranks[row, 0] = score(before.tolist(), target), 1
+        num_top = int(sampling.num_logprobs[row])
+        result.top_token_ids[row, :num_top] = (target + np.arange(num_top)) % self.vocab_size
 
     def _sample_row(self, row: int, context: np.ndarray, batch: Batch, result: StepResult) -> None:
         sampling = batch.sampling

@@ -11,7 +11,7 @@ from gradus.config import SchedulerConfig
 from gradus.engine.core import EngineCore
 from gradus.messages import EngineRequest, RequestUpdate
 from gradus.sampling_params import SamplingParams
-from tests.engine.fake_backend import FakeBackend, expected_output
+from tests.engine.fake_backend import FakeBackend, expected_output, expected_prompt_logprobs
 
 BLOCK_SIZE = 4
 MAX_MODEL_LEN = 24
@@ -44,12 +44,16 @@ class Recorder:
     def __init__(self) -> None:
         self.token_ids: dict[ChoiceKey, list[int]] = {}
         self.last: dict[ChoiceKey, RequestUpdate] = {}
+        self.prompt_logprobs: dict[ChoiceKey, list[float]] = {}
 
     def take(self, updates: Iterable[RequestUpdate]) -> None:
         for update in updates:
             key = (update.request_id, update.choice_index)
             assert key not in self.last, f"{key} was updated after its end"
             self.token_ids.setdefault(key, []).extend(update.new_token_ids)
+            if update.about_prompt is not None:
+                assert key not in self.prompt_logprobs, f"{key} was told of its prompt twice"
+                self.prompt_logprobs[key] = [entry.logprob for entry in update.about_prompt.logprobs or []]
             if update.finish_reason is not None:
                 self.last[key] = update
 
@@ -59,6 +63,10 @@ class Recorder:
             key = (request.request_id, choice)
             expected = expected_output(request, choice, VOCAB_SIZE, poison)
             last, token_ids = self.last[key], self.token_ids[key]
+            if token_ids and choice == 0 and request.params.prompt_logprobs is not None:
+                assert self.prompt_logprobs[key] == expected_prompt_logprobs(request.prompt_token_ids)
+            else:
+                assert key not in self.prompt_logprobs
             assert (last.error is not None) == (last.finish_reason == "error")
             if last.finish_reason == "abort" or (last.finish_reason == "error" and steps_failed):
                 assert token_ids == expected.token_ids[: len(token_ids)], key
@@ -151,6 +159,7 @@ def requests(draw: st.DrawFn, request_id: str = "r") -> EngineRequest:
         eos_token_ids=frozenset(draw(st.lists(TOKENS, max_size=1))),
         stop_token_ids=draw(st.lists(TOKENS, max_size=1)),
         logprobs=draw(st.sampled_from([None, 0, 2])),
+        prompt_logprobs=draw(st.sampled_from([None, None, 0, 1])),
     )
 
 

@@ -179,7 +179,7 @@ def test_one_choice_is_aborted_and_the_stream_goes_on():
 def test_a_consumer_that_lags_loses_nothing_and_gets_it_merged():
     async def scenario() -> None:
         engine = make_engine()
-        request = make_request(n=2, max_tokens=LONG, logprobs=1)
+        request = make_request(n=2, max_tokens=LONG, logprobs=1, prompt_logprobs=0)
         stream = engine.add_request(request)
         await until(lambda: stream.is_finished)
         fetched: list[list[RequestUpdate]] = [updates async for updates in stream]

@@ -10,6 +10,7 @@ import pytest
 
 from gradus.engine.batch_builder import BatchBuilder
 from gradus.engine.block_pool import BlockAccountingError, BlockPool, hash_block
+from gradus.engine.prompt_rows import PromptRows
 from gradus.engine.request import Request
 from gradus.engine.scheduler import Reusable, Scheduler
 from tests.engine import test_core, test_switches
@@ -22,6 +23,12 @@ SAME_SECOND_BLOCK = [
     make_request("s2", [22, 22, 22, 22, 1, 2, 3, 4, 5]),
 ]
 
+SCORED_PROMPTS = [make_request(f"p{i}", range(10), 12, prompt_logprobs=1) for i in range(3)]
+PREEMPTED_IN_ITS_PROMPT = [
+    make_request("long output", [1, 2, 3, 4], 16),
+    make_request("long prompt", range(16), 4, prompt_logprobs=0),
+]
+
 
 def demanding_run() -> None:
     """Prefix hits, forks, preemption and chunks, with and without the cache."""
@@ -32,6 +39,10 @@ def demanding_run() -> None:
             )
             run_and_check(core, test_switches.fixed_workload())
     run_and_check(make_core(), SAME_SECOND_BLOCK)
+    run_and_check(make_core(max_num_batched_tokens=5), SCORED_PROMPTS)
+    run_and_check(
+        make_core(6, max_num_batched_tokens=3, enable_prefix_caching=False), PREEMPTED_IN_ITS_PROMPT
+    )
 
 
 def patched(target: type, name: str, change: Callable) -> Callable[[pytest.MonkeyPatch], None]:
@@ -141,7 +152,17 @@ def leave_the_seat_as_it_was(original: Callable) -> Callable:
     return seat
 
 
+def reuse_wanted_rows(original: Callable) -> Callable:
+    return property(lambda self: self.num_tokens - 1)
+
+
+def want_rows_again(original: Callable) -> Callable:
+    return lambda self, start, stop: range(start, min(stop, self.end))
+
+
 MUTANTS = {
+    "wanted rows of a prompt reused": patched(Request, "num_reusable_tokens", reuse_wanted_rows),
+    "rows of a prompt taken twice": patched(PromptRows, "wanted", want_rows_again),
     "held block handed out": patched(BlockPool, "allocate", hand_out_a_held_block),
     "block leaked": patched(BlockPool, "free", keep_one_block),
     "positions off by one": patched(BatchBuilder, "_rows", positions_off_by_one),

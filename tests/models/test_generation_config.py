@@ -6,9 +6,10 @@ from typing import Any
 
 import pytest
 
-from gradus.errors import CheckpointError
+from gradus.errors import CheckpointError, ConfigError
 from gradus.models.generation_config import (
     GenerationDefaults,
+    choose_generation_defaults,
     load_generation_defaults,
     parse_generation_defaults,
 )
@@ -64,6 +65,9 @@ def test_greedy_by_default_is_temperature_zero() -> None:
         ("top_p", 0),
         ("top_k", 2.5),
         ("do_sample", "no"),
+        ("min_p", 1.5),
+        ("repetition_penalty", 0),
+        ("max_new_tokens", 0),
     ],
 )
 def test_wrong_types_are_named(field: str, value: Any) -> None:
@@ -76,3 +80,24 @@ def test_the_file_may_be_absent(tmp_path: Path) -> None:
     assert load_generation_defaults(tmp_path).eos_token_ids == (3,)
     (tmp_path / "generation_config.json").write_text(json.dumps({"eos_token_id": [4, 5]}))
     assert load_generation_defaults(tmp_path).eos_token_ids == (4, 5)
+
+
+def test_recommendations_go_by_the_names_of_sampling_parameters() -> None:
+    written = {"temperature": 0.7, "min_p": 0, "repetition_penalty": 1.05, "max_new_tokens": 300, "top_k": 20}
+    defaults = parse_generation_defaults(written, {})
+    assert defaults.sampling == {"temperature": 0.7, "top_k": 20, "min_p": 0.0, "repetition_penalty": 1.05}
+    assert defaults.max_new_tokens == 300
+    assert GenerationDefaults().sampling == {}
+
+
+def test_the_users_choice_of_defaults(tmp_path: Path) -> None:
+    own = GenerationDefaults(eos_token_ids=(3,), temperature=0.6, max_new_tokens=9)
+    assert choose_generation_defaults("auto", own) is own
+    assert choose_generation_defaults("vllm", own) == GenerationDefaults(eos_token_ids=(3,))
+    with pytest.raises(ConfigError, match="auto, vllm, or a directory"):
+        choose_generation_defaults(str(tmp_path), own)
+    file = tmp_path / "generation_config.json"
+    file.write_text(json.dumps({"top_p": 0.5}))
+    assert choose_generation_defaults(str(tmp_path), own) == GenerationDefaults(eos_token_ids=(3,), top_p=0.5)
+    file.write_text(json.dumps({"eos_token_id": 8}))
+    assert choose_generation_defaults(str(tmp_path), own).eos_token_ids == (8,)

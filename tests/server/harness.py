@@ -53,14 +53,21 @@ class Running:
         raise AssertionError(f"still at work: {self.engine.stats()}")
 
 
-def toy_service(next_token, *, max_model_len=1024, delay=0.0, max_queued_requests=1024):
+def toy_service(
+    next_token, *, max_model_len=1024, delay=0.0, max_queued_requests=1024, sampling_defaults=None
+):
     """A service whose model says what `next_token` says."""
     tokenizer = toy_tokenizer(byte_level_json(), eos_token="<|im_end|>", bos_token="<|endoftext|>")
     backend = ScriptedBackend(lambda *sequence: next_token(tokenizer, *sequence), VOCAB_SIZE, delay=delay)
     config = SchedulerConfig(max_model_len=max_model_len, max_num_batched_tokens=256, max_num_seqs=32)
     engine = AsyncEngine(EngineCore(backend, config), max_queued_requests=max_queued_requests)
     inputs = InputProcessor(
-        tokenizer, eos_token_ids={EOS}, max_model_len=max_model_len, vocab_size=VOCAB_SIZE, seed=0
+        tokenizer,
+        eos_token_ids={EOS},
+        max_model_len=max_model_len,
+        vocab_size=VOCAB_SIZE,
+        seed=0,
+        sampling_defaults=sampling_defaults,
     )
     service = Service(engine, inputs, MODEL)
     service.backend = backend
@@ -68,10 +75,22 @@ def toy_service(next_token, *, max_model_len=1024, delay=0.0, max_queued_request
 
 
 @contextmanager
-def serving(next_token, *, max_model_len=1024, delay=0.0, max_queued_requests=1024, **settings):
+def serving(
+    next_token,
+    *,
+    max_model_len=1024,
+    delay=0.0,
+    max_queued_requests=1024,
+    sampling_defaults=None,
+    **settings,
+):
     """A server for it, in a thread."""
     service = toy_service(
-        next_token, max_model_len=max_model_len, delay=delay, max_queued_requests=max_queued_requests
+        next_token,
+        max_model_len=max_model_len,
+        delay=delay,
+        max_queued_requests=max_queued_requests,
+        sampling_defaults=sampling_defaults,
     )
     settings = ServerSettings(port=0, **{"shutdown_seconds": 0.0, **settings})
     listener = bind(settings)

@@ -9,7 +9,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from gradus.batch import Batch, StepResult
+from gradus.batch import Batch, SamplingBatch, StepResult
 from gradus.errors import BackendError
 
 NextToken = Callable[[list[int], int], int]  # (tokens so far, choice index) -> next token
@@ -28,6 +28,7 @@ class ScriptedBackend:
         self.num_blocks = num_blocks
         self.delay = delay
         self.fail = False
+        self.last_sampling: SamplingBatch | None = None
         self.gate = threading.Event()
         self.gate.set()
         self._tokens = np.zeros((num_blocks, self.block_size), np.int32)
@@ -42,6 +43,7 @@ class ScriptedBackend:
             self._tokens[destination] = self._tokens[source]
         self._tokens.reshape(-1)[batch.slot_mapping] = batch.token_ids
         sampling, num_outputs = batch.sampling, batch.num_outputs
+        self.last_sampling = sampling
         num_top = max(0, int(sampling.num_logprobs.max(initial=0)))
         tokens = np.zeros((num_outputs, 1), np.int32)
         for row, output_row in enumerate(batch.output_rows.tolist()):
@@ -50,6 +52,8 @@ class ScriptedBackend:
             blocks = blocks[blocks >= 0]
             context = self._tokens[blocks].reshape(-1)[: batch.context_lens[sequence]].tolist()
             tokens[row] = self.next_token(context, int(sampling.choice_index[row]))
+        if sampling.targets is not None:
+            tokens[:, 0] = np.where(sampling.targets >= 0, sampling.targets, tokens[:, 0])
         top = (tokens + np.arange(num_top, dtype=np.int32)) % self.vocab_size
         return StepResult(
             token_ids=tokens,

@@ -35,7 +35,7 @@ def test_version_and_description(server):
     assert page.headers["content-type"] == "text/html; charset=utf-8"
     for told in (CHAT, "max_completion_tokens", "/detokenize", "top_logprobs"):
         assert told in page.text
-    assert "frequency_penalty: only 0 works here" in page.text
+    assert "length_penalty: only 1 works here" in page.text
     assert "://" not in page.text  # nothing is loaded from elsewhere
 
 

@@ -113,3 +113,62 @@ def test_requests_are_values(processor):
     request = processor.process("a", [1], SamplingParams(seed=1))
     with pytest.raises(dataclasses.FrozenInstanceError):
         request.seed = 2
+
+
+@pytest.mark.parametrize(
+    ("params", "param", "says"),
+    [
+        ({"logit_bias": {3: 1, 512: 1}}, "logit_bias", "logit_bias has 512; ids of this model"),
+        ({"allowed_token_ids": [1, 900]}, "allowed_token_ids", "allowed_token_ids has 900"),
+        ({"min_tokens": 6, "max_tokens": 5}, "min_tokens", "min_tokens is 6; it must be at most max_tokens"),
+        ({"min_tokens": 64, "max_tokens": None}, "min_tokens", "max_tokens, which is 63"),
+        ({"bad_words": [" \t "]}, "bad_words", "is no token"),
+    ],
+)
+def test_sampling_that_cannot_work_with_the_model_is_refused(processor, params, param, says):
+    with pytest.raises(InvalidRequestError, match=says) as refused:
+        processor.process("a", [1], SamplingParams(**params))
+    assert refused.value.param == param
+
+
+def test_bad_words_are_forbidden_at_the_start_and_after_a_space(processor, byte_level):
+    request = processor.process("a", [1], SamplingParams(bad_words=["  the", "zq", "zq"]))
+    encode = byte_level.encode
+    expected = [encode("the"), encode(" the"), encode("zq"), encode(" zq")]
+    assert request.bad_words[0] == tuple(expected[0])
+    # The form after a space counts if it has as many tokens, of which the first is another.
+    for bare, spaced in (expected[:2], expected[2:]):
+        assert tuple(bare) in request.bad_words
+        is_another = len(bare) == len(spaced) and bare[0] != spaced[0]
+        assert (tuple(spaced) in request.bad_words) == is_another
+    assert len(set(request.bad_words)) == len(request.bad_words)
+
+
+def test_min_tokens_puts_off_every_end_even_an_ignored_one(processor):
+    put_off = processor.process("a", [1], SamplingParams(min_tokens=2, stop_token_ids=[9], ignore_eos=True))
+    assert put_off.delayed_token_ids == (2, 9)
+    assert processor.process("a", [1], SamplingParams(stop_token_ids=[9])).delayed_token_ids == ()
+
+
+def test_the_models_limit_holds_where_a_request_has_none(byte_level):
+    limits = {"eos_token_ids": {2}, "max_model_len": 64, "vocab_size": 512, "max_new_tokens": 20}
+    processor = InputProcessor(byte_level, **limits)
+    for num_prompt, max_tokens, resolved in [(10, None, 20), (50, None, 14), (10, 30, 30)]:
+        params = SamplingParams(max_tokens=max_tokens)
+        assert processor.process("a", [1] * num_prompt, params).max_tokens == resolved
+
+
+def test_a_decoder_that_puts_spaces_itself_cannot_be_told_not_to(processor, word_piece):
+    unspaced = SamplingParams(skip_special_tokens=False, spaces_between_special_tokens=False)
+    processor.process("a", [1], unspaced)
+    window = InputProcessor(word_piece, eos_token_ids=(), max_model_len=64, vocab_size=512)
+    with pytest.raises(InvalidRequestError, match="only True works"):
+        window.process("a", [1], unspaced)
+    window.process("a", [1], SamplingParams(spaces_between_special_tokens=False))
+
+
+def test_a_pooling_request_may_fill_the_context(processor):
+    request = processor.process_pooling("a", [1] * 64, "mean")
+    assert (request.max_tokens, request.pooling) == (0, "mean")
+    with pytest.raises(ContextOverflowError, match="65 tokens; this model's context is 64"):
+        processor.process_pooling("a", [1] * 65, "last")

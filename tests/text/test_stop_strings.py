@@ -77,3 +77,12 @@ def test_a_thousand_characters_of_stop_string_cost_little_per_character():
     assert matcher.push("a" * 5000) == "a" * 4000
     assert matcher.push("b") == ""
     assert matcher.matched is not None
+
+
+def test_a_text_that_may_not_end_yet_goes_on():
+    """What is complete too early is text, and what straddles the moment still ends it."""
+    matcher = StopMatcher(["aba"])
+    assert matcher.push("xaba", may_end=False) + matcher.push("b") == "xab"
+    assert matcher.matched is None
+    assert matcher.push("a") == ""
+    assert matcher.matched == "aba"

@@ -113,7 +113,16 @@ class NativeBackend:
         return self._executor.end()
 
 
-_RESULT_FIELDS = ("token_ids", "num_sampled", "logprobs", "ranks", "top_token_ids", "top_logprobs", "logits")
+_RESULT_FIELDS = (
+    "token_ids",
+    "num_sampled",
+    "logprobs",
+    "ranks",
+    "top_token_ids",
+    "top_logprobs",
+    "logits",
+    "hidden",
+)
 
 
 def _make_executor(config: ModelConfig, options: BackendOptions) -> Any:

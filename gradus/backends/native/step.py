@@ -22,10 +22,25 @@ _SAMPLING_ARRAYS: dict[str, tuple[type, int]] = {
     "temperature": (np.float32, 1),
     "top_p": (np.float32, 1),
     "top_k": (np.int32, 1),
+    "min_p": (np.float32, 1),
     "seed": (np.int64, 1),
     "choice_index": (np.int32, 1),
     "position": (np.int32, 1),
     "num_logprobs": (np.int32, 1),
+}
+_EDIT_ARRAYS: dict[str, tuple[type, int]] = {
+    "rows": (np.int32, 1),
+    "mask_index": (np.int32, 1),
+    "masks": (np.uint32, 2),
+    "bias_start": (np.int32, 1),
+    "bias_ids": (np.int32, 1),
+    "biases": (np.float32, 1),
+    "seen_start": (np.int32, 1),
+    "seen_ids": (np.int32, 1),
+    "seen_counts": (np.int32, 1),
+    "repetition_penalty": (np.float32, 1),
+    "frequency_penalty": (np.float32, 1),
+    "presence_penalty": (np.float32, 1),
 }
 
 
@@ -35,16 +50,26 @@ def make_step(batch: Batch) -> Any:
     Raises:
         BackendError: names the array, what it is and what it must be.
     """
-    arrays = {name: getattr(batch, name) for name in _BATCH_ARRAYS}
-    arrays |= {name: getattr(batch.sampling, name) for name in _SAMPLING_ARRAYS}
-    for name, (dtype, ndim) in (_BATCH_ARRAYS | _SAMPLING_ARRAYS).items():
-        array = arrays[name]
+    sampling = batch.sampling
+    arrays = _arrays(batch, _BATCH_ARRAYS) | _arrays(sampling, _SAMPLING_ARRAYS)
+    try:
+        step = _native.Step(**arrays, return_logits=batch.return_logits, return_hidden=batch.return_hidden)
+        if sampling.targets is not None:
+            step.set_targets(_arrays(sampling, {"targets": (np.int32, 1)})["targets"])
+        if sampling.edits is not None:
+            step.set_edits(**_arrays(sampling.edits, _EDIT_ARRAYS))
+    except _native.StepError as error:
+        raise BackendError(str(error)) from error
+    return step
+
+
+def _arrays(holder: object, types: dict[str, tuple[type, int]]) -> dict[str, np.ndarray]:
+    """The holder's arrays of these names, of exactly these types and dimensions, contiguous."""
+    arrays: dict[str, np.ndarray] = {}
+    for name, (dtype, ndim) in types.items():
+        array = getattr(holder, name)
         if not isinstance(array, np.ndarray) or array.dtype != dtype or array.ndim != ndim:
             found = f"{array.ndim}-D {array.dtype}" if isinstance(array, np.ndarray) else type(array).__name__
             raise BackendError(f"{name} is {found}; it must be a {ndim}-D array of {dtype.__name__}")
-        if not array.flags.c_contiguous:
-            arrays[name] = np.ascontiguousarray(array)
-    try:
-        return _native.Step(**arrays, return_logits=batch.return_logits)
-    except _native.StepError as error:
-        raise BackendError(str(error)) from error
+        arrays[name] = array if array.flags.c_contiguous else np.ascontiguousarray(array)
+    return arrays

@@ -64,24 +64,25 @@ class TorchBackend:
     def execute(self, batch: Batch) -> StepResult:
         """One step, op by op."""
         try:
-            logits = self._forward(batch)
+            outputs = self._forward(batch)
         except (RuntimeError, IndexError) as error:
             raise BackendError(f"the torch backend failed in a step: {error}") from error
-        result = sample(logits, batch.sampling)
-        result.logits = logits if batch.return_logits else None
+        result = sample(outputs["logits"], batch.sampling)
+        result.logits = outputs["logits"] if batch.return_logits else None
+        result.hidden = outputs["hidden"] if batch.return_hidden else None
         return result
 
     def close(self) -> None:
         self._weights = {}
         self._kv_cache = torch.empty(0)
 
-    def _forward(self, batch: Batch) -> np.ndarray:
-        """Returns logits, [num_outputs, vocab_size] f32."""
+    def _forward(self, batch: Batch) -> dict[str, np.ndarray]:
+        """Returns the model's outputs, one row per output row, in f32."""
         source, destination = torch.from_numpy(batch.block_copies).long().unbind(-1)
         self._kv_cache[:, :, destination] = self._kv_cache[:, :, source]
         ops = EagerOps(self._weights, self._kv_cache, batch)
         self._model(ops, self._config)
-        return ops.outputs["logits"].numpy()
+        return {name: value.numpy() for name, value in ops.outputs.items()}
 
 
 def _load(raw: RawTensor, weight_dtype: str) -> Tensor:

@@ -13,7 +13,7 @@ from gradus.errors import InvalidRequestError
 from gradus.messages import EngineRequest
 from gradus.server.http.chat_messages import read_messages
 from gradus.server.http.context import AppContext, Prepared, answer, context_of, new_id, usage
-from gradus.server.http.logprobs import chat_logprobs
+from gradus.server.http.logprobs import chat_logprobs, prompt_logprobs
 from gradus.server.http.openapi import body_of
 from gradus.server.http.protocol import parse
 from gradus.server.http.protocol_chat import NEUTRAL, ChatRequest
@@ -64,7 +64,7 @@ class _Reply:
         chat, inputs = self._chat, self._service.inputs
         chat.check_stream_options()
         chat.check_tools()
-        params = chat.params()
+        params = chat.params(inputs.sampling_defaults)
         try:
             prompt = inputs.render_chat(
                 read_messages(chat.messages),
@@ -90,7 +90,8 @@ class _Reply:
             for choice in generation.states[0].output().outputs
         ]
         head = {"id": self._id, "object": "chat.completion", "created": self._created}
-        return {**head, "model": self._service.model_name, "choices": choices, "usage": usage(generation)}
+        whole = {**head, "model": self._service.model_name, "choices": choices, "usage": usage(generation)}
+        return whole | prompt_logprobs(generation.states[0].prompt_logprobs)
 
     async def events(self, generation: Generation) -> AsyncGenerator[bytes]:
         """The answer piece by piece: each choice's role, its text, its finish reason; then the counts."""

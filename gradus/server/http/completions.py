@@ -12,7 +12,7 @@ from starlette.responses import Response
 from gradus.errors import InvalidRequestError
 from gradus.messages import EngineRequest
 from gradus.server.http.context import AppContext, Prepared, answer, context_of, new_id, usage
-from gradus.server.http.logprobs import CompletionLogprobs
+from gradus.server.http.logprobs import CompletionLogprobs, prompt_logprobs
 from gradus.server.http.openapi import body_of
 from gradus.server.http.protocol import parse
 from gradus.server.http.protocol_completions import NEUTRAL, CompletionRequest, read_prompts, without_best_of
@@ -62,7 +62,7 @@ class _Reply:
         """One engine request per prompt. InvalidRequestError names the prompt if there are many."""
         completion = self._completion
         completion.check_stream_options()
-        params = completion.params()
+        params = completion.params(self._service.inputs.sampling_defaults)
         requests = []
         for i, prompt in enumerate(prompts):
             try:
@@ -85,15 +85,14 @@ class _Reply:
         choices: list[dict[str, Any]] = []
         for state in generation.states:
             for choice in state.output().outputs:
-                logprobs = CompletionLogprobs(self._service.tokenizer).take(choice.token_ids, choice.logprobs)
-                choices.append(
-                    _choice(len(choices), choice.text, logprobs, choice.finish_reason, choice.stop_reason)
-                )
+                logprobs = self._logprobs().take(choice.token_ids, choice.logprobs)
+                shown = _choice(len(choices), choice.text, logprobs, choice.finish_reason, choice.stop_reason)
+                choices.append(shown | prompt_logprobs(state.prompt_logprobs))
         return self._envelope(choices) | {"usage": usage(generation)}
 
     async def events(self, generation: Generation) -> AsyncGenerator[bytes]:
         """The answer piece by piece."""
-        logprobs = [CompletionLogprobs(self._service.tokenizer) for _ in range(generation.num_choices)]
+        logprobs = [self._logprobs() for _ in range(generation.num_choices)]
         async with aclosing(generation.deltas()) as batches:
             async for batch in batches:
                 parts: list[bytes] = []
@@ -112,6 +111,9 @@ class _Reply:
             yield event(self._envelope([]) | {"usage": usage(generation)}) + DONE
         else:
             yield DONE
+
+    def _logprobs(self) -> CompletionLogprobs:
+        return CompletionLogprobs(self._service.tokenizer, self._completion.skip_special_tokens)
 
     def _envelope(self, choices: list[dict[str, Any]]) -> dict[str, Any]:
         return {

@@ -32,14 +32,33 @@ def _chat_entry(token_id: int, entry: Logprob, tokenizer: Tokenizer) -> dict[str
     }
 
 
+def prompt_logprobs(positions: Sequence[Mapping[int, Logprob] | None] | None) -> dict[str, Any]:
+    """The field `prompt_logprobs` in vLLM's shape, if it was asked for; the first token has none."""
+    if positions is None:
+        return {}
+    return {"prompt_logprobs": [position and _by_id(position) for position in positions]}
+
+
+def _by_id(position: Mapping[int, Logprob]) -> dict[str, Any]:
+    return {
+        str(token_id): {
+            "logprob": max(entry.logprob, _LOWEST),
+            "rank": entry.rank,
+            "decoded_token": entry.decoded_token,
+        }
+        for token_id, entry in position.items()
+    }
+
+
 class CompletionLogprobs:
     """`choices[].logprobs` of a text completion, for one choice as it grows.
 
-    `text_offset` counts characters from the start of the choice's text.
+    `text_offset` counts characters from the start of the choice's text, of which special tokens may be part.
     """
 
-    def __init__(self, tokenizer: Tokenizer) -> None:
+    def __init__(self, tokenizer: Tokenizer, skip_special_tokens: bool = True) -> None:
         self._tokenizer = tokenizer
+        self._without_text = tokenizer.special_ids if skip_special_tokens else frozenset()
         self._decoder = codecs.getincrementaldecoder("utf-8")("replace")
         self._offset = 0
 
@@ -52,7 +71,7 @@ class CompletionLogprobs:
             values.append(max(position[token_id].logprob, _LOWEST))
             top.append({self._name(i): max(entry.logprob, _LOWEST) for i, entry in position.items()})
             offsets.append(self._offset)
-            if token_id not in self._tokenizer.special_ids:
+            if token_id not in self._without_text:
                 self._offset += len(self._decoder.decode(self._tokenizer.token_bytes(token_id)))
         return {"tokens": tokens, "token_logprobs": values, "top_logprobs": top, "text_offset": offsets}
 

@@ -8,7 +8,7 @@ Ranges are `SamplingParams`' business. Every refusal names the field, its value,
 import json
 import reprlib
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Annotated, Any, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, WithJsonSchema
@@ -44,38 +44,52 @@ class GenerationRequest(BaseModel):
 
     model: str | None = Field(None, description="the served model's name; may be left out")
     n: int = Field(1, description=f"choices per prompt, 1 to {MAX_N}")
-    temperature: float = Field(1.0, description="0 is greedy")
-    top_p: float = Field(1.0, description="in (0, 1]")
-    top_k: int = Field(0, description="0 or -1: off")
+    temperature: float = Field(1.0, description="0 is greedy; the model's files may recommend a default")
+    top_p: float = Field(1.0, description="in (0, 1]; default as for temperature")
+    top_k: int = Field(0, description="0 or -1: off; default as for temperature")
+    min_p: float = Field(0.0, description="share of the likeliest token's probability; default likewise")
     seed: int | None = Field(None, description="makes sampling reproducible")
     max_tokens: int | None = None
+    min_tokens: int = Field(0, description="nothing ends the text before so many tokens")
     stop: Stop = Field((), description="strings that end the text; not part of it")
     stop_token_ids: list[int] = Field([], description="token ids that end the text")
     ignore_eos: bool = Field(False, description="go on after an end-of-sequence token")
+    include_stop_str_in_output: bool = Field(False, description="the text ends with what ended it")
+    presence_penalty: float = Field(0.0, description="for tokens generated already, -2 to 2")
+    frequency_penalty: float = Field(0.0, description="for each time a token was generated, -2 to 2")
+    repetition_penalty: float = Field(1.0, description="for tokens of prompt or text; default likewise")
+    logit_bias: dict[str, Any] = Field({}, description="token id -> what is added to its logit, -100 to 100")
+    allowed_token_ids: list[int] | None = Field(None, description="no others are generated")
+    bad_words: list[str] = Field([], description="texts that are not generated")
+    prompt_logprobs: int | None = Field(None, description="likeliest tokens per position of the prompt")
+    skip_special_tokens: bool = Field(True, description="leave special tokens out of the text")
+    spaces_between_special_tokens: bool = Field(True, description="byte-level text has none in either case")
     priority: int = Field(0, description="lower runs earlier under the priority policy")
     stream: bool = False
     stream_options: StreamOptions | None = None
 
-    def sampling_params(self, *, max_tokens: int | None, logprobs: int | None) -> SamplingParams:
-        """Raises InvalidRequestError for values out of range."""
-        return SamplingParams(
-            n=self.n,
-            temperature=self.temperature,
-            top_p=self.top_p,
-            top_k=self.top_k,
-            seed=self.seed,
-            max_tokens=max_tokens,
-            stop=self.stop,
-            stop_token_ids=self.stop_token_ids,
-            ignore_eos=self.ignore_eos,
-            logprobs=logprobs,
-        )
+    def sampling_params(
+        self, defaults: Mapping[str, Any], *, max_tokens: int | None, logprobs: int | None
+    ) -> SamplingParams:
+        """Of the fields that were sent, and of `defaults`, the model's own, for those that were not.
+
+        Raises:
+            InvalidRequestError: a value is out of range.
+        """
+        given = {name: getattr(self, name) for name in self.model_fields_set if name in _SAMPLING_FIELDS}
+        return SamplingParams(**{**defaults, **given, "max_tokens": max_tokens, "logprobs": logprobs})
 
     @property
     def include_usage(self) -> bool:
         return self.stream_options is not None and self.stream_options.include_usage
 
     def check_stream_options(self) -> None:
+        if self.stream and self.prompt_logprobs is not None:
+            raise InvalidRequestError(
+                f"prompt_logprobs is {self.prompt_logprobs} and stream is true; they come with a whole "
+                "answer only, so leave one of them out",
+                "prompt_logprobs",
+            )
         if self.stream_options is None:
             return
         if not self.stream:
@@ -85,6 +99,9 @@ class GenerationRequest(BaseModel):
                 "stream_options.include_obfuscation is True; only false works here", "stream_options"
             )
 
+
+# Fields that mean the same in both; max_tokens and logprobs have names and defaults of each endpoint's own.
+_SAMPLING_FIELDS = {field.name for field in fields(SamplingParams)} - {"max_tokens", "logprobs"}
 
 LogprobsCount = Annotated[
     int | None, Field(description=f"likeliest tokens per position, 0 to {MAX_LOGPROBS}")
@@ -112,19 +129,9 @@ UNSUPPORTED = Neutral(lambda _: False, "this server does not support it; leave i
 
 # Published by OpenAI for both endpoints, or by vLLM. Values that would change the result are refused.
 COMMON_NEUTRAL: Mapping[str, Neutral] = {
-    "frequency_penalty": Neutral.values(0),
-    "presence_penalty": Neutral.values(0),
-    "repetition_penalty": Neutral.values(1),
     "length_penalty": Neutral.values(1),
-    "logit_bias": Neutral.values({}),
     "user": Neutral.anything(str, "a string"),
-    "min_p": Neutral.values(0),
-    "min_tokens": Neutral.values(0),
     "use_beam_search": Neutral.values(False),
-    "skip_special_tokens": Neutral.values(True),
-    "spaces_between_special_tokens": Neutral.values(True),
-    "include_stop_str_in_output": Neutral.values(False),
-    "prompt_logprobs": UNSUPPORTED,
     "truncate_prompt_tokens": UNSUPPORTED,
     "guided_json": UNSUPPORTED,
     "guided_regex": UNSUPPORTED,

@@ -77,7 +77,7 @@ class ChatRequest(GenerationRequest):
         {}, description="variables of the model's template", examples=[{"enable_thinking": False}]
     )
 
-    def params(self) -> SamplingParams:
+    def params(self, defaults: Mapping[str, Any]) -> SamplingParams:
         """Raises InvalidRequestError with the name that this endpoint gives the field."""
         given = self.max_completion_tokens is not None
         if given and self.max_tokens is not None and self.max_tokens != self.max_completion_tokens:
@@ -91,7 +91,7 @@ class ChatRequest(GenerationRequest):
         max_tokens = self.max_completion_tokens if given else self.max_tokens
         logprobs = (self.top_logprobs or 0) if self.logprobs else None
         try:
-            return self.sampling_params(max_tokens=max_tokens, logprobs=logprobs)
+            return self.sampling_params(defaults, max_tokens=max_tokens, logprobs=logprobs)
         except InvalidRequestError as error:
             raise self.renamed(error) from None
 

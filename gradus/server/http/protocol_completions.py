@@ -35,8 +35,8 @@ class CompletionRequest(GenerationRequest):
     logprobs: LogprobsCount = None
     add_special_tokens: bool = Field(True, description="add the tokenizer's own to a text")
 
-    def params(self) -> SamplingParams:
-        return self.sampling_params(max_tokens=self.max_tokens, logprobs=self.logprobs)
+    def params(self, defaults: Mapping[str, Any]) -> SamplingParams:
+        return self.sampling_params(defaults, max_tokens=self.max_tokens, logprobs=self.logprobs)
 
 
 def without_best_of(body: dict[str, Any]) -> dict[str, Any]:

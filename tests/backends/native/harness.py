@@ -109,6 +109,7 @@ def make_sampling(n: int, **changes: Any) -> SamplingBatch:
         "temperature": np.zeros(n, np.float32),
         "top_p": np.ones(n, np.float32),
         "top_k": np.zeros(n, np.int32),
+        "min_p": np.zeros(n, np.float32),
         "seed": np.zeros(n, np.int64),
         "choice_index": np.zeros(n, np.int32),
         "position": np.ones(n, np.int32),

@@ -1,0 +1,146 @@
+"""What requests do to their logits besides sampling: masks, biases, bad words, minimum lengths, penalties.
+
+`EditState` holds one choice's part from step to step, `build_edits` makes a step's `LogitEdits` of them. Only
+choices that use any of this have a state, so that nobody else pays for it. Knows token ids, no text.
+"""
+
+import itertools
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from gradus.batch import Float32, Int32, LogitEdits, UInt32
+from gradus.messages import EngineRequest
+
+if TYPE_CHECKING:
+    from gradus.engine.request import Request
+
+_NO_IDS = np.empty(0, np.int32)
+
+
+def has_penalties(request: EngineRequest) -> bool:
+    params = request.params
+    return (params.repetition_penalty, params.frequency_penalty, params.presence_penalty) != (1.0, 0.0, 0.0)
+
+
+def is_edited(request: EngineRequest) -> bool:
+    """Whether the request's logits are ever changed before sampling."""
+    params = request.params
+    has_bans = bool(request.bad_words or (request.delayed_token_ids and params.min_tokens))
+    has_lists = bool(params.logit_bias) or params.allowed_token_ids is not None
+    return has_bans or has_lists or has_penalties(request)
+
+
+class EditState:
+    """One choice's edits; all but the tokens that it has seen follow from its request."""
+
+    def __init__(self, request: EngineRequest, vocab_size: int) -> None:
+        params = request.params
+        self.penalties = (params.repetition_penalty, params.frequency_penalty, params.presence_penalty)
+        self.mask = None
+        if params.allowed_token_ids is not None:
+            self.mask = token_mask(params.allowed_token_ids, vocab_size)
+        self._num_prompt = len(request.prompt_token_ids)
+        self._min_tokens = params.min_tokens
+        self._delayed = list(request.delayed_token_ids)
+        self._phrases = [word for word in request.bad_words if len(word) > 1]
+        single = [word[0] for word in request.bad_words if len(word) == 1]
+        biases = params.logit_bias or {}
+        self._bias_ids = np.array([*biases, *single], np.int32)
+        self._biases = np.array([*biases.values(), *[-np.inf] * len(single)], np.float32)
+        self._seen = _SeenTokens(request) if has_penalties(request) else None
+
+    def biases(self, token_ids: Sequence[int]) -> tuple[Int32, Float32]:
+        """Token ids and what is added to their logits, for the token after `token_ids`."""
+        forbidden = self._forbidden(token_ids)
+        if not forbidden:
+            return self._bias_ids, self._biases
+        ids = np.concatenate([self._bias_ids, np.array(forbidden, np.int32)])
+        return ids, np.concatenate([self._biases, np.full(len(forbidden), -np.inf, np.float32)])
+
+    def seen(self, token_ids: Sequence[int]) -> tuple[Int32, Int32]:
+        """The tokens that penalties apply to, and how often each has been generated."""
+        return (_NO_IDS, _NO_IDS) if self._seen is None else self._seen.up_to(token_ids)
+
+    def _forbidden(self, token_ids: Sequence[int]) -> list[int]:
+        """What must not come next: ends, before `min_tokens`; the last token of a bad word.
+
+        Like vLLM, a bad word is looked for in the output alone, not across the prompt's end.
+        """
+        num_generated = len(token_ids) - self._num_prompt
+        forbidden = list(self._delayed) if num_generated < self._min_tokens else []
+        for word in self._phrases:
+            num_before = len(word) - 1
+            if num_before <= num_generated and tuple(token_ids[-num_before:]) == word[:-1]:
+                forbidden.append(word[-1])
+        return forbidden
+
+
+class _SeenTokens:
+    """Distinct tokens of a choice in arrays that grow as it does."""
+
+    def __init__(self, request: EngineRequest) -> None:
+        self._num_taken = len(request.prompt_token_ids)
+        # The prompt's tokens matter to the repetition penalty alone.
+        uses_prompt = request.params.repetition_penalty != 1.0
+        distinct = np.unique(np.array(request.prompt_token_ids, np.int32)) if uses_prompt else _NO_IDS
+        self._index = {token: index for index, token in enumerate(distinct.tolist())}
+        self._ids = distinct.astype(np.int32)
+        self._counts = np.zeros(len(distinct), np.int32)
+
+    def up_to(self, token_ids: Sequence[int]) -> tuple[Int32, Int32]:
+        for token in token_ids[self._num_taken :]:
+            index = self._index.setdefault(token, len(self._index))
+            if index == len(self._ids):
+                self._grow()
+            self._ids[index] = token
+            self._counts[index] += 1
+        self._num_taken = len(token_ids)
+        num_distinct = len(self._index)
+        return self._ids[:num_distinct], self._counts[:num_distinct]
+
+    def _grow(self) -> None:
+        room = np.zeros(max(64, len(self._ids)), np.int32)
+        self._ids = np.concatenate([self._ids, room])
+        self._counts = np.concatenate([self._counts, room])
+
+
+def token_mask(token_ids: Sequence[int], vocab_size: int) -> UInt32:
+    """The bits of `LogitEdits.masks` for a list of allowed tokens."""
+    bits = np.zeros(-(-vocab_size // 32) * 32, np.uint8)
+    bits[np.array(token_ids)] = 1
+    return np.packbits(bits, bitorder="little").view("<u4").astype(np.uint32)
+
+
+def build_edits(rows: Sequence[int], requests: "Sequence[Request]", vocab_size: int) -> LogitEdits | None:
+    """The edits of those output rows whose request has any; `rows` are ascending."""
+    edited = [
+        (row, request) for row, request in zip(rows, requests, strict=True) if request.edits is not None
+    ]
+    if not edited:
+        return None
+    states = [request.edits for _, request in edited if request.edits is not None]
+    biases = [state.biases(request.token_ids) for state, (_, request) in zip(states, edited, strict=True)]
+    seen = [state.seen(request.token_ids) for state, (_, request) in zip(states, edited, strict=True)]
+    masks = [state.mask for state in states if state.mask is not None]
+    mask_numbers = itertools.count()
+    penalties = np.array([state.penalties for state in states], np.float32)
+    return LogitEdits(
+        rows=np.array([row for row, _ in edited], np.int32),
+        mask_index=np.array([-1 if s.mask is None else next(mask_numbers) for s in states], np.int32),
+        masks=np.stack(masks) if masks else np.empty((0, -(-vocab_size // 32)), np.uint32),
+        bias_start=_starts([ids for ids, _ in biases]),
+        bias_ids=np.concatenate([ids for ids, _ in biases]),
+        biases=np.concatenate([values for _, values in biases]),
+        seen_start=_starts([ids for ids, _ in seen]),
+        seen_ids=np.concatenate([ids for ids, _ in seen]),
+        seen_counts=np.concatenate([counts for _, counts in seen]),
+        repetition_penalty=penalties[:, 0].copy(),
+        frequency_penalty=penalties[:, 1].copy(),
+        presence_penalty=penalties[:, 2].copy(),
+    )
+
+
+def _starts(parts: Sequence[Int32]) -> Int32:
+    return np.array([0, *itertools.accumulate(map(len, parts))], np.int32)
