@@ -6,13 +6,13 @@ from typing import Any
 
 from gradus.batch import Batch
 from gradus.models.config import ModelConfig
-from gradus.models.ops import Handle, Ops, Rope
+from gradus.models.ops import Handle, Ops
 from gradus.models.qwen3 import qwen3
 
 
 def scale_rope_theta(factor: float) -> Callable[[ModelConfig], ModelConfig]:
     def mutate(config: ModelConfig) -> ModelConfig:
-        return replace(config, rope=Rope(config.rope.head_dim, config.rope.theta * factor))
+        return replace(config, rope=replace(config.rope, theta=config.rope.theta * factor))
 
     return mutate
 
@@ -73,8 +73,8 @@ def without_head_norms(ops: Ops, cfg: ModelConfig) -> None:
 
 def without_scaling(ops: Ops, cfg: ModelConfig) -> None:
     class Mutant(_Wrapped):
-        def attention(self, q: Handle, k: Handle, v: Handle, layer: int, scale: float) -> Handle:
-            return self._ops.attention(q, k, v, layer, 1.0)
+        def attention(self, q: Handle, k: Handle, v: Handle, layer: int, scale: float, **rest: Any) -> Handle:
+            return self._ops.attention(q, k, v, layer, 1.0, **rest)
 
     qwen3(Mutant(ops), cfg)
 

@@ -12,7 +12,7 @@ from gradus.batch import Backend
 from gradus.models.checkpoint.base import RawTensor
 from gradus.models.checkpoint.dummy import DummyCheckpoint
 from gradus.models.config import ModelConfig
-from gradus.models.ops import Rope
+from gradus.models.rope import Rope
 from tests.text.toy_tokenizers import SPECIAL, TEMPLATE, byte_level_json, fast_of
 
 LOUDNESS = 15.0  # times the dummy weights' 0.02: attention is sharp and logits are distinct

@@ -18,7 +18,7 @@ from gradus.models.config import ModelConfig
 from gradus.models.generation_config import GenerationDefaults, load_generation_defaults
 from gradus.models.hf_config import load_model_config
 from gradus.models.hub import download_model, is_hub_name
-from gradus.models.ops import Rope
+from gradus.models.rope import Rope
 from gradus.models.weights import check_weights
 
 DEMO_DIRECTORY = Path(__file__).parents[1] / "demo_model"

@@ -6,7 +6,7 @@ import pytest
 from gradus.backends.native.fusion import fuse
 from gradus.backends.native.operations import Operation, Value
 from gradus.backends.native.tracer import _assign_offsets, _slabs
-from gradus.models.ops import Rope
+from gradus.models.rope import Rope
 from tests.backends.native.harness import make_batch
 from tests.tiny_models import tiny_backend, tiny_config
 

@@ -4,8 +4,7 @@ import numpy as np
 import pytest
 
 from gradus.backends.native import _native
-from gradus.backends.native.weights import inverse_frequencies
-from gradus.models.ops import Rope
+from gradus.models.rope import Rope, inverse_frequencies
 from tests.backends.native.harness import OUTPUTS, Tensor, make_executor, make_step, rows_step, run
 
 WIDTHS = [1, 2, 15, 16, 24, 64, 100, 1024]
@@ -49,7 +48,7 @@ def test_rope(cpu_variant, head_dim):
         executor,
         make_step([1500], [300], tables=np.arange(94, dtype=np.int32)[None] % 64),
         _native.rope_table(_native.Floats(frequencies), table.view),
-        _native.rope(Tensor.of(x).view, table.view, y.view),
+        _native.rope(Tensor.of(x).view, table.view, y.view, head_dim),
     )
     angles = (np.arange(1200, 1500, dtype=np.float32)[:, None] * frequencies).astype(
         np.float64

@@ -1,0 +1,151 @@
+"""Every model family against transformers, on tiny random models in which each of its features matters.
+
+The gate is that of `tests.test_correctness_gate`, with shorter prompts; what each family adds to the plain
+decoder is also taken away, one piece at a time, to see that the gate notices.
+"""
+
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from typing import Any
+
+import pytest
+import torch
+
+from gradus.backends.options import BackendOptions
+from gradus.models.config import ModelConfig
+from tests import gate
+
+BACKENDS = ("torch", "native")
+LENGTHS = (1, 2, 17, 64, 130, 300)
+NUM_TOKENS = 20
+OPTIONS = replace(gate.OPTIONS, max_num_batched_tokens=256, max_num_seqs=len(LENGTHS), max_model_len=512)
+
+Shape = dict[str, Any]
+
+
+def shape(heads: int, kv_heads: int, head_dim: int | None = None, **rest: Any) -> Shape:
+    """A tiny decoder; without `head_dim`, heads share the hidden size."""
+    width = {"head_dim": head_dim} if head_dim else {}
+    sizes = {"vocab_size": 301, "hidden_size": 64, "intermediate_size": 96, "num_hidden_layers": 2}
+    return {**sizes, "num_attention_heads": heads, "num_key_value_heads": kv_heads, **width, **rest}
+
+
+LLAMA3 = {
+    "rope_type": "llama3",
+    "rope_theta": 10_000.0,
+    "factor": 8.0,
+    "low_freq_factor": 1.0,
+    "high_freq_factor": 4.0,
+    "original_max_position_embeddings": 64,
+}
+YARN = {"rope_type": "yarn", "rope_theta": 10_000.0, "factor": 4.0, "original_max_position_embeddings": 64}
+
+MODELS: dict[str, tuple[str, Shape]] = {
+    "qwen2": ("Qwen2", shape(4, 2, tie_word_embeddings=False)),
+    "qwen2_tied_yarn": ("Qwen2", shape(8, 1, tie_word_embeddings=True, rope_parameters=YARN)),
+    "qwen2_upper_layers_slide": (
+        "Qwen2",
+        shape(4, 4, num_hidden_layers=3, use_sliding_window=True, sliding_window=19, max_window_layers=1),
+    ),
+}
+
+DTYPES = {"f32": torch.float32, "bf16": torch.bfloat16, "f16": torch.float16}
+OTHER_PATHS = {
+    "naive": replace(OPTIONS, attention="naive"),
+    "eager_small_steps": replace(OPTIONS, enforce_eager=True, max_num_batched_tokens=16, num_threads=1),
+}
+
+Models = Callable[..., gate.Model]
+
+_reports: dict[str, list[gate.Report]] = {backend: [] for backend in BACKENDS}
+
+
+@pytest.fixture(autouse=True, scope="module")
+def one_torch_thread() -> Iterator[None]:
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.fixture(scope="module")
+def models(tmp_path_factory: pytest.TempPathFactory) -> Models:
+    """Each model is made once."""
+    made: dict[tuple[str, str], gate.Model] = {}
+
+    def model(name: str, dtype: str = "f32") -> gate.Model:
+        if (name, dtype) not in made:
+            family, sizes = MODELS[name]
+            directory = tmp_path_factory.mktemp(f"{name}_{dtype}")
+            made[name, dtype] = gate.make_model(directory, DTYPES[dtype], family=family, **sizes)
+        return made[name, dtype]
+
+    return model
+
+
+def run(model: gate.Model, backend: str, options: BackendOptions = OPTIONS, **changes: Any) -> gate.Report:
+    report = gate.run(model, backend, options, lengths=LENGTHS, num_tokens=NUM_TOKENS, **changes)
+    print(f"{report.max_error:.1e} of the standard deviation")
+    return report
+
+
+@pytest.mark.parametrize("name", MODELS)
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_backend_agrees_with_transformers(models: Models, backend: str, name: str) -> None:
+    report = run(models(name), backend)
+    gate.check(report)
+    _reports[backend].append(report)
+
+
+@pytest.mark.parametrize("name", MODELS)
+@pytest.mark.parametrize("path", OTHER_PATHS)
+def test_other_paths_agree(models: Models, path: str, name: str) -> None:
+    report = run(models(name), "native", OTHER_PATHS[path])
+    gate.check(report)
+    _reports["native"].append(report)
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_few_comparisons_end_in_ties(backend: str) -> None:
+    """Judges the runs of the tests above."""
+    gate.check_ties(_reports[backend])
+
+
+def change(**fields: Any) -> Callable[[ModelConfig], ModelConfig]:
+    return lambda config: replace(config, **fields)
+
+
+def with_rope(**fields: Any) -> Callable[[ModelConfig], ModelConfig]:
+    return lambda config: replace(config, rope=replace(config.rope, **fields))
+
+
+def with_scaling(**fields: Any) -> Callable[[ModelConfig], ModelConfig]:
+    def mutate(config: ModelConfig) -> ModelConfig:
+        scaling: Any = config.rope.scaling
+        return replace(config, rope=replace(config.rope, scaling=replace(scaling, **fields)))
+
+    return mutate
+
+
+def windows_longer_by(extra: int) -> Callable[[ModelConfig], ModelConfig]:
+    return lambda config: replace(
+        config, windows=tuple(window and window + extra for window in config.windows)
+    )
+
+
+CONFIG_MUTANTS: dict[str, tuple[str, Callable[[ModelConfig], ModelConfig]]] = {
+    "qwen2: no biases": ("qwen2", change(attention_bias=False)),
+    "qwen2: yarn without its magnitude": ("qwen2_tied_yarn", with_rope(magnitude=1.0)),
+    "qwen2: yarn of another factor": ("qwen2_tied_yarn", with_scaling(factor=3.9)),
+    "qwen2: a window longer by one": ("qwen2_upper_layers_slide", windows_longer_by(1)),
+    "qwen2: a window shorter by one": ("qwen2_upper_layers_slide", windows_longer_by(-1)),
+    "qwen2: no windows": ("qwen2_upper_layers_slide", change(windows=())),
+}
+
+
+@pytest.mark.parametrize("mutant", CONFIG_MUTANTS)
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_mutated_configurations_fail_the_gate(models: Models, backend: str, mutant: str) -> None:
+    name, mutate = CONFIG_MUTANTS[mutant]
+    with pytest.raises(gate.GateError):
+        gate.check(run(models(name), backend, mutate_config=mutate))
