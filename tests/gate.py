@@ -20,6 +20,7 @@ from gradus.backends.options import BackendOptions
 from gradus.backends.registry import backend_class
 from gradus.batch import Float32
 from gradus.errors import BackendError
+from gradus.models.checkpoint.base import Checkpoint
 from gradus.models.config import ModelConfig
 from gradus.models.sources import resolve_model
 from tests.backend_driver import BackendDriver, Generation, Mutate
@@ -128,6 +129,7 @@ def run(
     lengths: Sequence[int] = PROMPT_LENGTHS,
     num_tokens: int = NUM_TOKENS,
     mutate_config: Callable[[ModelConfig], ModelConfig] = lambda config: config,
+    mutate_checkpoint: Callable[[Checkpoint], Checkpoint] = lambda checkpoint: checkpoint,
     mutate_batch: Mutate | None = None,
 ) -> Report:
     """Generate on the backend and compare; the mutations spoil our side, never the oracle's.
@@ -137,7 +139,8 @@ def run(
     """
     source = resolve_model(str(model.directory))
     options = replace(options, weight_dtype=source.config.dtype)
-    engine = backend_class(backend)(mutate_config(source.config), source.checkpoint, options)
+    checkpoint = mutate_checkpoint(source.checkpoint)
+    engine = backend_class(backend)(mutate_config(source.config), checkpoint, options)
     assert engine.block_size == options.block_size
     prompts = make_prompts(source.config.vocab_size, lengths)
     try:

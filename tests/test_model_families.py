@@ -13,7 +13,8 @@ import torch
 
 from gradus.backends.options import BackendOptions
 from gradus.models.config import ModelConfig
-from tests import gate
+from gradus.models.qwen3_moe import Qwen3MoeConfig
+from tests import gate, mutants
 
 BACKENDS = ("torch", "native")
 LENGTHS = (1, 2, 17, 64, 130, 300)
@@ -28,6 +29,11 @@ def shape(heads: int, kv_heads: int, head_dim: int | None = None, **rest: Any) -
     width = {"head_dim": head_dim} if head_dim else {}
     sizes = {"vocab_size": 301, "hidden_size": 64, "intermediate_size": 96, "num_hidden_layers": 2}
     return {**sizes, "num_attention_heads": heads, "num_key_value_heads": kv_heads, **width, **rest}
+
+
+def moe(num_experts: int, num_experts_per_tok: int, **rest: Any) -> Shape:
+    sizes = {"num_experts": num_experts, "num_experts_per_tok": num_experts_per_tok}
+    return shape(4, 2, 16, moe_intermediate_size=40, **sizes, **rest)
 
 
 LLAMA3 = {
@@ -47,6 +53,29 @@ MODELS: dict[str, tuple[str, Shape]] = {
         "Qwen2",
         shape(4, 4, num_hidden_layers=3, use_sliding_window=True, sliding_window=19, max_window_layers=1),
     ),
+    "llama": ("Llama", shape(4, 2, 32)),
+    "llama_3": ("Llama", shape(6, 3, 24, hidden_size=72, rope_parameters=LLAMA3, tie_word_embeddings=True)),
+    "llama_linear_biases": (
+        "Llama",
+        shape(
+            4,
+            None,
+            attention_bias=True,
+            mlp_bias=True,
+            rope_parameters={"rope_type": "linear", "rope_theta": 500.0, "factor": 3.0},
+        ),
+    ),
+    "mistral": ("Mistral", shape(4, 1, 128, sliding_window=64)),
+    "mistral_short_window": ("Mistral", shape(4, 2, sliding_window=7, rope_theta=1e6)),
+    "mistral_long_window": ("Mistral", shape(4, 2, sliding_window=270)),
+    "mistral_no_window": ("Mistral", shape(4, 2, sliding_window=None)),
+    "qwen3_moe": ("Qwen3Moe", moe(8, 2, norm_topk_prob=True)),
+    "qwen3_moe_plain_shares": ("Qwen3Moe", moe(5, 3, norm_topk_prob=False, attention_bias=True)),
+    "qwen3_moe_some_dense": (
+        "Qwen3Moe",
+        moe(4, 1, num_hidden_layers=4, decoder_sparse_step=2, mlp_only_layers=[1], tie_word_embeddings=True),
+    ),
+    "qwen3_moe_window": ("Qwen3Moe", moe(20, 20, use_sliding_window=True, sliding_window=33)),
 }
 
 DTYPES = {"f32": torch.float32, "bf16": torch.bfloat16, "f16": torch.float16}
@@ -133,6 +162,14 @@ def windows_longer_by(extra: int) -> Callable[[ModelConfig], ModelConfig]:
     )
 
 
+def with_experts(**fields: Any) -> Callable[[ModelConfig], ModelConfig]:
+    def mutate(config: ModelConfig) -> ModelConfig:
+        assert isinstance(config, Qwen3MoeConfig)
+        return replace(config, experts=replace(config.experts, **fields))
+
+    return mutate
+
+
 CONFIG_MUTANTS: dict[str, tuple[str, Callable[[ModelConfig], ModelConfig]]] = {
     "qwen2: no biases": ("qwen2", change(attention_bias=False)),
     "qwen2: yarn without its magnitude": ("qwen2_tied_yarn", with_rope(magnitude=1.0)),
@@ -140,6 +177,17 @@ CONFIG_MUTANTS: dict[str, tuple[str, Callable[[ModelConfig], ModelConfig]]] = {
     "qwen2: a window longer by one": ("qwen2_upper_layers_slide", windows_longer_by(1)),
     "qwen2: a window shorter by one": ("qwen2_upper_layers_slide", windows_longer_by(-1)),
     "qwen2: no windows": ("qwen2_upper_layers_slide", change(windows=())),
+    "llama: no scaling": ("llama_3", with_rope(scaling=None)),
+    "llama: scaling of another factor": ("llama_3", with_scaling(factor=7.9)),
+    "llama: scaling for another context": ("llama_3", with_scaling(original_max_position_embeddings=80)),
+    "llama: linear scaling of another factor": ("llama_linear_biases", with_scaling(factor=2.99)),
+    "llama: no biases in the MLP": ("llama_linear_biases", change(mlp_bias=False)),
+    "mistral: a window longer by one": ("mistral", windows_longer_by(1)),
+    "mistral: a window shorter by one": ("mistral_long_window", windows_longer_by(-1)),
+    "mistral: no window": ("mistral_long_window", change(windows=())),
+    "qwen3_moe: shares not renormalized": ("qwen3_moe", with_experts(renormalize=False)),
+    "qwen3_moe: shares renormalized": ("qwen3_moe_plain_shares", with_experts(renormalize=True)),
+    "qwen3_moe: one expert fewer for each token": ("qwen3_moe", with_experts(top_k=1)),
 }
 
 
@@ -149,3 +197,9 @@ def test_mutated_configurations_fail_the_gate(models: Models, backend: str, muta
     name, mutate = CONFIG_MUTANTS[mutant]
     with pytest.raises(gate.GateError):
         gate.check(run(models(name), backend, mutate_config=mutate))
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_swapped_experts_fail_the_gate(models: Models, backend: str) -> None:
+    with pytest.raises(gate.GateError):
+        gate.check(run(models("qwen3_moe"), backend, mutate_checkpoint=mutants.SwappedExperts))

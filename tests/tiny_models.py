@@ -1,6 +1,7 @@
 """Tiny random models made in memory, for tests that need a real backend and no particular model."""
 
 import json
+from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +13,8 @@ from gradus.batch import Backend
 from gradus.models.checkpoint.base import RawTensor
 from gradus.models.checkpoint.dummy import DummyCheckpoint
 from gradus.models.config import ModelConfig
+from gradus.models.ops import ExpertShape
+from gradus.models.qwen3_moe import Qwen3MoeConfig
 from gradus.models.rope import Rope
 from tests.text.toy_tokenizers import SPECIAL, TEMPLATE, byte_level_json, fast_of
 
@@ -46,6 +49,13 @@ def tiny_config(**changes: object) -> ModelConfig:
         "dtype": "f32",
     }
     return ModelConfig(**(values | changes))
+
+
+def tiny_moe_config(**changes: object) -> Qwen3MoeConfig:
+    """Seven experts, of which each token chooses two."""
+    shared = tiny_config(architecture="Qwen3MoeForCausalLM", **changes)
+    experts = ExpertShape(num_experts=7, top_k=2, intermediate_size=40, renormalize=True)
+    return Qwen3MoeConfig(**asdict(shared) | {"rope": shared.rope}, experts=experts)
 
 
 def tiny_backend(name: str = "native", config: ModelConfig | None = None, **changes: object) -> Backend:

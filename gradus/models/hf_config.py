@@ -23,7 +23,8 @@ _WITHOUT_EFFECT_NAMES = (
     _experts_implementation attn_implementation experts_implementation name_or_path model_name
     transformers_version transformers.js_config unsloth_fixed unsloth_version use_cache
     cache_implementation chunk_size_feed_forward keys_to_ignore_at_inference output_attentions
-    output_hidden_states output_scores return_dict return_dict_in_generate tf_legacy_loss torchscript use_bfloat16
+    output_hidden_states output_scores return_dict return_dict_in_generate tf_legacy_loss torchscript
+    use_bfloat16
     """
     # Training, and classification heads that a causal language model does not have.
     """

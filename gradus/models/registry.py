@@ -1,4 +1,6 @@
-"""Which architectures exist: `architectures[0]` of `config.json` -> the functions that make one, imported late.
+"""Which architectures exist: `architectures[0]` of `config.json` -> the functions that make one.
+
+They are imported when asked for.
 
 An architecture is one file: a function over `Ops`, and beside it, named like it with `_config` at the end,
 the function that reads its `config.json`.
@@ -17,8 +19,11 @@ ModelFunction = Callable[[Ops, ModelConfig], None]
 ConfigFunction = Callable[[Fields, str], ModelConfig]
 
 _ARCHITECTURES: dict[str, str] = {
+    "LlamaForCausalLM": "gradus.models.llama:llama",
+    "MistralForCausalLM": "gradus.models.mistral:mistral",
     "Qwen2ForCausalLM": "gradus.models.qwen2:qwen2",
     "Qwen3ForCausalLM": "gradus.models.qwen3:qwen3",
+    "Qwen3MoeForCausalLM": "gradus.models.qwen3_moe:qwen3_moe",
 }
 
 
