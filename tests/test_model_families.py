@@ -12,6 +12,7 @@ import pytest
 import torch
 
 from gradus.backends.options import BackendOptions
+from gradus.models import registry
 from gradus.models.config import ModelConfig
 from gradus.models.qwen3_moe import Qwen3MoeConfig
 from tests import gate, mutants
@@ -34,6 +35,11 @@ def shape(heads: int, kv_heads: int, head_dim: int | None = None, **rest: Any) -
 def moe(num_experts: int, num_experts_per_tok: int, **rest: Any) -> Shape:
     sizes = {"num_experts": num_experts, "num_experts_per_tok": num_experts_per_tok}
     return shape(4, 2, 16, moe_intermediate_size=40, **sizes, **rest)
+
+
+def gemma(heads: int, kv_heads: int, head_dim: int, **rest: Any) -> Shape:
+    """Its norms' weights start at zero, and its logits stay where their cap does not flatten them."""
+    return shape(heads, kv_heads, head_dim, query_pre_attn_scalar=20, initializer_range=0.2) | rest
 
 
 LLAMA3 = {
@@ -69,6 +75,44 @@ MODELS: dict[str, tuple[str, Shape]] = {
     "mistral_short_window": ("Mistral", shape(4, 2, sliding_window=7, rope_theta=1e6)),
     "mistral_long_window": ("Mistral", shape(4, 2, sliding_window=270)),
     "mistral_no_window": ("Mistral", shape(4, 2, sliding_window=None)),
+    "gemma2": ("Gemma2", gemma(4, 2, 24, sliding_window=32, num_hidden_layers=3)),
+    "gemma2_low_caps": (
+        "Gemma2",
+        gemma(4, 1, 16, sliding_window=5, attn_logit_softcapping=5.0, final_logit_softcapping=50.0),
+    ),
+    "gemma2_no_caps": (
+        "Gemma2",
+        gemma(
+            2,
+            2,
+            32,
+            attn_logit_softcapping=None,
+            final_logit_softcapping=None,
+            attention_bias=True,
+            layer_types=["full_attention", "sliding_attention"],
+            sliding_window=270,
+            tie_word_embeddings=False,
+        ),
+    ),
+    "gemma3": (
+        "Gemma3",
+        gemma(4, 2, 24, sliding_window=32, num_hidden_layers=3, sliding_window_pattern=3),
+    ),
+    "gemma3_scaled": (
+        "Gemma3",
+        gemma(
+            4,
+            1,
+            32,
+            sliding_window=9,
+            final_logit_softcapping=60.0,
+            layer_types=["full_attention", "sliding_attention"],
+            rope_parameters={
+                "full_attention": {"rope_type": "linear", "factor": 8.0, "rope_theta": 5000.0},
+                "sliding_attention": {"rope_type": "default", "rope_theta": 300.0},
+            },
+        ),
+    ),
     "qwen3_moe": ("Qwen3Moe", moe(8, 2, norm_topk_prob=True)),
     "qwen3_moe_plain_shares": ("Qwen3Moe", moe(5, 3, norm_topk_prob=False, attention_bias=True)),
     "qwen3_moe_some_dense": (
@@ -185,6 +229,16 @@ CONFIG_MUTANTS: dict[str, tuple[str, Callable[[ModelConfig], ModelConfig]]] = {
     "mistral: a window longer by one": ("mistral", windows_longer_by(1)),
     "mistral: a window shorter by one": ("mistral_long_window", windows_longer_by(-1)),
     "mistral: no window": ("mistral_long_window", change(windows=())),
+    "gemma2: scores not capped": ("gemma2_low_caps", change(attention_soft_cap=None)),
+    "gemma2: scores capped a little higher": ("gemma2_low_caps", change(attention_soft_cap=5.05)),
+    "gemma2: logits not capped": ("gemma2_low_caps", change(logit_soft_cap=None)),
+    "gemma2: scale by the size of heads": ("gemma2", change(attention_scale=24**-0.5)),
+    "gemma2: embeddings not scaled": ("gemma2", change(embedding_scale=1.0)),
+    "gemma2: a window longer by one": ("gemma2", windows_longer_by(1)),
+    "gemma3: a window longer by one": ("gemma3", windows_longer_by(1)),
+    "gemma3: no scaling": ("gemma3_scaled", with_rope(scaling=None)),
+    "gemma3: one rotary base for all layers": ("gemma3", lambda c: replace(c, local_rope=c.rope)),
+    "gemma3: logits not capped": ("gemma3_scaled", change(logit_soft_cap=None)),
     "qwen3_moe: shares not renormalized": ("qwen3_moe", with_experts(renormalize=False)),
     "qwen3_moe: shares renormalized": ("qwen3_moe_plain_shares", with_experts(renormalize=True)),
     "qwen3_moe: one expert fewer for each token": ("qwen3_moe", with_experts(top_k=1)),
@@ -203,3 +257,13 @@ def test_mutated_configurations_fail_the_gate(models: Models, backend: str, muta
 def test_swapped_experts_fail_the_gate(models: Models, backend: str) -> None:
     with pytest.raises(gate.GateError):
         gate.check(run(models("qwen3_moe"), backend, mutate_checkpoint=mutants.SwappedExperts))
+
+
+@pytest.mark.parametrize("function", ["with_silu_in_place_of_gelu", "without_norm_offset"])
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_mutated_models_fail_the_gate(
+    models: Models, backend: str, function: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(registry._ARCHITECTURES, "Mutant", f"tests.mutants:{function}")
+    with pytest.raises(gate.GateError):
+        gate.check(run(models("gemma2"), backend, mutate_config=change(architecture="Mutant")))

@@ -19,6 +19,8 @@ ModelFunction = Callable[[Ops, ModelConfig], None]
 ConfigFunction = Callable[[Fields, str], ModelConfig]
 
 _ARCHITECTURES: dict[str, str] = {
+    "Gemma2ForCausalLM": "gradus.models.gemma2:gemma2",
+    "Gemma3ForCausalLM": "gradus.models.gemma3:gemma3",
     "LlamaForCausalLM": "gradus.models.llama:llama",
     "MistralForCausalLM": "gradus.models.mistral:mistral",
     "Qwen2ForCausalLM": "gradus.models.qwen2:qwen2",

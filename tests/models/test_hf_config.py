@@ -149,7 +149,9 @@ def test_dropout_and_bookkeeping_do_not_matter() -> None:
     assert parse_model_config(raw) == EXPECTED
 
 
-@pytest.mark.parametrize("architecture", ["Qwen3MoeForCausalLM", "LlamaForCausalLM", "GPT2LMHeadModel"])
+@pytest.mark.parametrize(
+    "architecture", ["MixtralForCausalLM", "Gemma3ForConditionalGeneration", "GPT2LMHeadModel"]
+)
 def test_other_architectures_are_refused_with_the_supported_ones(architecture: str) -> None:
     with pytest.raises(UnsupportedModelError, match=f"{architecture}.*Qwen3ForCausalLM"):
         parse_model_config(changed(architectures=[architecture]))

@@ -1,0 +1,384 @@
+"""The published configurations of every family, as `config.json` has them, and what each refuses."""
+
+from typing import Any
+
+import pytest
+import torch
+
+from gradus.errors import CheckpointError, UnsupportedModelError
+from gradus.models.config import ModelConfig
+from gradus.models.gemma2 import Gemma2Config
+from gradus.models.gemma3 import Gemma3Config
+from gradus.models.hf_config import parse_model_config
+from gradus.models.hf_gemma import embedding_scale
+from gradus.models.ops import ExpertShape
+from gradus.models.qwen3_moe import Qwen3MoeConfig
+from gradus.models.rope import Llama3Scaling, Rope
+
+QWEN2: dict[str, Any] = {  # Qwen2.5-0.5B-Instruct
+    "architectures": ["Qwen2ForCausalLM"],
+    "attention_dropout": 0.0,
+    "bos_token_id": 151643,
+    "eos_token_id": 151645,
+    "hidden_act": "silu",
+    "hidden_size": 896,
+    "initializer_range": 0.02,
+    "intermediate_size": 4864,
+    "max_position_embeddings": 32768,
+    "max_window_layers": 21,
+    "model_type": "qwen2",
+    "num_attention_heads": 14,
+    "num_hidden_layers": 24,
+    "num_key_value_heads": 2,
+    "rms_norm_eps": 1e-06,
+    "rope_theta": 1000000.0,
+    "sliding_window": 32768,
+    "tie_word_embeddings": True,
+    "torch_dtype": "bfloat16",
+    "transformers_version": "4.43.1",
+    "use_cache": True,
+    "use_sliding_window": False,
+    "vocab_size": 151936,
+}
+LLAMA: dict[str, Any] = {  # Llama-3.2-1B-Instruct
+    "architectures": ["LlamaForCausalLM"],
+    "attention_bias": False,
+    "attention_dropout": 0.0,
+    "bos_token_id": 128000,
+    "eos_token_id": [128001, 128008, 128009],
+    "head_dim": 64,
+    "hidden_act": "silu",
+    "hidden_size": 2048,
+    "initializer_range": 0.02,
+    "intermediate_size": 8192,
+    "max_position_embeddings": 131072,
+    "mlp_bias": False,
+    "model_type": "llama",
+    "num_attention_heads": 32,
+    "num_hidden_layers": 16,
+    "num_key_value_heads": 8,
+    "pretraining_tp": 1,
+    "rms_norm_eps": 1e-05,
+    "rope_scaling": {
+        "factor": 32.0,
+        "high_freq_factor": 4.0,
+        "low_freq_factor": 1.0,
+        "original_max_position_embeddings": 8192,
+        "rope_type": "llama3",
+    },
+    "rope_theta": 500000.0,
+    "tie_word_embeddings": True,
+    "torch_dtype": "bfloat16",
+    "transformers_version": "4.45.0.dev0",
+    "use_cache": True,
+    "vocab_size": 128256,
+}
+LLAMA2: dict[str, Any] = {  # Llama-2-7b-hf, which names no rope_theta
+    "_name_or_path": "meta-llama/Llama-2-7b-hf",
+    "architectures": ["LlamaForCausalLM"],
+    "bos_token_id": 1,
+    "eos_token_id": 2,
+    "hidden_act": "silu",
+    "hidden_size": 4096,
+    "initializer_range": 0.02,
+    "intermediate_size": 11008,
+    "max_position_embeddings": 4096,
+    "model_type": "llama",
+    "num_attention_heads": 32,
+    "num_hidden_layers": 32,
+    "num_key_value_heads": 32,
+    "pretraining_tp": 1,
+    "rms_norm_eps": 1e-05,
+    "rope_scaling": None,
+    "tie_word_embeddings": False,
+    "torch_dtype": "float16",
+    "transformers_version": "4.31.0.dev0",
+    "use_cache": True,
+    "vocab_size": 32000,
+}
+SMOLLM = {
+    **LLAMA2,
+    "hidden_size": 576,
+    "intermediate_size": 1536,
+    "is_llama_config": True,
+    "num_attention_heads": 9,
+    "num_hidden_layers": 30,
+    "num_key_value_heads": 3,
+    "rope_interleaved": False,
+    "rope_theta": 100000,
+    "tie_word_embeddings": True,
+    "transformers.js_config": {"kv_cache_dtype": {"q4f16": "float16"}},
+}
+MISTRAL: dict[str, Any] = {  # Mistral-7B-v0.1
+    "architectures": ["MistralForCausalLM"],
+    "bos_token_id": 1,
+    "eos_token_id": 2,
+    "hidden_act": "silu",
+    "hidden_size": 4096,
+    "initializer_range": 0.02,
+    "intermediate_size": 14336,
+    "max_position_embeddings": 32768,
+    "model_type": "mistral",
+    "num_attention_heads": 32,
+    "num_hidden_layers": 32,
+    "num_key_value_heads": 8,
+    "rms_norm_eps": 1e-05,
+    "rope_theta": 10000.0,
+    "sliding_window": 4096,
+    "tie_word_embeddings": False,
+    "torch_dtype": "bfloat16",
+    "transformers_version": "4.34.0.dev0",
+    "use_cache": True,
+    "vocab_size": 32000,
+}
+QWEN3_MOE: dict[str, Any] = {  # Qwen3-30B-A3B
+    "architectures": ["Qwen3MoeForCausalLM"],
+    "attention_bias": False,
+    "attention_dropout": 0.0,
+    "bos_token_id": 151643,
+    "decoder_sparse_step": 1,
+    "eos_token_id": 151645,
+    "head_dim": 128,
+    "hidden_act": "silu",
+    "hidden_size": 2048,
+    "initializer_range": 0.02,
+    "intermediate_size": 6144,
+    "max_position_embeddings": 40960,
+    "max_window_layers": 48,
+    "mlp_only_layers": [],
+    "model_type": "qwen3_moe",
+    "moe_intermediate_size": 768,
+    "norm_topk_prob": True,
+    "num_attention_heads": 32,
+    "num_experts": 128,
+    "num_experts_per_tok": 8,
+    "num_hidden_layers": 48,
+    "num_key_value_heads": 4,
+    "output_router_logits": False,
+    "rms_norm_eps": 1e-06,
+    "rope_scaling": None,
+    "rope_theta": 1000000.0,
+    "router_aux_loss_coef": 0.001,
+    "sliding_window": None,
+    "tie_word_embeddings": False,
+    "torch_dtype": "bfloat16",
+    "transformers_version": "4.51.0",
+    "use_cache": True,
+    "use_sliding_window": False,
+    "vocab_size": 151936,
+}
+GEMMA2: dict[str, Any] = {  # gemma-2-2b-it
+    "architectures": ["Gemma2ForCausalLM"],
+    "attention_bias": False,
+    "attention_dropout": 0.0,
+    "attn_logit_softcapping": 50.0,
+    "bos_token_id": 2,
+    "cache_implementation": "hybrid",
+    "eos_token_id": [1, 107],
+    "final_logit_softcapping": 30.0,
+    "head_dim": 256,
+    "hidden_act": "gelu_pytorch_tanh",
+    "hidden_activation": "gelu_pytorch_tanh",
+    "hidden_size": 2304,
+    "initializer_range": 0.02,
+    "intermediate_size": 9216,
+    "max_position_embeddings": 8192,
+    "model_type": "gemma2",
+    "num_attention_heads": 8,
+    "num_hidden_layers": 26,
+    "num_key_value_heads": 4,
+    "pad_token_id": 0,
+    "query_pre_attn_scalar": 256,
+    "rms_norm_eps": 1e-06,
+    "rope_theta": 10000.0,
+    "sliding_window": 4096,
+    "torch_dtype": "bfloat16",
+    "transformers_version": "4.42.4",
+    "use_cache": True,
+    "vocab_size": 256000,
+}
+GEMMA3: dict[str, Any] = {  # gemma-3-1b-it
+    "architectures": ["Gemma3ForCausalLM"],
+    "attention_bias": False,
+    "attention_dropout": 0.0,
+    "attn_logit_softcapping": None,
+    "bos_token_id": 2,
+    "cache_implementation": "hybrid",
+    "eos_token_id": [1, 106],
+    "final_logit_softcapping": None,
+    "head_dim": 256,
+    "hidden_activation": "gelu_pytorch_tanh",
+    "hidden_size": 1152,
+    "initializer_range": 0.02,
+    "intermediate_size": 6912,
+    "max_position_embeddings": 32768,
+    "model_type": "gemma3_text",
+    "num_attention_heads": 4,
+    "num_hidden_layers": 26,
+    "num_key_value_heads": 1,
+    "pad_token_id": 0,
+    "query_pre_attn_scalar": 256,
+    "rms_norm_eps": 1e-06,
+    "rope_local_base_freq": 10000,
+    "rope_scaling": None,
+    "rope_theta": 1000000,
+    "sliding_window": 512,
+    "sliding_window_pattern": 6,
+    "torch_dtype": "bfloat16",
+    "transformers_version": "4.50.0.dev0",
+    "use_cache": True,
+    "vocab_size": 262144,
+}
+PUBLISHED = {
+    "qwen2": QWEN2,
+    "llama": LLAMA,
+    "llama2": LLAMA2,
+    "smollm": SMOLLM,
+    "mistral": MISTRAL,
+    "qwen3_moe": QWEN3_MOE,
+    "gemma2": GEMMA2,
+    "gemma3": GEMMA3,
+}
+
+
+def parsed(raw: dict[str, Any], **changes: Any) -> ModelConfig:
+    return parse_model_config({**raw, **changes})
+
+
+def without(raw: dict[str, Any], *names: str) -> dict[str, Any]:
+    return {name: value for name, value in raw.items() if name not in names}
+
+
+def test_qwen2() -> None:
+    config = parsed(QWEN2)
+    assert (config.head_dim, config.num_kv_heads, config.attention_bias) == (64, 2, True)
+    assert config.rope == Rope(64, 1e6)
+    assert config.windows == ()
+
+
+def test_llama() -> None:
+    config = parsed(LLAMA)
+    assert config.rope == Rope(64, 500_000.0, scaling=Llama3Scaling(32.0, 1.0, 4.0, 8192))
+    assert (config.attention_bias, config.mlp_bias, config.tie_word_embeddings) == (False, False, True)
+    assert parsed(LLAMA2).rope == Rope(128, 10_000.0)
+    assert parse_model_config(without(LLAMA2, "num_key_value_heads")).num_kv_heads == 32
+    assert (parsed(SMOLLM).head_dim, parsed(SMOLLM).rope.theta) == (64, 100_000.0)
+
+
+def test_mistral() -> None:
+    assert parsed(MISTRAL).windows == (4096,) * 32
+    assert parse_model_config(without(MISTRAL, "sliding_window")).windows == (4096,) * 32
+    assert parsed(MISTRAL, sliding_window=None).windows == ()
+    assert parsed(MISTRAL, head_dim=160).head_dim == 160  # Mistral-Nemo has heads of its own size
+
+
+def test_qwen3_moe() -> None:
+    config = parsed(QWEN3_MOE)
+    assert isinstance(config, Qwen3MoeConfig)
+    assert config.experts == ExpertShape(128, 8, 768, renormalize=True)
+    assert config.dense_layers == frozenset()
+    sparse = parsed(QWEN3_MOE, decoder_sparse_step=2, mlp_only_layers=[47])
+    assert isinstance(sparse, Qwen3MoeConfig)
+    assert sparse.dense_layers == {*range(0, 48, 2), 47}
+
+
+def test_gemma2() -> None:
+    config = parsed(GEMMA2)
+    assert isinstance(config, Gemma2Config)
+    assert (config.attention_soft_cap, config.logit_soft_cap) == (50.0, 30.0)
+    assert (config.embedding_scale, config.attention_scale) == (48.0, 1 / 16)
+    assert config.windows == (4096, None) * 13
+    assert config.tie_word_embeddings
+    uncapped = parsed(GEMMA2, attn_logit_softcapping=None, final_logit_softcapping=None)
+    assert isinstance(uncapped, Gemma2Config)
+    assert (uncapped.attention_soft_cap, uncapped.logit_soft_cap) == (None, None)
+
+
+def test_gemma3() -> None:
+    config = parsed(GEMMA3)
+    assert isinstance(config, Gemma3Config)
+    assert config.windows == ((512,) * 5 + (None,)) * 4 + (512, 512)
+    assert (config.rope, config.local_rope) == (Rope(256, 1e6), Rope(256, 1e4))
+    nested = without(GEMMA3, "rope_theta", "rope_local_base_freq", "rope_scaling")
+    nested["rope_parameters"] = {
+        "full_attention": {"rope_type": "default", "rope_theta": 1e6},
+        "sliding_attention": {"rope_type": "default", "rope_theta": 1e4},
+    }
+    assert parse_model_config(nested) == config
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16])
+def test_the_embedding_scale_is_rounded_as_torch_rounds(dtype: torch.dtype) -> None:
+    name = {torch.float32: "f32", torch.bfloat16: "bf16", torch.float16: "f16"}[dtype]
+    for hidden_size in (48, 640, 1152, 2304, 2560, 3584, 3840, 4608, 5376):
+        assert embedding_scale(hidden_size, name) == torch.tensor(hidden_size**0.5).to(dtype).item()
+
+
+@pytest.mark.parametrize("name", PUBLISHED)
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("hidden_act", "relu"),
+        ("hidden_activation", "relu"),
+        ("quantization_config", {"quant_method": "gptq", "bits": 4}),
+        ("rope_scaling", {"rope_type": "dynamic", "factor": 4.0}),
+        ("partial_rotary_factor", 0.5),
+        ("layer_types", ["chunked_attention"] * 64),
+        ("model_type", "another"),
+        ("auto_map", {"AutoModelForCausalLM": "modeling.Mine"}),
+        ("a_field_of_the_future", 1),
+    ],
+)
+def test_what_no_family_implements_is_refused_by_name(name: str, field: str, value: Any) -> None:
+    if field == "hidden_act" and name.startswith("gemma"):
+        pytest.skip("hidden_activation counts")
+    raw = {**PUBLISHED[name], field: value}
+    with pytest.raises((UnsupportedModelError, CheckpointError), match=field):
+        parse_model_config(raw)
+
+
+@pytest.mark.parametrize(
+    ("raw", "field", "value"),
+    [
+        (QWEN2, "attention_bias", True),
+        (QWEN2, "mlp_bias", True),
+        (MISTRAL, "attention_bias", True),
+        (MISTRAL, "layer_types", ["full_attention"] * 32),
+        (LLAMA, "sliding_window", 4096),
+        (LLAMA, "rope_interleaved", True),
+        (LLAMA, "pretraining_tp", 2),
+        (QWEN3_MOE, "num_local_experts", 64),
+        (QWEN3_MOE, "final_logit_softcapping", 30.0),
+        (GEMMA2, "hidden_activation", "gelu"),
+        (GEMMA2, "use_bidirectional_attention", True),
+        (GEMMA3, "attn_logit_softcapping", 50.0),
+        (GEMMA3, "use_bidirectional_attention", True),
+    ],
+)
+def test_what_a_family_does_not_implement_is_refused_by_name(
+    raw: dict[str, Any], field: str, value: Any
+) -> None:
+    with pytest.raises(UnsupportedModelError, match=field):
+        parsed(raw, **{field: value})
+
+
+@pytest.mark.parametrize(
+    ("raw", "field", "value"),
+    [
+        (LLAMA2, "hidden_size", 4100),
+        (LLAMA, "rope_scaling", {"rope_type": "llama3", "factor": 8.0}),
+        (QWEN3_MOE, "num_experts_per_tok", 129),
+        (QWEN3_MOE, "mlp_only_layers", [48]),
+        (QWEN3_MOE, "norm_topk_prob", "yes"),
+        (GEMMA2, "query_pre_attn_scalar", 0),
+        (GEMMA2, "attn_logit_softcapping", -50.0),
+        (GEMMA3, "sliding_window", None),
+        (GEMMA3, "sliding_window_pattern", 0),
+        (GEMMA3, "rope_local_base_freq", "low"),
+        (MISTRAL, "sliding_window", 0),
+    ],
+)
+def test_impossible_values_are_named(raw: dict[str, Any], field: str, value: Any) -> None:
+    named = "factor" if field == "rope_scaling" else field
+    with pytest.raises(CheckpointError, match=f"{named}.*must be"):
+        parsed(raw, **{field: value})
