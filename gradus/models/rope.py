@@ -17,8 +17,8 @@ Float32 = NDArray[np.float32]
 class RopeScaling(Protocol):
     """Changes the frequencies that a model was first trained with; hashable."""
 
-    def scale(self, frequencies: Float32, rope: "Rope") -> Float32:
-        """frequencies: [rotary_dim / 2]; returns that shape."""
+    def frequencies(self, wavelengths: Float32, rope: "Rope") -> Float32:
+        """Radians per position; wavelengths: positions per radian without scaling, [num_rotated / 2]."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,9 +47,11 @@ class Rope:
 def inverse_frequencies(rope: Rope) -> Float32:
     """Radians per position of each pair, [num_rotated / 2]; rounded where Hugging Face's embedding rounds."""
     exponents = np.arange(0, rope.num_rotated, 2, dtype=np.float32) / np.float32(rope.num_rotated)
-    powers = np.power(np.float64(rope.theta), exponents.astype(np.float64)).astype(np.float32)
-    frequencies: Float32 = np.float32(1) / powers
-    return frequencies if rope.scaling is None else rope.scaling.scale(frequencies, rope)
+    wavelengths = np.power(np.float64(rope.theta), exponents.astype(np.float64)).astype(np.float32)
+    if rope.scaling is not None:
+        return rope.scaling.frequencies(wavelengths, rope)
+    frequencies: Float32 = np.float32(1) / wavelengths
+    return frequencies
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,8 +60,8 @@ class LinearScaling:
 
     factor: float
 
-    def scale(self, frequencies: Float32, rope: Rope) -> Float32:
-        return frequencies / np.float32(self.factor)
+    def frequencies(self, wavelengths: Float32, rope: Rope) -> Float32:
+        return np.float32(1) / wavelengths / np.float32(self.factor)
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,8 +76,8 @@ class Llama3Scaling:
     high_freq_factor: float
     original_max_position_embeddings: int
 
-    def scale(self, frequencies: Float32, rope: Rope) -> Float32:
-        exact = frequencies.astype(np.float64)
+    def frequencies(self, wavelengths: Float32, rope: Rope) -> Float32:
+        exact = 1 / wavelengths.astype(np.float64)
         turns = self.original_max_position_embeddings * exact / (2 * math.pi)  # within the original context
         kept = (turns - self.low_freq_factor) / (self.high_freq_factor - self.low_freq_factor)
         kept = kept.clip(0, 1)
@@ -95,14 +97,14 @@ class YarnScaling:
     beta_slow: float
     truncate: bool  # the range is widened to whole indices
 
-    def scale(self, frequencies: Float32, rope: Rope) -> Float32:
+    def frequencies(self, wavelengths: Float32, rope: Rope) -> Float32:
         low, high = (self._index_of(turns, rope) for turns in (self.beta_fast, self.beta_slow))
         if self.truncate:
             low, high = math.floor(low), math.ceil(high)
         low, high = max(low, 0), min(high, rope.num_rotated - 1)
-        ramp = (np.arange(len(frequencies)) - low) / (high - low if high != low else 0.001)
+        ramp = (np.arange(len(wavelengths)) - low) / (high - low if high != low else 0.001)
         divided = ramp.clip(0, 1)
-        exact = frequencies.astype(np.float64)
+        exact = 1 / wavelengths.astype(np.float64)
         return (exact / self.factor * divided + exact * (1 - divided)).astype(np.float32)
 
     def _index_of(self, turns: float, rope: Rope) -> float:
@@ -122,6 +124,5 @@ class PairwiseScaling:
 
     factors: tuple[float, ...]  # [rotary_dim / 2]
 
-    def scale(self, frequencies: Float32, rope: Rope) -> Float32:
-        factors: Float32 = np.array(self.factors, np.float32)
-        return frequencies / factors
+    def frequencies(self, wavelengths: Float32, rope: Rope) -> Float32:
+        return np.float32(1) / (np.array(self.factors, np.float32) * wavelengths)
