@@ -23,6 +23,7 @@ _ARCHITECTURES: dict[str, str] = {
     "Gemma3ForCausalLM": "gradus.models.gemma3:gemma3",
     "LlamaForCausalLM": "gradus.models.llama:llama",
     "MistralForCausalLM": "gradus.models.mistral:mistral",
+    "Phi3ForCausalLM": "gradus.models.phi3:phi3",
     "Qwen2ForCausalLM": "gradus.models.qwen2:qwen2",
     "Qwen3ForCausalLM": "gradus.models.qwen3:qwen3",
     "Qwen3MoeForCausalLM": "gradus.models.qwen3_moe:qwen3_moe",

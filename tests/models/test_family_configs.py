@@ -1,5 +1,6 @@
 """The published configurations of every family, as `config.json` has them, and what each refuses."""
 
+import math
 from typing import Any
 
 import pytest
@@ -13,7 +14,7 @@ from gradus.models.hf_config import parse_model_config
 from gradus.models.hf_gemma import embedding_scale
 from gradus.models.ops import ExpertShape
 from gradus.models.qwen3_moe import Qwen3MoeConfig
-from gradus.models.rope import Llama3Scaling, Rope
+from gradus.models.rope import Llama3Scaling, PairwiseScaling, Rope
 
 QWEN2: dict[str, Any] = {  # Qwen2.5-0.5B-Instruct
     "architectures": ["Qwen2ForCausalLM"],
@@ -229,7 +230,51 @@ GEMMA3: dict[str, Any] = {  # gemma-3-1b-it
     "use_cache": True,
     "vocab_size": 262144,
 }
+PHI3: dict[str, Any] = {  # Phi-4-mini-instruct, its 48 factors each aside
+    "architectures": ["Phi3ForCausalLM"],
+    "attention_bias": False,
+    "attention_dropout": 0.0,
+    "auto_map": {
+        "AutoConfig": "configuration_phi3.Phi3Config",
+        "AutoModelForCausalLM": "modeling_phi3.Phi3ForCausalLM",
+        "AutoTokenizer": "Xenova/gpt-4o",
+    },
+    "bos_token_id": 199999,
+    "embd_pdrop": 0.0,
+    "eos_token_id": 199999,
+    "full_attn_mod": 1,
+    "hidden_act": "silu",
+    "hidden_size": 3072,
+    "initializer_range": 0.02,
+    "intermediate_size": 8192,
+    "interpolate_factor": 1,
+    "lm_head_bias": False,
+    "max_position_embeddings": 131072,
+    "mlp_bias": False,
+    "model_type": "phi3",
+    "num_attention_heads": 24,
+    "num_hidden_layers": 32,
+    "num_key_value_heads": 8,
+    "original_max_position_embeddings": 4096,
+    "pad_token_id": 199999,
+    "partial_rotary_factor": 0.75,
+    "resid_pdrop": 0.0,
+    "rms_norm_eps": 1e-05,
+    "rope_scaling": {
+        "long_factor": [1.5] * 48,
+        "short_factor": [1.0] * 24 + [1.25] * 24,
+        "type": "longrope",
+    },
+    "rope_theta": 10000.0,
+    "sliding_window": 262144,
+    "tie_word_embeddings": True,
+    "torch_dtype": "bfloat16",
+    "transformers_version": "4.45.0",
+    "use_cache": True,
+    "vocab_size": 200064,
+}
 PUBLISHED = {
+    "phi3": PHI3,
     "qwen2": QWEN2,
     "llama": LLAMA,
     "llama2": LLAMA2,
@@ -307,6 +352,18 @@ def test_gemma3() -> None:
     assert parse_model_config(nested) == config
 
 
+def test_phi3() -> None:
+    config = parsed(PHI3)
+    factors = PairwiseScaling((1.0,) * 24 + (1.25,) * 24)
+    magnitude = math.sqrt(1 + math.log(32) / math.log(4096))
+    assert config.rope == Rope(128, 1e4, rotary_dim=96, scaling=factors, magnitude=magnitude)
+    assert config.max_position_embeddings == 4096  # beyond it, keys that are cached would change
+    assert config.windows == (262144,) * 32
+    short = {"rope_scaling": None, "partial_rotary_factor": None, "max_position_embeddings": 8192}
+    assert parsed(PHI3, **short).rope == Rope(128, 1e4, rotary_dim=128)
+    assert parsed(PHI3, **short).max_position_embeddings == 8192
+
+
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16])
 def test_the_embedding_scale_is_rounded_as_torch_rounds(dtype: torch.dtype) -> None:
     name = {torch.float32: "f32", torch.bfloat16: "bf16", torch.float16: "f16"}[dtype]
@@ -332,6 +389,8 @@ def test_the_embedding_scale_is_rounded_as_torch_rounds(dtype: torch.dtype) -> N
 def test_what_no_family_implements_is_refused_by_name(name: str, field: str, value: Any) -> None:
     if field == "hidden_act" and name.startswith("gemma"):
         pytest.skip("hidden_activation counts")
+    if field == "partial_rotary_factor" and name == "phi3":
+        pytest.skip("Phi-3 has it")
     raw = {**PUBLISHED[name], field: value}
     with pytest.raises((UnsupportedModelError, CheckpointError), match=field):
         parse_model_config(raw)
@@ -349,6 +408,9 @@ def test_what_no_family_implements_is_refused_by_name(name: str, field: str, val
         (LLAMA, "pretraining_tp", 2),
         (QWEN3_MOE, "num_local_experts", 64),
         (QWEN3_MOE, "final_logit_softcapping", 30.0),
+        (PHI3, "full_attn_mod", 2),
+        (PHI3, "lm_head_bias", True),
+        (PHI3, "rope_scaling", {**PHI3["rope_scaling"], "scale": 2}),
         (GEMMA2, "hidden_activation", "gelu"),
         (GEMMA2, "use_bidirectional_attention", True),
         (GEMMA3, "attn_logit_softcapping", 50.0),
@@ -367,6 +429,9 @@ def test_what_a_family_does_not_implement_is_refused_by_name(
     [
         (LLAMA2, "hidden_size", 4100),
         (LLAMA, "rope_scaling", {"rope_type": "llama3", "factor": 8.0}),
+        (PHI3, "rope_scaling", {"type": "longrope", "long_factor": [1.0] * 48, "short_factor": [1.0] * 47}),
+        (PHI3, "rope_scaling", {"type": "longrope", "long_factor": [0] * 48, "short_factor": [1.0] * 48}),
+        (PHI3, "partial_rotary_factor", 0.7),
         (QWEN3_MOE, "num_experts_per_tok", 129),
         (QWEN3_MOE, "mlp_only_layers", [48]),
         (QWEN3_MOE, "norm_topk_prob", "yes"),
