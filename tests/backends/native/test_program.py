@@ -8,7 +8,14 @@ from gradus.backends.native.operations import Operation, Value
 from gradus.backends.native.tracer import _assign_offsets, _slabs
 from gradus.models.rope import Rope
 from tests.backends.native.harness import make_batch
-from tests.tiny_models import tiny_backend, tiny_config, tiny_moe_config
+from tests.tiny_models import (
+    tiny_backend,
+    tiny_config,
+    tiny_gemma2_config,
+    tiny_gemma3_config,
+    tiny_moe_config,
+    tiny_phi3_config,
+)
 
 TOKENS = np.random.default_rng(0).integers(0, 97, 300)
 
@@ -43,6 +50,9 @@ def logits_of_some_steps(backend):
         tiny_config(attention_bias=True, tie_word_embeddings=False),
         tiny_config(windows=(9, None)),
         tiny_moe_config(),
+        tiny_gemma2_config(),
+        tiny_gemma3_config(),
+        tiny_phi3_config(),
     ],
 )
 def test_a_program_gives_the_bits_that_eager_execution_gives(cpu_variant, config, attention):
