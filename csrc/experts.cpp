@@ -142,16 +142,20 @@ void Executor::experts_tile(const Experts& op, int64_t first_row, int64_t num_ro
   gemm({x.data, x.stride, num_rows, width, op.router->data(), op.router->format(), op.router->bias(),
         space.logits->data(), logits_stride},
        0, op.router->num_panels());
-  for (int64_t row = 0; row < num_rows; ++row) {
-    choose(space.logits->data() + row * logits_stride, op, space.experts.data() + row * op.top_k,
-           space.shares.data() + row * op.top_k);
-  }
+  for_rows(num_rows, num_experts * op.top_k, [&](int64_t begin, int64_t count, int) {
+    for (int64_t row = begin; row < begin + count; ++row) {
+      choose(space.logits->data() + row * logits_stride, op, space.experts.data() + row * op.top_k,
+             space.shares.data() + row * op.top_k);
+    }
+  });
   const int64_t num_assignments = num_rows * op.top_k;
   sort_by_expert(space, num_assignments, num_experts);
   const Rows gathered{space.gathered->data(), hidden_stride(op)};
-  for (int64_t i = 0; i < num_assignments; ++i) {
-    std::copy_n(x.data + i / op.top_k * x.stride, width, gathered.data + space.places[i] * gathered.stride);
-  }
+  for_rows(num_assignments, width, [&](int64_t begin, int64_t count, int) {
+    for (int64_t i = begin; i < begin + count; ++i) {
+      std::copy_n(x.data + i / op.top_k * x.stride, width, gathered.data + space.places[i] * gathered.stride);
+    }
+  });
   const Rows gate{space.gate_up->data(), gate_up_stride(op)};
   const Rows up{gate.data + op.gate_up->first_panel(1) * panel_width, gate.stride};
   gemm(expert_gemms(space, *op.gate_up, 2, gathered.data, gathered.stride, gate.data, gate.stride));

@@ -62,6 +62,9 @@ def gemma2_config(fields: Fields, stored_dtype: str) -> Gemma2Config:
     check_model_type(fields, "gemma2")
     check_gelu(fields)
     head_dim = read_head_dim(fields, may_be_absent=False)
+    window = read_window(fields, GEMMA_WINDOW)
+    # Early files have this name, too; transformers does not read it.
+    fields.only("sliding_window_size", [window], "It must be sliding_window.")
     shared = decoder_values(fields, stored_dtype, tied=True)
     return Gemma2Config(
         **shared,
@@ -70,7 +73,7 @@ def gemma2_config(fields: Fields, stored_dtype: str) -> Gemma2Config:
         rope=read_rope(fields, head_dim, default_theta=10_000.0),
         attention_bias=fields.flag("attention_bias", default=False),
         # Every other layer slides, the first one included.
-        windows=layer_windows(fields, read_window(fields, GEMMA_WINDOW), lambda layer: layer % 2 == 0),
+        windows=layer_windows(fields, window, lambda layer: layer % 2 == 0),
         embedding_scale=embedding_scale(shared["hidden_size"], shared["dtype"]),
         attention_scale=read_attention_scale(fields),
         attention_soft_cap=read_cap(fields, "attn_logit_softcapping", default=50.0),

@@ -333,6 +333,7 @@ def test_gemma2() -> None:
     assert (config.attention_soft_cap, config.logit_soft_cap) == (50.0, 30.0)
     assert (config.embedding_scale, config.attention_scale) == (48.0, 1 / 16)
     assert config.windows == (4096, None) * 13
+    assert parsed(GEMMA2, sliding_window_size=4096) == config
     assert config.tie_word_embeddings
     uncapped = parsed(GEMMA2, attn_logit_softcapping=None, final_logit_softcapping=None)
     assert isinstance(uncapped, Gemma2Config)
@@ -412,6 +413,7 @@ def test_what_no_family_implements_is_refused_by_name(name: str, field: str, val
         (PHI3, "lm_head_bias", True),
         (PHI3, "rope_scaling", {**PHI3["rope_scaling"], "scale": 2}),
         (GEMMA2, "hidden_activation", "gelu"),
+        (GEMMA2, "sliding_window_size", 2048),
         (GEMMA2, "use_bidirectional_attention", True),
         (GEMMA3, "attn_logit_softcapping", 50.0),
         (GEMMA3, "use_bidirectional_attention", True),
