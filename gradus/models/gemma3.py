@@ -13,7 +13,15 @@ from gradus.models.hf_decoder import (
 )
 from gradus.models.hf_fields import Fields
 from gradus.models.hf_gemma import GEMMA_WINDOW, check_gelu, embedding_scale, read_attention_scale, read_cap
-from gradus.models.hf_rope import MAX_POSITIONS, MAX_THETA, WHOLE_HEADS, Scaled, make_rope, read_scaling
+from gradus.models.hf_rope import (
+    MAX_POSITIONS,
+    MAX_THETA,
+    MIN_THETA,
+    WHOLE_HEADS,
+    Scaled,
+    make_rope,
+    read_scaling,
+)
 from gradus.models.ops import Ops
 from gradus.models.rope import Rope
 
@@ -118,7 +126,7 @@ def _ropes(fields: Fields, head_dim: int) -> tuple[Rope, Rope]:
 
 
 def _old_theta(fields: Fields, name: str, default: float) -> float:
-    return default if fields.raw(name) is None else fields.number(name, 0.0, MAX_THETA)
+    return default if fields.raw(name) is None else fields.number(name, MIN_THETA, MAX_THETA)
 
 
 def _scaling(inner: Fields, context: int) -> Scaled | None:

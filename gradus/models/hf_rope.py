@@ -11,7 +11,7 @@ from gradus.models.hf_fields import Fields, is_close
 from gradus.models.rope import LinearScaling, Llama3Scaling, Rope, RopeScaling, YarnScaling
 
 MAX_FACTOR = 1e6
-MAX_THETA = 1e15
+MIN_THETA, MAX_THETA = 1.0, 1e15  # exclusive; at 1 all pairs would turn alike
 MAX_POSITIONS = 1 << 28
 
 WHOLE_HEADS = "Only models that rotate whole heads are supported."
@@ -30,7 +30,7 @@ def read_rope(fields: Fields, head_dim: int, default_theta: float | None = None)
     context = fields.integer("max_position_embeddings", 1, MAX_POSITIONS)
     thetas = []
     if fields.raw("rope_theta") is not None:
-        thetas.append(fields.number("rope_theta", 0.0, MAX_THETA))
+        thetas.append(fields.number("rope_theta", MIN_THETA, MAX_THETA))
     scaled: Scaled | None = None
     for name in ("rope_parameters", "rope_scaling"):
         inner = fields.inner(name)
@@ -38,7 +38,7 @@ def read_rope(fields: Fields, head_dim: int, default_theta: float | None = None)
             continue
         inner.only("partial_rotary_factor", [1, 1.0], WHOLE_HEADS)
         if inner.raw("rope_theta") is not None:
-            thetas.append(inner.number("rope_theta", 0.0, MAX_THETA))
+            thetas.append(inner.number("rope_theta", MIN_THETA, MAX_THETA))
         scaled = read_scaling(inner, context) or scaled
         inner.refuse_unhandled(())
     return make_rope(head_dim, one_theta(fields, thetas, default_theta), scaled)

@@ -16,7 +16,15 @@ from gradus.models.hf_decoder import (
     read_window,
 )
 from gradus.models.hf_fields import Fields
-from gradus.models.hf_rope import MAX_FACTOR, MAX_POSITIONS, MAX_THETA, Scaled, one_theta, rope_kind
+from gradus.models.hf_rope import (
+    MAX_FACTOR,
+    MAX_POSITIONS,
+    MAX_THETA,
+    MIN_THETA,
+    Scaled,
+    one_theta,
+    rope_kind,
+)
 from gradus.models.ops import Ops
 from gradus.models.rope import PairwiseScaling, Rope
 
@@ -77,10 +85,10 @@ def _check_code(fields: Fields) -> None:
 def _rope(fields: Fields, head_dim: int) -> tuple[Rope, int]:
     """The rotary embedding, and the context in which it holds."""
     context = fields.integer("max_position_embeddings", 1, MAX_POSITIONS)
-    original = fields.integer("original_max_position_embeddings", 1, MAX_POSITIONS, default=4096)
+    original = fields.integer("original_max_position_embeddings", 2, MAX_POSITIONS, default=4096)
     inners = [inner for name in ("rope_parameters", "rope_scaling") if (inner := fields.inner(name))]
     places = [fields, *inners]
-    thetas = [theta for place in places for theta in _numbers(place, "rope_theta", MAX_THETA)]
+    thetas = [theta for place in places for theta in _numbers(place, "rope_theta", MAX_THETA, MIN_THETA)]
     shares = {share for place in places for share in _numbers(place, "partial_rotary_factor", 1.0)} or {1.0}
     rotary_dim = int(head_dim * min(shares))
     if len(shares) > 1 or rotary_dim < 2 or rotary_dim % 2:
@@ -122,6 +130,6 @@ def _is_factor(value: Any) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool) and 0 < value <= MAX_FACTOR
 
 
-def _numbers(fields: Fields, name: str, high: float) -> list[float]:
+def _numbers(fields: Fields, name: str, high: float, low: float = 0.0) -> list[float]:
     """The field as a list of one, or empty where it is null or absent."""
-    return [] if fields.raw(name) is None else [fields.number(name, 0.0, high)]
+    return [] if fields.raw(name) is None else [fields.number(name, low, high)]

@@ -5,8 +5,10 @@ from typing import Any
 
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
-from gradus.errors import CheckpointError, UnsupportedModelError
+from gradus.errors import CheckpointError, ModelError, UnsupportedModelError
 from gradus.models.config import ModelConfig
 from gradus.models.gemma2 import Gemma2Config
 from gradus.models.gemma3 import Gemma3Config
@@ -14,7 +16,8 @@ from gradus.models.hf_config import parse_model_config
 from gradus.models.hf_gemma import embedding_scale
 from gradus.models.ops import ExpertShape
 from gradus.models.qwen3_moe import Qwen3MoeConfig
-from gradus.models.rope import Llama3Scaling, PairwiseScaling, Rope
+from gradus.models.rope import Llama3Scaling, PairwiseScaling, Rope, inverse_frequencies
+from tests.models.test_hf_config import JSON
 
 QWEN2: dict[str, Any] = {  # Qwen2.5-0.5B-Instruct
     "architectures": ["Qwen2ForCausalLM"],
@@ -431,6 +434,9 @@ def test_what_a_family_does_not_implement_is_refused_by_name(
     [
         (LLAMA2, "hidden_size", 4100),
         (LLAMA, "rope_scaling", {"rope_type": "llama3", "factor": 8.0}),
+        (LLAMA, "rope_theta", 1),
+        (PHI3, "rope_theta", 1),
+        (GEMMA3, "rope_local_base_freq", 1),
         (PHI3, "rope_scaling", {"type": "longrope", "long_factor": [1.0] * 48, "short_factor": [1.0] * 47}),
         (PHI3, "rope_scaling", {"type": "longrope", "long_factor": [0] * 48, "short_factor": [1.0] * 48}),
         (PHI3, "partial_rotary_factor", 0.7),
@@ -449,3 +455,43 @@ def test_impossible_values_are_named(raw: dict[str, Any], field: str, value: Any
     named = "factor" if field == "rope_scaling" else field
     with pytest.raises(CheckpointError, match=f"{named}.*must be"):
         parsed(raw, **{field: value})
+
+
+ROPE_NAMES = """
+    rope_type type rope_theta factor low_freq_factor high_freq_factor attention_factor beta_fast beta_slow
+    mscale mscale_all_dim truncate original_max_position_embeddings partial_rotary_factor
+"""
+ROPE_FIELDS = st.dictionaries(
+    st.sampled_from(ROPE_NAMES.split()),
+    st.sampled_from([0, 1, 2, 8, 0.5, 1.0, 4.0, -1, 1e300, 8192, True, None, "default"]),
+)
+ROPES = st.tuples(st.sampled_from(["linear", "llama3", "yarn", "longrope", "dynamic"]), ROPE_FIELDS).map(
+    lambda drawn: {
+        "factor": 2.0,
+        "low_freq_factor": 1.0,
+        "high_freq_factor": 4.0,
+        **drawn[1],
+        "rope_type": drawn[0],
+    }
+)
+
+
+@pytest.mark.parametrize("name", PUBLISHED)
+def test_any_value_of_any_field_parses_or_is_refused(name: str) -> None:
+    raw = PUBLISHED[name]
+    fields = [*raw, "rope_parameters", "layer_types", "dtype", "num_local_experts", "head_dim"]
+    field_and_value = st.tuples(st.sampled_from(fields), JSON)
+    rope = st.tuples(st.sampled_from(["rope_parameters", "rope_scaling"]), ROPES)
+    nested = st.tuples(st.just("rope_parameters"), st.fixed_dictionaries({"full_attention": ROPES}))
+
+    @settings(max_examples=150, deadline=None)
+    @given(field_and_value | rope | nested, st.sampled_from([1, 1.000001, 10_000.0]))
+    def check(change: tuple[str, Any], theta: float) -> None:
+        try:
+            config = parse_model_config({**raw, "rope_theta": theta, **dict([change])})
+        except ModelError:
+            return
+        assert len(inverse_frequencies(config.rope)) == config.rope.num_rotated // 2
+        assert config.window(config.num_layers - 1) is None or config.windows
+
+    check()
