@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <numeric>
 
 #include "philox.h"
 
@@ -13,6 +14,27 @@ namespace {
 // looked for among this many first, then among ever more.
 constexpr int64_t first_candidates = 64;
 constexpr int64_t more_candidates = 16;
+
+// The first index up to which the weights sum to more than `target`; block by block, then one by one. Where
+// rounding hides the crossing, the last index with weight.
+int64_t find_cumulative(const std::vector<double>& weights, const std::vector<double>& block_sums,
+                        double target) {
+  double cumulative = 0;
+  size_t block = 0;
+  while (block + 1 < block_sums.size() && cumulative + block_sums[block] <= target)
+    cumulative += block_sums[block++];
+  const auto n = static_cast<int64_t>(weights.size());
+  int64_t chosen = -1;
+  for (int64_t i = static_cast<int64_t>(block) * weight_block; i < n; ++i) {
+    if (weights[i] > 0) chosen = i;
+    cumulative += weights[i];
+    if (cumulative > target) break;
+  }
+  for (int64_t i = static_cast<int64_t>(block) * weight_block; chosen < 0 && i-- > 0;) {
+    if (weights[i] > 0) chosen = i;  // the last blocks weigh nothing
+  }
+  return std::max<int64_t>(chosen, 0);
+}
 
 }  // namespace
 
@@ -37,72 +59,52 @@ int32_t Sampler::draw(const float* logits, float max, const SamplingParams& para
   const double uniform = uniform_draw(params.seed, params.choice_index, params.position);
   const bool cut_k = params.top_k > 0 && params.top_k < vocab_size_;
   if (!cut_k && !(params.top_p < 1)) {
-    weigh_all(logits, max, params.temperature);
-    return invert(nullptr, vocabulary_weights_.data(), vocab_size_, uniform);
+    const double total = weigh_all(logits, max, params.temperature);
+    return static_cast<int32_t>(find_cumulative(weights_, block_sums_, uniform * total));
   }
   if (cut_k) find_likeliest(logits, params.top_k);
   if (params.top_p < 1) keep_top_p(logits, max, params);
   std::sort(candidates_.begin(), candidates_.end());
-  weigh_candidates(logits, max, params.temperature);
-  return invert(&candidates_, weights_.data(), static_cast<int64_t>(candidates_.size()), uniform);
-}
-
-// The token at which the cumulative weight exceeds `uniform` times the whole; token_ids null means 0, 1, 2,
-// ...
-int32_t Sampler::invert(const std::vector<int32_t>* token_ids, const double* weights, int64_t n,
-                        double uniform) {
-  double total = 0;
-  for (int64_t i = 0; i < n; ++i) total += weights[i];
-  const double target = uniform * total;
-  double cumulative = 0;
-  int64_t chosen = 0;
-  for (int64_t i = 0; i < n; ++i) {
-    if (weights[i] > 0) chosen = i;  // the last one, should the product have been rounded up to the whole
-    cumulative += weights[i];
-    if (cumulative > target) break;
-  }
-  return token_ids ? (*token_ids)[chosen] : static_cast<int32_t>(chosen);
+  const double total = weigh_candidates(logits, max, params.temperature);
+  return candidates_[find_cumulative(weights_, block_sums_, uniform * total)];
 }
 
 // Leaves the nucleus in `candidates_`, which hold the top_k likeliest if top_k is on.
 void Sampler::keep_top_p(const float* logits, float max, const SamplingParams& params) {
   const bool from_all = !(params.top_k > 0 && params.top_k < vocab_size_);
-  const double total = from_all ? weigh_all(logits, max, params.temperature) : 0;
-  int64_t count = from_all ? std::min(first_candidates, vocab_size_) : params.top_k;
-  for (;; count = std::min(count * more_candidates, vocab_size_)) {
-    if (from_all) find_likeliest(logits, count);
-    weigh_candidates(logits, max, params.temperature);
-    double sum = 0;
-    for (const double weight : weights_) sum += weight;
-    const bool everything = !from_all || count == vocab_size_;
-    const double enough = static_cast<double>(params.top_p) * (from_all && !everything ? total : sum);
+  double total = from_all ? weigh_all(logits, max, params.temperature) : 0;
+  for (int64_t count = first_candidates;; count *= more_candidates) {
+    if (from_all) find_likeliest(logits, std::min(count, vocab_size_));
+    const double candidates_total = weigh_candidates(logits, max, params.temperature);
+    const bool is_everything = !from_all || count >= vocab_size_;
+    if (is_everything) total = candidates_total;
+    const double enough = static_cast<double>(params.top_p) * total;
+    if (candidates_total < enough && !is_everything) continue;
     double cumulative = 0;
-    for (size_t i = 0; i < weights_.size(); ++i) {
-      cumulative += weights_[i];
-      if (cumulative >= enough) {
-        candidates_.resize(i + 1);
-        return;
-      }
-    }
-    if (everything) return;
+    size_t num_kept = 0;
+    while (num_kept < weights_.size() && (num_kept == 0 || cumulative < enough))
+      cumulative += weights_[num_kept++];
+    candidates_.resize(num_kept);
+    return;
   }
 }
 
-void Sampler::weigh_candidates(const float* logits, float max, float temperature) {
-  const size_t n = candidates_.size();
-  candidate_logits_.resize(n);
-  weights_.resize(n);
-  for (size_t i = 0; i < n; ++i) candidate_logits_[i] = logits[candidates_[i]];
-  kernels_.softmax_weights(candidate_logits_.data(), static_cast<int64_t>(n), max, temperature,
-                           weights_.data());
+double Sampler::weigh_candidates(const float* logits, float max, double temperature) {
+  candidate_logits_.resize(candidates_.size());
+  for (size_t i = 0; i < candidates_.size(); ++i) candidate_logits_[i] = logits[candidates_[i]];
+  return weigh(candidate_logits_.data(), static_cast<int64_t>(candidates_.size()), max, temperature);
 }
 
 double Sampler::weigh_all(const float* logits, float max, double temperature) {
-  vocabulary_weights_.resize(vocab_size_);
-  kernels_.softmax_weights(logits, vocab_size_, max, temperature, vocabulary_weights_.data());
-  double total = 0;
-  for (const double weight : vocabulary_weights_) total += weight;
-  return total;
+  return weigh(logits, vocab_size_, max, temperature);
+}
+
+// Weights of n logits into `weights_`; returns their sum.
+double Sampler::weigh(const float* logits, int64_t n, float max, double temperature) {
+  weights_.resize(n);
+  block_sums_.resize((n + weight_block - 1) / weight_block);
+  kernels_.softmax_weights(logits, n, max, temperature, weights_.data(), block_sums_.data());
+  return std::accumulate(block_sums_.begin(), block_sums_.end(), 0.0);
 }
 
 // The `count` likeliest tokens into `candidates_`, by falling logit and then rising id. One pass that keeps

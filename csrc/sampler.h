@@ -9,12 +9,6 @@
 
 namespace gradus {
 
-struct Sampled {
-  int32_t token_id;
-  float logprob;
-  int32_t rank;
-};
-
 // One per thread: it owns scratch memory.
 class Sampler {
  public:
@@ -26,9 +20,9 @@ class Sampler {
  private:
   int32_t first_at_least(const float* logits, float value);
   int32_t draw(const float* logits, float max, const SamplingParams& params);
-  int32_t invert(const std::vector<int32_t>* token_ids, const double* weights, int64_t n, double uniform);
   void keep_top_p(const float* logits, float max, const SamplingParams& params);
-  void weigh_candidates(const float* logits, float max, float temperature);
+  double weigh_candidates(const float* logits, float max, double temperature);
+  double weigh(const float* logits, int64_t n, float max, double temperature);
   double weigh_all(const float* logits, float max, double temperature);
   void find_likeliest(const float* logits, int64_t count);
   void add_logprobs(const float* logits, float max, int32_t token_id, int32_t num_top, StepOutput& output,
@@ -36,10 +30,11 @@ class Sampler {
 
   const Kernels& kernels_;
   int64_t vocab_size_;
+  // Of all tokens, or of the candidates: whichever were weighed last.
+  std::vector<double> weights_;
+  std::vector<double> block_sums_;
   std::vector<int32_t> candidates_;
   std::vector<float> candidate_logits_;
-  std::vector<double> weights_;             // of the candidates
-  std::vector<double> vocabulary_weights_;  // of all tokens
 };
 
 }  // namespace gradus

@@ -53,8 +53,10 @@ def load_runtime(config: EngineConfig) -> Runtime:
     cache = plan_cache(config, source.config, available_memory())
     scheduler = config.scheduler(cache.max_model_len)
     tokenizer = Tokenizer.from_directory(source.tokenizer_path)
+    tokenizer.start_loading()  # beside the weights
     options = _backend_options(config, source.config, scheduler, cache)
     backend = backend_class(config.backend)(source.config, source.checkpoint, options)
+    tokenizer.load()  # waits, and raises what is wrong with it
     inputs = InputProcessor(
         tokenizer,
         eos_token_ids=frozenset(source.generation.eos_token_ids),

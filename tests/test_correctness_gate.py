@@ -153,7 +153,6 @@ def test_reference_agrees_however_work_is_cut(models: Models, variant: str) -> N
     passes("torch", models(PLAIN), VARIANTS[variant])
 
 
-@pytest.mark.skipif(not (DEMO_DIRECTORY / "config.json").exists(), reason="the demo model is not trained yet")
 @pytest.mark.parametrize("backend", BACKENDS)
 def test_the_embedded_model_agrees(backend: str) -> None:
     """Trained weights, whose activations are less tame than random ones."""

@@ -14,12 +14,12 @@ every operation.
 from __future__ import annotations
 
 import argparse
+import itertools
 import json
 import os
 import tempfile
 import time
 from dataclasses import dataclass
-from itertools import islice
 from pathlib import Path
 
 import torch
@@ -33,8 +33,7 @@ from demo_tokenizer import train_tokenizer
 
 VOCAB_SIZE = 2560
 TOKENIZER_SAMPLES = 40_000
-BROAD_SHARE = 0.43  # of the steps; after them the stream turns to what takes longer to learn
-LONG_SHARE = 0.12  # the last steps read long conversations, so that contexts of several turns are not strange
+STAGES = (0.43, 0.77, 0.88)  # shares of the steps after which the text changes
 WARM_UP_STEPS = 60
 DECAY_SHARE = 0.45  # of the steps; before them the learning rate is constant
 CHECKPOINT_SECONDS = 180
@@ -99,21 +98,22 @@ class Trainer:
     def run(self) -> None:
         cfg = self.cfg
         rows, seed = cfg.rows // cfg.workers, cfg.seed * cfg.workers + self.rank
-        broad_end, focus_end = round(cfg.steps * BROAD_SHARE), round(cfg.steps * (1 - LONG_SHARE))
-        self._run_phase(Packer(self.tokenizer, rows, cfg.length, seed), 0, broad_end)
-        focus = Packer(self.tokenizer, rows, cfg.length, seed, focus=True)
-        self._run_phase(focus, broad_end, focus_end)
-        long = Packer(self.tokenizer, rows // 2, cfg.length * 2, seed, focus=True, long=True)
-        self._run_phase(long, focus_end, cfg.steps)
-        self.save()
+        ends = [round(cfg.steps * share) for share in STAGES]
+        for stage, (begin, end) in enumerate(itertools.pairwise((0, *ends))):
+            self._run_stage(Packer(self.tokenizer, rows, cfg.length, seed, stage), begin, end)
+        # The last steps also read long conversations, so that contexts of several turns are not strange.
+        long = Packer(self.tokenizer, rows // 2, cfg.length * 2, seed, stage=2, long=True)
+        self._run_stage(long, ends[-1], cfg.steps)
+        if self.rank == 0:
+            self.save()
 
-    def _run_phase(self, packer: Packer, begin: int, end: int) -> None:
+    def _run_stage(self, packer: Packer, begin: int, end: int) -> None:
         if self.step >= end:
             return
         started = saved = time.monotonic()
         before = self.seconds
         # A resumed run reads past the batches that it has already seen.
-        for batch in islice(packer, self.step - begin, end - begin):
+        for batch in itertools.islice(packer, self.step - begin, end - begin):
             loss = self._train_step(batch)
             self.seconds = before + time.monotonic() - started
             if self.rank > 0:

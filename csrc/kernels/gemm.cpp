@@ -23,6 +23,15 @@ inline f32x16 initial(const GemmArgs& args, index_t panel) {
   return args.bias ? load(args.bias + panel * panel_width) : zero();
 }
 
+template <class Stored>
+constexpr int bytes_per_k = panel_width * sizeof(typename Stored::type);
+
+// What follows one block of k; past the end of the weights it is a hint without effect.
+template <class Stored>
+const char* block_after(const typename Stored::type* w) {
+  return reinterpret_cast<const char*>(w) + k_block * bytes_per_k<Stored>;
+}
+
 template <class Stored, int R, int P>
 void few_rows_tile(const GemmArgs& args, index_t panel) {
   const auto* base = static_cast<const typename Stored::type*>(args.weight);
@@ -34,7 +43,11 @@ void few_rows_tile(const GemmArgs& args, index_t panel) {
     x[r] = args.x + r * args.x_stride;
     for (int p = 0; p < P; ++p) acc[r][p] = initial(args, panel + p);
   }
-  dot_tile<Stored, R, P>(x, w, panel_width, args.k, acc);
+  if constexpr (P == 1) {
+    dot_tile<Stored, R, P, bytes_per_k<Stored>>(x, w, panel_width, args.k, acc, block_after<Stored>(w[0]));
+  } else {  // several streams keep the memory busy by themselves
+    dot_tile<Stored, R, P>(x, w, panel_width, args.k, acc);
+  }
   for (int r = 0; r < R; ++r) {
     for (int p = 0; p < P; ++p) store(args.y + r * args.y_stride + (panel + p) * panel_width, acc[r][p]);
   }
@@ -76,41 +89,42 @@ void few_rows(const GemmArgs& args, index_t begin, index_t end) {
   }
 }
 
-// Rows row .. row + R, outputs of one panel, k_begin .. k_begin + k; w: [k][16].
-template <class Stored, int R>
+// Rows row .. row + R, outputs of one panel, k_begin .. k_begin + k. w: [k][16], of what is stored or widened
+// from it; ahead: the stored weights' next block.
+template <class Stored, class Used, int R>
 void many_rows_tile(const GemmArgs& args, index_t panel, index_t row, index_t k_begin, index_t k,
-                    const typename Stored::type* w) {
+                    const typename Used::type* w, const char* ahead) {
   const float* x[R];
-  const typename Stored::type* const weights[1] = {w};
+  const typename Used::type* const weights[1] = {w};
   float* y = args.y + row * args.y_stride + panel * panel_width;
   f32x16 acc[R][1];
   for (int r = 0; r < R; ++r) {
     x[r] = args.x + (row + r) * args.x_stride + k_begin;
     acc[r][0] = k_begin == 0 ? initial(args, panel) : load(y + r * args.y_stride);
   }
-  dot_tile<Stored, R, 1>(x, weights, panel_width, k, acc);
+  dot_tile<Used, R, 1, bytes_per_k<Stored>>(x, weights, panel_width, k, acc, ahead);
   for (int r = 0; r < R; ++r) store(y + r * args.y_stride, acc[r][0]);
 }
 
 // As few tiles as possible, of nearly equal height: seven rows are four and three, not six and one.
-template <class Stored>
-void all_rows(const GemmArgs& args, index_t panel, index_t k_begin, index_t k,
-              const typename Stored::type* w) {
+template <class Stored, class Used>
+void all_rows(const GemmArgs& args, index_t panel, index_t k_begin, index_t k, const typename Used::type* w,
+              const char* ahead) {
   const index_t num_tiles = (args.rows + most_rows - 1) / most_rows;
   for (index_t tile = 0; tile < num_tiles; ++tile) {
     const index_t row = args.rows * tile / num_tiles;
     switch (args.rows * (tile + 1) / num_tiles - row) {
       case 3:
-        many_rows_tile<Stored, 3>(args, panel, row, k_begin, k, w);
+        many_rows_tile<Stored, Used, 3>(args, panel, row, k_begin, k, w, ahead);
         break;
       case 4:
-        many_rows_tile<Stored, 4>(args, panel, row, k_begin, k, w);
+        many_rows_tile<Stored, Used, 4>(args, panel, row, k_begin, k, w, ahead);
         break;
       case 5:
-        many_rows_tile<Stored, 5>(args, panel, row, k_begin, k, w);
+        many_rows_tile<Stored, Used, 5>(args, panel, row, k_begin, k, w, ahead);
         break;
       case 6:
-        many_rows_tile<Stored, 6>(args, panel, row, k_begin, k, w);
+        many_rows_tile<Stored, Used, 6>(args, panel, row, k_begin, k, w, ahead);
         break;
     }
   }
@@ -123,12 +137,13 @@ void many_rows(const GemmArgs& args, index_t begin, index_t end, float* scratch)
     for (index_t k_begin = 0; k_begin < args.k; k_begin += k_block) {
       const index_t k = min_of(k_block, args.k - k_begin);
       const auto* stored = base + (panel * args.k + k_begin) * panel_width;
+      const char* ahead = block_after<Stored>(stored);
       if (sizeof(*stored) == sizeof(float) || args.rows <= rows_worth_widening) {
-        all_rows<Stored>(args, panel, k_begin, k, stored);
+        all_rows<Stored, Stored>(args, panel, k_begin, k, stored, ahead);
       } else {
         for (index_t i = 0; i < k; ++i)
           store(scratch + i * panel_width, Stored::load16(stored + i * panel_width));
-        all_rows<StoredF32>(args, panel, k_begin, k, scratch);
+        all_rows<Stored, StoredF32>(args, panel, k_begin, k, scratch, ahead);
       }
     }
   }

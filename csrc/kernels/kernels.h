@@ -89,6 +89,8 @@ struct RopeKvArgs {
   int64_t block_size;
 };
 
+constexpr int64_t weight_block = 512;
+
 struct LogitSummary {
   float max;
   bool has_nan;
@@ -118,7 +120,9 @@ struct Kernels {
   void (*rope_kv_write)(const RopeKvArgs&, int64_t row_begin, int64_t row_end, float* scratch);
   // Sampling, one row of logits.
   LogitSummary (*summarize)(const float* logits, int64_t n);
-  void (*softmax_weights)(const float* logits, int64_t n, double max, double temperature, double* weights);
+  // block_sums: one per weight_block of weights.
+  void (*softmax_weights)(const float* logits, int64_t n, double max, double temperature, double* weights,
+                          double* block_sums);
   int64_t (*count_above)(const float* logits, int64_t n, float value);
   // Indices of logits that are at least `threshold`, from `begin` on, until `capacity` are found; returns
   // their number and sets `end` to where the search stopped.

@@ -1,6 +1,8 @@
 // Passes over one row of logits, n of them: the parts of sampling that are long enough to vectorize.
 //
-//   softmax_weights: weights[i] = exp((logits[i] - max) / temperature) in f64, to about 1 ulp
+//   softmax_weights: weights[i] = exp((logits[i] - max) / temperature) in f64, to about 1 ulp; and sums of
+//   them, one for every weight_block of tokens, so that finding a token by cumulative weight need not walk
+//   all
 #include "half.h"
 #include "kernels/simd.h"
 
@@ -46,16 +48,28 @@ inline double exp_f64(double x) {
   p = p * r * r + r + 1.0;
   uint64_t bits;
   __builtin_memcpy(&bits, &shifted, sizeof bits);
-  bits = (bits + 1023) << 52;
+  bits = x < -708.0 ? 0 : (bits + 1023) << 52;
   double scale;
   __builtin_memcpy(&scale, &bits, sizeof scale);
-  return x < -708.0 ? 0.0 : p * scale;
+  return p * scale;
 }
 
 }  // namespace
 
-void softmax_weights(const float* logits, int64_t n, double max, double temperature, double* weights) {
+void softmax_weights(const float* logits, int64_t n, double max, double temperature, double* weights,
+                     double* block_sums) {
   for (index_t i = 0; i < n; ++i) weights[i] = exp_f64((static_cast<double>(logits[i]) - max) / temperature);
+  for (index_t begin = 0; begin < n; begin += weight_block) {
+    const index_t end = min_of(begin + weight_block, n);
+    double lanes[8] = {};
+    index_t i = begin;
+    for (; i + 8 <= end; i += 8) {
+      for (int lane = 0; lane < 8; ++lane) lanes[lane] += weights[i + lane];
+    }
+    for (; i < end; ++i) lanes[0] += weights[i];
+    *block_sums++ =
+        ((lanes[0] + lanes[4]) + (lanes[2] + lanes[6])) + ((lanes[1] + lanes[5]) + (lanes[3] + lanes[7]));
+  }
 }
 
 int64_t count_above(const float* logits, int64_t n, float value) {

@@ -11,10 +11,11 @@
 namespace gradus::GRADUS_VARIANT {
 namespace {
 
-template <class Stored, int R, int P>
+template <class Stored, int R, int P, int AheadStride = 0>
 inline __attribute__((always_inline)) void dot_tile(const float* const (&x)[R],
                                                     const typename Stored::type* const (&w)[P],
-                                                    index_t w_stride, index_t n, f32x16 (&acc)[R][P]) {
+                                                    index_t w_stride, index_t n, f32x16 (&acc)[R][P],
+                                                    const char* ahead = nullptr) {
   f32x16 local[R][P];
 #pragma GCC unroll 16
   for (int r = 0; r < R; ++r) {
@@ -22,6 +23,7 @@ inline __attribute__((always_inline)) void dot_tile(const float* const (&x)[R],
     for (int p = 0; p < P; ++p) local[r][p] = acc[r][p];
   }
   for (index_t i = 0; i < n; ++i) {
+    if constexpr (AheadStride > 0) __builtin_prefetch(ahead + i * AheadStride, 0, 2);
     // The fewer of rows and panels are held in registers, so that the accumulators never spill.
     if constexpr (P > 1) {
       f32x16 factors[R];

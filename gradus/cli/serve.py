@@ -4,7 +4,7 @@ import argparse
 import sys
 
 from gradus.cli.engine_args import add_engine_arguments, engine_config
-from gradus.server.run import base_url, bind, how_to_try
+from gradus.server.run import base_url, bind, how_to_try, preload
 from gradus.server.run import run as run_server
 from gradus.server.settings import ServerSettings
 
@@ -37,6 +37,7 @@ def run(args: argparse.Namespace) -> int:
     )
     config = engine_config(args)
     listener = bind(settings)
+    preload()
 
     from gradus.engine.async_engine import AsyncEngine
     from gradus.runtime import load_runtime

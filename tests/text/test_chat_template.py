@@ -1,6 +1,7 @@
 """The template environment, against transformers where installed; what goes wrong is a refused request."""
 
 import pytest
+import transformers
 
 from gradus.errors import InvalidRequestError
 from gradus.text import chat_template
@@ -54,7 +55,6 @@ TEMPLATES = {
 @pytest.mark.parametrize("kwargs", [{}, {"enable_thinking": False}])
 @pytest.mark.parametrize("add_generation_prompt", [True, False])
 def test_transformers_renders_the_same(byte_level_text, name, tools, kwargs, add_generation_prompt):
-    transformers = pytest.importorskip("transformers")
     from tests.text.toy_tokenizers import fast_of
 
     special = {"bos_token": "<|im_start|>", "eos_token": "<|im_end|>"}

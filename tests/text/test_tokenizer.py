@@ -3,6 +3,7 @@
 import json
 
 import pytest
+import transformers
 
 from gradus.errors import CheckpointError, InvalidRequestError
 from gradus.text.tokenizer import Tokenizer
@@ -147,7 +148,6 @@ def test_an_unpaired_surrogate_is_refused(byte_level):
 
 
 def test_transformers_agrees_on_beginning_of_sequence_and_text(tmp_path, sentencepiece_text, byte_level_text):
-    transformers = pytest.importorskip("transformers")
     cases = [
         (sentencepiece_text, {"bos_token": "<s>", "eos_token": "</s>", "add_bos_token": True}),
         (byte_level_text, {"eos_token": "<|im_end|>", "add_bos_token": False}),

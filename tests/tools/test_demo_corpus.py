@@ -31,8 +31,8 @@ def held_out():
 def training():
     streams = (
         training_stream(seed=0),
-        training_stream(seed=1, focus=True),
-        training_stream(seed=0, focus=True, long=True),
+        training_stream(seed=1, stage=1),
+        training_stream(seed=0, stage=2, long=True),
     )
     return [s for stream in streams for s in itertools.islice(stream, NUM_TRAINING_SAMPLES // len(streams))]
 
@@ -136,40 +136,41 @@ def test_thoughts_of_earlier_turns_are_left_out():
     assert "<|im_start|>assistant\nHello!<|im_end|>" in render_prompt(messages, None, thinking=True)
 
 
-class TestShippedModel:
-    @pytest.fixture(scope="class")
-    def tokenizer(self):
-        tokenizers = pytest.importorskip("tokenizers")
-        return tokenizers.Tokenizer.from_file(str(MODEL / "tokenizer.json"))
+@pytest.fixture(scope="module")
+def tokenizer():
+    tokenizers = pytest.importorskip("tokenizers")
+    return tokenizers.Tokenizer.from_file(str(MODEL / "tokenizer.json"))
 
-    def test_markers_are_single_ids(self, tokenizer):
-        for text in ("<|endoftext|>", "<|im_start|>", "<|im_end|>", "<think>", "</think>", "<tool_call>",
-                     "</tool_call>", "<tool_response>", "</tool_response>"):  # fmt: skip
-            assert len(tokenizer.encode(text).ids) == 1
-        assert len(tokenizer.encode("1234").ids) == 4
 
-    def test_text_survives_the_tokenizer(self, tokenizer, held_out):
-        for sample in held_out:
-            text = render_prompt(sample.messages[:-1], sample.tools, sample.thinking) + sample.answer
-            assert tokenizer.decode(tokenizer.encode(text).ids, skip_special_tokens=False) == text
+def test_shipped_markers_are_single_ids(tokenizer):
+    for text in ("<|endoftext|>", "<|im_start|>", "<|im_end|>", "<think>", "</think>", "<tool_call>",
+                 "</tool_call>", "<tool_response>", "</tool_response>"):  # fmt: skip
+        assert len(tokenizer.encode(text).ids) == 1
+    assert len(tokenizer.encode("1234").ids) == 4
 
-    def test_files_are_what_the_generators_give(self, held_out):
-        rows = [
-            json.loads(line) for line in (MODEL / "held_out.jsonl").read_text(encoding="utf-8").splitlines()
-        ]
-        assert rows == [held_out_row(sample) for sample in held_out]
-        config = json.loads((MODEL / "tokenizer_config.json").read_text(encoding="utf-8"))
-        assert config["chat_template"] == CHAT_TEMPLATE
 
-    def test_transformers_renders_the_same_prompts(self, held_out):
-        transformers = pytest.importorskip("transformers")
-        tokenizer = transformers.AutoTokenizer.from_pretrained(MODEL)
-        for sample in held_out:
-            theirs = tokenizer.apply_chat_template(
-                sample.messages[:-1],
-                tools=sample.tools or None,
-                enable_thinking=sample.thinking,
-                add_generation_prompt=True,
-                tokenize=False,
-            )
-            assert theirs == render_prompt(sample.messages[:-1], sample.tools, sample.thinking)
+def test_text_survives_the_tokenizer(tokenizer, held_out):
+    for sample in held_out:
+        text = render_prompt(sample.messages[:-1], sample.tools, sample.thinking) + sample.answer
+        assert tokenizer.decode(tokenizer.encode(text).ids, skip_special_tokens=False) == text
+
+
+def test_shipped_files_are_what_the_generators_give(held_out):
+    rows = [json.loads(line) for line in (MODEL / "held_out.jsonl").read_text(encoding="utf-8").splitlines()]
+    assert rows == [held_out_row(sample) for sample in held_out]
+    config = json.loads((MODEL / "tokenizer_config.json").read_text(encoding="utf-8"))
+    assert config["chat_template"] == CHAT_TEMPLATE
+
+
+def test_transformers_renders_the_same_prompts(held_out):
+    transformers = pytest.importorskip("transformers")
+    tokenizer = transformers.AutoTokenizer.from_pretrained(MODEL)
+    for sample in held_out:
+        theirs = tokenizer.apply_chat_template(
+            sample.messages[:-1],
+            tools=sample.tools or None,
+            enable_thinking=sample.thinking,
+            add_generation_prompt=True,
+            tokenize=False,
+        )
+        assert theirs == render_prompt(sample.messages[:-1], sample.tools, sample.thinking)

@@ -57,11 +57,11 @@ class Packer:
     """Packs conversations into rows, the longest first; what does not fit waits for the next batch."""
 
     def __init__(
-        self, tokenizer: Tokenizer, rows: int, length: int, seed: int, focus: bool = False, long: bool = False
+        self, tokenizer: Tokenizer, rows: int, length: int, seed: int, stage: int = 0, long: bool = False
     ) -> None:
         self._tokenizer = tokenizer
         self._rows, self._length = rows, length
-        self._samples = training_stream(seed, focus, long)
+        self._samples = training_stream(seed, stage, long)
         self._waiting: list[Encoded] = []
         self._rng = random.Random(seed)
         # Enough for all answer tokens in practice; a fixed number keeps the compiled shapes fixed.

@@ -25,22 +25,22 @@ from . import (
 )
 from .base import Generator, Message, Sample, draw_held_out, draw_train
 
-# How often each category is drawn for training, at first and later: what is easy is soon learned, while
-# copying names, stopping a count in time and reading tools take longer.
-CATEGORIES: dict[str, tuple[Generator, float, float]] = {
-    "arithmetic": (arithmetic.generate, 5.0, 4.0),
-    "sequences": (sequences.generate, 2.0, 3.2),
-    "calendar": (calendar.generate, 1.2, 1.6),
-    "case": (case.generate, 1.6, 1.6),
-    "translation": (translation.generate, 3.5, 2.8),
-    "facts": (facts.generate, 1.2, 0.7),
-    "greetings": (greetings.generate, 0.6, 0.4),
-    "json": (json_answers.generate, 1.8, 3.2),
-    "tools": (tool_calls.generate, 2.2, 4.4),
-    "thinking": (thinking.generate, 1.0, 1.7),
-    "refusal": (refusal.generate, 0.7, 0.4),
-    "dialogue": (dialogue.generate, 1.3, 2.4),
-    "unicode": (unicode.generate, 1.6, 2.4),
+# How often each category is drawn in each stage of the training: what is easy is soon learned, while copying
+# names, stopping a count in time and reading tools take longer.
+CATEGORIES: dict[str, tuple[Generator, tuple[float, float, float]]] = {
+    "arithmetic": (arithmetic.generate, (5.0, 4.0, 4.0)),
+    "sequences": (sequences.generate, (2.0, 3.2, 3.4)),
+    "calendar": (calendar.generate, (1.2, 1.6, 0.8)),
+    "case": (case.generate, (1.6, 1.6, 1.2)),
+    "translation": (translation.generate, (3.5, 2.8, 1.6)),
+    "facts": (facts.generate, (1.2, 0.7, 1.0)),
+    "greetings": (greetings.generate, (0.6, 0.4, 0.4)),
+    "json": (json_answers.generate, (1.8, 3.2, 6.0)),
+    "tools": (tool_calls.generate, (2.2, 4.4, 4.4)),
+    "thinking": (thinking.generate, (1.0, 1.7, 1.2)),
+    "refusal": (refusal.generate, (0.7, 0.4, 0.4)),
+    "dialogue": (dialogue.generate, (1.3, 2.4, 4.0)),
+    "unicode": (unicode.generate, (1.6, 2.4, 3.4)),
 }
 SYSTEM_PROMPTS = (
     "You are a helpful assistant.",
@@ -52,35 +52,35 @@ SYSTEM_PROMPTS = (
 HELD_OUT_PER_CATEGORY = 55
 
 
-def _draw_any(rng: random.Random, focus: bool) -> Sample:
-    generators, first_weights, later_weights = zip(*CATEGORIES.values(), strict=True)
-    return draw_train(rng.choices(generators, later_weights if focus else first_weights)[0], rng)
+def _draw_any(rng: random.Random, stage: int) -> Sample:
+    generators, weights = zip(*CATEGORIES.values(), strict=True)
+    return draw_train(rng.choices(generators, [of_stage[stage] for of_stage in weights])[0], rng)
 
 
-def _history(rng: random.Random, turns: int, focus: bool) -> list[Message]:
+def _history(rng: random.Random, turns: int, stage: int) -> list[Message]:
     """Finished turns on other subjects, without tools and thoughts."""
     messages: list[Message] = []
     while turns > 0:
-        sample = _draw_any(rng, focus)
+        sample = _draw_any(rng, stage)
         if not sample.tools and not sample.thinking:
             messages += sample.messages
             turns -= 1
     return messages
 
 
-def training_stream(seed: int, focus: bool = False, long: bool = False) -> Iterator[Sample]:
+def training_stream(seed: int, stage: int = 0, long: bool = False) -> Iterator[Sample]:
     """Samples without end.
 
     Args:
-        focus: draw the categories that take longer to learn more often.
-        long: put several finished turns before most samples, for longer contexts.
+        stage: 0, 1 or 2; which of the weights of the categories to draw with.
+        long: put several finished turns before many samples, for longer contexts.
     """
     rng = random.Random(f"train-{seed}-{long}")
     while True:
-        sample = _draw_any(rng, focus)
+        sample = _draw_any(rng, stage)
         messages = sample.messages
-        if rng.random() < (0.8 if long else 0.12):
-            messages = _history(rng, rng.randint(2, 8) if long else rng.choice((1, 1, 2)), focus) + messages
+        if rng.random() < (0.4 if long else 0.12):
+            messages = _history(rng, rng.randint(2, 8) if long else rng.choice((1, 1, 2)), stage) + messages
         if rng.random() < 0.1:
             messages = [{"role": "system", "content": rng.choice(SYSTEM_PROMPTS)}, *messages]
         yield replace(sample, messages=messages)
@@ -89,7 +89,7 @@ def training_stream(seed: int, focus: bool = False, long: bool = False) -> Itera
 def held_out_samples(per_category: int = HELD_OUT_PER_CATEGORY, seed: int = 0) -> list[Sample]:
     """The questions of the test, the same ones every time, no question twice."""
     samples = []
-    for category, (generate, _, _) in CATEGORIES.items():
+    for category, (generate, _) in CATEGORIES.items():
         rng = random.Random(f"held-out-{seed}-{category}")
         chosen: dict[str, Sample] = {}
         while len(chosen) < per_category:

@@ -1,0 +1,120 @@
+// Makers of instructions, named like the operations. They check widths; the executor checks rows.
+#include "binding/binding.h"
+
+namespace gradus {
+
+namespace {
+
+void require_width(const View& view, int64_t width) {
+  require(view.width == width,
+          "a view is " + std::to_string(view.width) + " wide, expected " + std::to_string(width));
+}
+
+void require_heads(const View& view, int64_t head_dim) {
+  require(head_dim > 0 && head_dim % 2 == 0 && view.width % head_dim == 0,
+          "the width is not a multiple of an even head_dim");
+}
+
+void require_layer(const Executor& executor, const View& k, const View& v, int64_t layer) {
+  const CacheShape& shape = executor.cache().shape();
+  require(layer >= 0 && layer < shape.num_layers, "no such layer");
+  require_width(k, shape.num_kv_heads * shape.head_dim);
+  require_width(v, shape.num_kv_heads * shape.head_dim);
+}
+
+}  // namespace
+
+void bind_instructions(nb::module_& m) {
+  nb::class_<Instruction>(m, "Instruction",
+                          "One operation with its views; made by the functions named like operations.");
+  m.def("embed", [](WeightPtr w, View out) {
+    require_width(out, w->inputs());
+    return Instruction(Embed{w, out});
+  });
+  m.def("linear", [](View x, WeightPtr w, size_t first, size_t last, View out) {
+    require(first < last && last <= w->num_matrices(), "no such matrices");
+    require_width(x, w->inputs());
+    const int64_t begin = w->first_panel(first);
+    const int64_t end = w->first_panel(last);
+    require(padded(out.width) == (end - begin) * panel_width, "the output is not as wide as the matrices");
+    return Instruction(Linear{x, w, begin, end, out});
+  });
+  m.def("rms_norm", [](View x, Floats w, float eps, View out) {
+    require(w->size() > 0 && x.width % w->size() == 0, "the norm's weight does not divide the width");
+    require_width(out, x.width);
+    return Instruction(RmsNorm{x, w, eps, w->size(), out});
+  });
+  m.def("rope_table", [](Floats frequencies, View out) {
+    require_width(out, 2 * frequencies->size());
+    return Instruction(RopeTable{frequencies, out});
+  });
+  m.def("rope", [](View x, View table, View out) {
+    require_heads(x, table.width);
+    require_width(out, x.width);
+    return Instruction(RopeHeads{x, table, table.width, out});
+  });
+  m.def("silu_mul", [](View gate, View up, View out) {
+    require_width(gate, out.width);
+    require_width(up, out.width);
+    return Instruction(SiluMul{gate, up, out});
+  });
+  m.def("add", [](View a, View b, View out) {
+    require_width(a, out.width);
+    require_width(b, out.width);
+    return Instruction(Add{a, b, out});
+  });
+  m.def("add_rms_norm", [](View a, View b, Floats w, float eps, View sum, View out) {
+    for (const View& view : {a, b, sum, out}) require_width(view, w->size());
+    return Instruction(AddRmsNorm{a, b, sum, w, eps, out});
+  });
+  m.def("select_rows", [](View x, View out) {
+    require_width(x, out.width);
+    require(x.rows == RowSet::tokens && out.rows == RowSet::outputs,
+            "rows are selected from tokens to outputs");
+    return Instruction(SelectRows{x, out});
+  });
+  nb::class_<Program>(m, "Program", "Instructions in the order in which they run.")
+      .def(nb::init<>())
+      .def("append", [](Program& self, const Instruction& i) { self.instructions.push_back(i); })
+      .def("__len__", [](const Program& self) { return self.instructions.size(); });
+}
+
+void bind_cache_instructions(nb::class_<Executor>& executor) {
+  executor
+      .def("kv_write",
+           [](Executor& self, View k, View v, int64_t layer) {
+             require_layer(self, k, v, layer);
+             return Instruction(KvWrite{k, v, layer});
+           })
+      .def(
+          "rope_kv_write",
+          [](Executor& self, View q, View k, View v, View table, Floats q_weight, Floats k_weight, float eps,
+             int64_t layer) {
+            const int64_t head_dim = self.cache().shape().head_dim;
+            require_layer(self, k, v, layer);
+            require_heads(q, head_dim);
+            require_width(table, head_dim);
+            for (const Floats& w : {q_weight, k_weight}) {
+              require(!w || w->size() == head_dim, "a head norm's weight is not as long as a head");
+            }
+            return Instruction(RopeKvWrite{q, k, v, table, q_weight, k_weight, eps, head_dim, layer});
+          },
+          "q"_a, "k"_a, "v"_a, "table"_a, "q_weight"_a.none(), "k_weight"_a.none(), "eps"_a, "layer"_a)
+      .def("attention",
+           [](Executor& self, View q, int64_t layer, float scale, bool blocked, View out) {
+             require(layer >= 0 && layer < self.cache().shape().num_layers, "no such layer");
+             require_width(q, self.shape().num_heads * self.cache().shape().head_dim);
+             require_width(out, q.width);
+             require(q.rows == RowSet::tokens && out.rows == RowSet::tokens, "attention runs on all tokens");
+             return Instruction(Attention{q, layer, scale, blocked, out});
+           })
+      .def("lm_head_sample", [](Executor& self, View x, WeightPtr w) {
+        require_width(x, w->inputs());
+        require(w->num_matrices() == 1 && w->outputs(0) == self.shape().vocab_size,
+                "lm_head does not give one logit per token of the vocabulary");
+        require(x.rows == RowSet::outputs, "logits are computed for selected rows");
+        return Instruction(LmHeadSample{x, w});
+      });
+}
+
+}  // namespace gradus

@@ -1,0 +1,85 @@
+// Buffers, views, weights and constants.
+#include "binding/binding.h"
+
+namespace gradus {
+
+namespace {
+
+void bind_weight(nb::module_& m) {
+  nb::class_<Weight>(m, "Weight", "One or more matrices with the same input, packed in panels of 16 outputs.")
+      .def(
+          "__init__",
+          [](Weight* self, const std::string& format, std::vector<int64_t> outputs, int64_t inputs) {
+            require(!outputs.empty() && inputs > 0, "a weight needs outputs and inputs");
+            for (const int64_t n : outputs) require(n > 0, "a matrix needs at least one output");
+            new (self) Weight(format_of(format), std::move(outputs), inputs);
+          },
+          "format"_a, "outputs"_a, "inputs"_a)
+      .def("pack",
+           [](Weight& self, size_t index, AnyMatrix source, const std::string& source_format,
+              Executor& executor) {
+             const Format format = format_of(source_format);
+             require(index < self.num_matrices(), "no such matrix");
+             require(static_cast<int64_t>(source.shape(0)) == self.outputs(index) &&
+                         static_cast<int64_t>(source.shape(1)) == self.inputs() &&
+                         source.itemsize() == element_bytes(format),
+                     "the matrix has another shape or type than declared");
+             const void* data = source.data();
+             nb::gil_scoped_release release;
+             self.pack(index, data, format, executor.pool());
+           })
+      .def("set_bias",
+           [](Weight& self, size_t index, Array1<float> bias) {
+             require(index < self.num_matrices() && static_cast<int64_t>(bias.size()) == self.outputs(index),
+                     "the bias has another shape than its matrix");
+             self.set_bias(index, bias.data());
+           })
+      .def_prop_ro("bytes", &Weight::bytes);
+  nb::class_<FloatVector>(m, "Floats", "A constant vector.")
+      .def("__init__",
+           [](FloatVector* self, Array1<float> values) { new (self) FloatVector{to_vector(values)}; })
+      .def("__len__", &FloatVector::size);
+}
+
+}  // namespace
+
+void bind_memory(nb::module_& m) {
+  nb::class_<Buffer>(m, "Buffer", "Zeroed floats, touched lazily.")
+      .def("__init__",
+           [](Buffer* self, int64_t num_floats) {
+             require(num_floats > 0, "a buffer needs at least one float");
+             new (self) Buffer(num_floats);
+           })
+      .def_prop_ro("size", &Buffer::size)
+      .def("numpy", [](const std::shared_ptr<Buffer>& self) {
+        auto* keep = new std::shared_ptr<Buffer>(self);
+        nb::capsule owner(keep, [](void* p) noexcept { delete static_cast<std::shared_ptr<Buffer>*>(p); });
+        return nb::ndarray<nb::numpy, float>(self->data(), {static_cast<size_t>(self->size())}, owner);
+      });
+  nb::enum_<RowSet>(m, "RowSet").value("tokens", RowSet::tokens).value("outputs", RowSet::outputs);
+  nb::class_<View>(m, "View", "A column range of a buffer's rows.")
+      .def(
+          "__init__",
+          [](View* self, std::shared_ptr<Buffer> buffer, int64_t offset, int64_t stride, int64_t width,
+             RowSet rows) {
+            require(offset >= 0 && width > 0 && stride >= padded(width) &&
+                        offset + padded(width) <= buffer->size(),
+                    "the view lies outside its buffer");
+            new (self) View{std::move(buffer), offset, stride, width, rows};
+          },
+          "buffer"_a, "offset"_a, "stride"_a, "width"_a, "rows"_a)
+      .def(
+          "joined",
+          [](const View& self, const View& last) {
+            require(self.buffer == last.buffer && self.stride == last.stride && self.offset <= last.offset,
+                    "the views do not lie side by side");
+            View both = self;
+            both.width = last.offset - self.offset + last.width;
+            require(both.width <= self.stride, "the views do not lie side by side");
+            return both;
+          },
+          "This view and everything up to `last`, further right in the same rows.");
+  bind_weight(m);
+}
+
+}  // namespace gradus

@@ -1,0 +1,36 @@
+"""Kernels are compiled for several instruction sets into one library; none may leak into the others' code."""
+
+import platform
+import shutil
+import subprocess
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+
+CSRC = Path(__file__).parents[3] / "csrc"
+HARMLESS = "DW.ref.__gxx_personality_v0"  # of exception handling, the same in every object
+
+
+@pytest.mark.skipif(platform.machine() != "x86_64", reason="the variants are x86's")
+@pytest.mark.skipif(not (shutil.which("g++") and shutil.which("nm")), reason="needs g++ and nm")
+def test_kernel_objects_define_no_symbol_that_the_linker_may_share(tmp_path):
+    """A weak symbol (an inline function) from an AVX2 object could be the copy that older CPUs get to run.
+
+    Without optimization nothing is inlined away, so every such function shows.
+    """
+
+    def weak_symbols(source):
+        compiled = tmp_path / f"{source.stem}.o"
+        variant = ["-DGRADUS_VARIANT=avx2", "-DGRADUS_VARIANT_avx2=1", "-mavx2", "-mfma", "-mf16c"]
+        subprocess.run(
+            ["g++", "-std=c++17", "-O0", *variant, f"-I{CSRC}", "-c", source, "-o", compiled], check=True
+        )
+        listing = subprocess.run(["nm", "-C", compiled], check=True, capture_output=True, text=True).stdout
+        kinds_and_names = [line[17:].split(" ", 1) for line in listing.splitlines()]
+        return [name for kind, name in kinds_and_names if kind in "WVu" and name != HARMLESS]
+
+    sources = sorted((CSRC / "kernels").glob("*.cpp"))
+    assert len(sources) >= 6
+    with ThreadPoolExecutor(2) as pool:
+        assert list(pool.map(weak_symbols, sources)) == [[] for _ in sources]
