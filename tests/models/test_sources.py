@@ -16,7 +16,7 @@ from gradus.models import hub, sources
 from gradus.models.hf_config import parse_model_config
 from gradus.models.sources import resolve_model
 from gradus.models.weights import expected_weights
-from tests.models.test_family_configs import LLAMA, QWEN2, QWEN3_MOE
+from tests.models.published_configs import LLAMA, QWEN2, QWEN3_MOE
 from tests.models.test_hf_config import PUBLISHED as QWEN3
 
 CONFIG: dict[str, Any] = {
