@@ -12,8 +12,7 @@ namespace {
 
 constexpr int64_t logits_tile = 64;  // rows whose logits exist at a time
 constexpr int64_t attention_queries_per_item = 24;
-constexpr int64_t inline_floats = 16384;     // row work below this is not worth waking a thread for
-constexpr int64_t inline_products = 131072;  // nor matrix work below this many products
+constexpr int64_t inline_products = 131072;  // matrix work below this is not worth waking a thread for
 constexpr int64_t panels_per_step = 4;       // chunks of panels are multiples of this
 
 int64_t scratch_floats(const CacheShape& cache, const ExecutorShape& shape) {
@@ -40,7 +39,7 @@ Executor::Executor(const Kernels& kernels, int num_threads, const CacheShape& ca
       samplers_(static_cast<size_t>(num_threads), Sampler(kernels, shape.vocab_size)) {}
 
 size_t Executor::scratch_bytes() const {
-  return static_cast<size_t>(scratch_.size() + logits_.size()) * sizeof(float);
+  return static_cast<size_t>(scratch_.size() + logits_.size() + experts_.size()) * sizeof(float);
 }
 
 void Executor::begin(Step step) {
@@ -78,15 +77,6 @@ void Executor::require_room(const View& view) const {
   }
 }
 
-// body(first row, number of rows) over all rows, in parallel where that is worth it.
-template <class Body>
-void Executor::for_rows(int64_t num_rows, int64_t width, const Body& body) {
-  const int64_t grain =
-      num_rows * width < inline_floats ? num_rows : std::max<int64_t>(1, inline_floats / 4 / width);
-  pool_.parallel_for(num_rows, std::max<int64_t>(grain, 1),
-                     [&](int64_t begin, int64_t end, int thread) { body(begin, end - begin, thread); });
-}
-
 void Executor::gemm(const GemmArgs& args, int64_t first_panel, int64_t last_panel) {
   const int64_t num_panels = last_panel - first_panel;
   int64_t grain = num_panels;
@@ -103,7 +93,7 @@ void Executor::perform(const Embed& op) {
   const int64_t num_rows = rows_of(op.out);
   for_rows(num_rows, op.weight->inputs() * 8, [&](int64_t row, int64_t count, int) {
     kernels_.embed(op.weight->data(), op.weight->format(), op.weight->inputs(), step_.token_ids.data() + row,
-                   count, rows(op.out, row));
+                   op.scale, count, rows(op.out, row));
   });
 }
 
@@ -134,8 +124,8 @@ void Executor::perform(const RopeTable& op) {
       const auto position = static_cast<float>(step_.positions[r]);
       for (size_t j = 0; j < frequencies.size(); ++j) {
         const double angle = position * frequencies[j];  // the product is rounded to f32
-        table[j] = static_cast<float>(std::cos(angle));
-        table[frequencies.size() + j] = static_cast<float>(std::sin(angle));
+        table[j] = static_cast<float>(std::cos(angle)) * op.magnitude;
+        table[frequencies.size() + j] = static_cast<float>(std::sin(angle)) * op.magnitude;
       }
     }
   });
@@ -145,8 +135,8 @@ void Executor::perform(const RopeHeads& op) {
   require_room(op.x);
   require_room(op.table);
   for_rows(rows_of(op.out), op.out.width, [&](int64_t row, int64_t count, int) {
-    kernels_.rope(rows(op.x, row), rows(op.table, row), op.head_dim, op.out.width / op.head_dim,
-                  rows(op.out, row), count);
+    kernels_.rope(rows(op.x, row), rows(op.table, row), op.table.width, op.head_dim,
+                  op.out.width / op.head_dim, rows(op.out, row), count);
   });
 }
 
@@ -186,6 +176,7 @@ void Executor::perform(const RopeKvWrite& op) {
   args.eps = op.eps;
   args.table = op.table.data();
   args.table_stride = op.table.stride;
+  args.rotary_dim = op.table.width;
   for_rows(step_.num_rows(), op.q.width + 2 * op.k.width, [&](int64_t row, int64_t count, int thread) {
     kernels_.rope_kv_write(args, row, row + count, scratch_.data() + thread * scratch_floats_);
   });
@@ -200,7 +191,9 @@ void Executor::perform(const Attention& op) {
                            op.out.data(),
                            op.out.stride,
                            shape_.num_heads / cache_.shape().num_kv_heads,
-                           op.scale};
+                           op.scale,
+                           op.window,
+                           op.soft_cap};
   const auto attend = op.blocked ? kernels_.attention_blocked : kernels_.attention_naive;
   pool_.parallel_for(static_cast<int64_t>(attention_items_.size()), 1,
                      [&](int64_t begin, int64_t end, int thread) {
@@ -214,6 +207,14 @@ void Executor::perform(const SiluMul& op) {
   require_room(op.up);
   for_rows(rows_of(op.out), op.out.width, [&](int64_t row, int64_t count, int) {
     kernels_.silu_mul(rows(op.gate, row), rows(op.up, row), rows(op.out, row), op.out.width, count);
+  });
+}
+
+void Executor::perform(const GeluMul& op) {
+  require_room(op.gate);
+  require_room(op.up);
+  for_rows(rows_of(op.out), op.out.width, [&](int64_t row, int64_t count, int) {
+    kernels_.gelu_mul(rows(op.gate, row), rows(op.up, row), rows(op.out, row), op.out.width, count);
   });
 }
 
@@ -265,7 +266,8 @@ void Executor::perform(const LmHeadSample& op) {
     if (any_scored || step_.return_logits) gemm(args, 0, op.weight->num_panels());
     pool_.parallel_for(count, 1, [&](int64_t begin, int64_t end, int thread) {
       for (int64_t row = begin; row < end; ++row) {
-        const float* logits = logits_.data() + row * logits_stride_;
+        float* logits = logits_.data() + row * logits_stride_;
+        if (op.soft_cap > 0) kernels_.soft_cap({logits, 0}, op.soft_cap, vocab_size, 1);
         samplers_[thread].sample(logits, step_, output_, first + row);
         if (step_.return_logits)
           std::copy_n(logits, vocab_size, output_.logits.data() + (first + row) * vocab_size);

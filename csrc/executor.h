@@ -1,9 +1,11 @@
 // Runs instructions on the step at hand: one at a time, or a whole program in one call.
 #pragma once
 
+#include <algorithm>
 #include <memory>
 #include <vector>
 
+#include "experts.h"
 #include "instructions.h"
 #include "kernels/kernels.h"
 #include "kv_cache.h"
@@ -34,6 +36,8 @@ class Executor {
   const KvCache& cache() const { return cache_; }
   const ExecutorShape& shape() const { return shape_; }
   const Kernels& kernels() const { return kernels_; }
+  // Room for a mixture of experts; every one that will run needs it.
+  void reserve(const Experts& experts) { experts_.reserve(experts, shape_.max_rows); }
   size_t scratch_bytes() const;  // logits of a tile, and every thread's own
 
  private:
@@ -42,9 +46,17 @@ class Executor {
     return {view.data() + first * view.stride, view.stride};
   }
   void require_room(const View& view) const;
+  // body(first row, number of rows, thread) over all rows, in parallel where that is worth it.
   template <class Body>
-  void for_rows(int64_t num_rows, int64_t width, const Body& body);
+  void for_rows(int64_t num_rows, int64_t width, const Body& body) {
+    constexpr int64_t inline_floats = 16384;  // work below this is not worth waking a thread for
+    const int64_t grain =
+        num_rows * width < inline_floats ? num_rows : std::max<int64_t>(1, inline_floats / 4 / width);
+    pool_.parallel_for(num_rows, std::max<int64_t>(grain, 1),
+                       [&](int64_t begin, int64_t end, int thread) { body(begin, end - begin, thread); });
+  }
   void gemm(const GemmArgs& args, int64_t first_panel, int64_t last_panel);
+  void gemm(const std::vector<ExpertGemm>& gemms);
 
   void perform(const Embed&);
   void perform(const Linear&);
@@ -54,6 +66,9 @@ class Executor {
   void perform(const KvWrite&);
   void perform(const Attention&);
   void perform(const SiluMul&);
+  void perform(const GeluMul&);
+  void perform(const Experts&);
+  void experts_tile(const Experts&, int64_t first_row, int64_t num_rows);
   void perform(const Add&);
   void perform(const SelectRows&);
   void perform(const LmHeadSample&);
@@ -74,6 +89,7 @@ class Executor {
   int64_t logits_stride_;
   Buffer logits_;  // [logits_tile][logits_stride_]
   std::vector<Sampler> samplers_;
+  ExpertsSpace experts_;
 };
 
 }  // namespace gradus

@@ -48,6 +48,7 @@ using WeightPtr = std::shared_ptr<Weight>;
 struct Embed {
   WeightPtr weight;
   View out;
+  float scale;
 };
 struct Linear {  // matrices first .. last of the weight, side by side
   View x;
@@ -65,6 +66,7 @@ struct RmsNorm {
 struct RopeTable {
   Floats inverse_frequencies;
   View out;
+  float magnitude;
 };
 struct RopeHeads {
   View x, table;
@@ -81,9 +83,21 @@ struct Attention {
   float scale;
   bool blocked;
   View out;
+  int64_t window;  // 0: none
+  float soft_cap;  // 0: none
 };
 struct SiluMul {
   View gate, up, out;
+};
+struct GeluMul {
+  View gate, up, out;
+};
+struct Experts {  // gate_up: gate and up of expert 0, gate and up of expert 1, ...; down: of expert 0, ...
+  View x;
+  WeightPtr router, gate_up, down;
+  int64_t top_k;
+  bool renormalize;
+  View out;
 };
 struct Add {
   View a, b, out;
@@ -94,6 +108,7 @@ struct SelectRows {
 struct LmHeadSample {
   View x;
   WeightPtr weight;
+  float soft_cap;  // 0: none
 };
 // Fused: exactly the arithmetic of the ones above.
 struct AddRmsNorm {
@@ -112,7 +127,7 @@ struct RopeKvWrite {  // norm (where there are weights) and rope on q in place, 
 };
 
 using Instruction = std::variant<Embed, Linear, RmsNorm, RopeTable, RopeHeads, KvWrite, Attention, SiluMul,
-                                 Add, SelectRows, LmHeadSample, AddRmsNorm, RopeKvWrite>;
+                                 GeluMul, Experts, Add, SelectRows, LmHeadSample, AddRmsNorm, RopeKvWrite>;
 
 struct Program {
   std::vector<Instruction> instructions;

@@ -1,6 +1,6 @@
 """The correctness gate: does a backend compute what transformers computes, token for token?
 
-`make_model` writes a small random Qwen3 with transformers; `run` loads it the way a user would, generates
+`make_model` writes a small random model with transformers; `run` loads it the way a user would, generates
 greedily on a backend, and compares with transformers, in f32, on the same rounded weights; `check` passes or
 raises `GateError`.
 
@@ -14,12 +14,13 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from transformers import Qwen3Config, Qwen3ForCausalLM
+import transformers
 
 from gradus.backends.options import BackendOptions
 from gradus.backends.registry import backend_class
 from gradus.batch import Float32
 from gradus.errors import BackendError
+from gradus.models.checkpoint.base import Checkpoint
 from gradus.models.config import ModelConfig
 from gradus.models.sources import resolve_model
 from tests.backend_driver import BackendDriver, Generation, Mutate
@@ -54,7 +55,7 @@ class Model:
     """A checkpoint on disk and its oracle."""
 
     directory: Path
-    oracle: Qwen3ForCausalLM
+    oracle: transformers.PreTrainedModel
 
 
 @dataclass(frozen=True)
@@ -84,11 +85,20 @@ class Report:
         return sum(divergence.margin < tolerance for divergence in self.divergences)
 
 
-def make_model(directory: Path, dtype: torch.dtype = torch.float32, seed: int = 0, **shape: object) -> Model:
-    """Write a random Qwen3 of this shape; wide weights make its logits distinct and its attention sharp."""
+def make_model(
+    directory: Path, dtype: torch.dtype = torch.float32, seed: int = 0, family: str = "Qwen3", **shape: object
+) -> Model:
+    """Write a random model of this shape; wide weights make its logits distinct and its attention sharp.
+
+    family: what transformers calls it, as in "Qwen3Config" and "Qwen3ForCausalLM".
+    """
     torch.manual_seed(seed)
-    config = Qwen3Config(initializer_range=0.3, max_position_embeddings=4096, **shape)
-    model = Qwen3ForCausalLM(config)
+    defaults: dict[str, object] = {"initializer_range": 0.3, "max_position_embeddings": 4096}
+    config_class = getattr(transformers, f"{family}TextConfig", None) or getattr(
+        transformers, f"{family}Config"
+    )
+    config = config_class(**(defaults | shape))
+    model = getattr(transformers, f"{family}ForCausalLM")(config)
     with torch.no_grad():
         for name, parameter in model.named_parameters():
             if parameter.ndim == 1:  # norms start at one and biases at zero, where mistakes would not show
@@ -100,7 +110,9 @@ def make_model(directory: Path, dtype: torch.dtype = torch.float32, seed: int = 
 
 def open_model(directory: Path) -> Model:
     """A checkpoint, and transformers on the same weights in f32."""
-    oracle = Qwen3ForCausalLM.from_pretrained(directory, dtype=torch.float32, attn_implementation="eager")
+    oracle = transformers.AutoModelForCausalLM.from_pretrained(
+        directory, dtype=torch.float32, attn_implementation="eager"
+    )
     return Model(directory, oracle.eval())
 
 
@@ -115,7 +127,9 @@ def run(
     options: BackendOptions = OPTIONS,
     *,
     lengths: Sequence[int] = PROMPT_LENGTHS,
+    num_tokens: int = NUM_TOKENS,
     mutate_config: Callable[[ModelConfig], ModelConfig] = lambda config: config,
+    mutate_checkpoint: Callable[[Checkpoint], Checkpoint] = lambda checkpoint: checkpoint,
     mutate_batch: Mutate | None = None,
 ) -> Report:
     """Generate on the backend and compare; the mutations spoil our side, never the oracle's.
@@ -125,14 +139,15 @@ def run(
     """
     source = resolve_model(str(model.directory))
     options = replace(options, weight_dtype=source.config.dtype)
-    engine = backend_class(backend)(mutate_config(source.config), source.checkpoint, options)
+    checkpoint = mutate_checkpoint(source.checkpoint)
+    engine = backend_class(backend)(mutate_config(source.config), checkpoint, options)
     assert engine.block_size == options.block_size
     prompts = make_prompts(source.config.vocab_size, lengths)
     try:
         driver = BackendDriver(
             engine, max_num_batched_tokens=options.max_num_batched_tokens, seed=1, mutate=mutate_batch
         )
-        generations = driver.generate(prompts, NUM_TOKENS)
+        generations = driver.generate(prompts, num_tokens)
     except BackendError as error:  # a backend may also notice that a batch does not hang together
         raise GateError(f"the backend refused a step: {error}") from error
     finally:
@@ -167,7 +182,7 @@ def check_ties(reports: Sequence[Report]) -> None:
 
 
 @torch.inference_mode()
-def oracle_logits(oracle: Qwen3ForCausalLM, prompt: list[int], token_ids: list[int]) -> Float32:
+def oracle_logits(oracle: transformers.PreTrainedModel, prompt: list[int], token_ids: list[int]) -> Float32:
     """The oracle's logits at the positions where `token_ids` were chosen, [len(token_ids), vocab_size]."""
     input_ids = torch.tensor([prompt + token_ids[:-1]])
     return oracle(input_ids, logits_to_keep=len(token_ids), use_cache=False).logits[0].numpy()

@@ -1,18 +1,20 @@
 """Deliberate mistakes in a configuration, a batch or a model: would a test that matters notice them?"""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import replace
 from typing import Any
 
 from gradus.batch import Batch
+from gradus.models.checkpoint.base import Checkpoint, RawTensor
 from gradus.models.config import ModelConfig
-from gradus.models.ops import Handle, Ops, Rope
+from gradus.models.ops import Handle, Ops
 from gradus.models.qwen3 import qwen3
+from gradus.models.registry import model_function
 
 
 def scale_rope_theta(factor: float) -> Callable[[ModelConfig], ModelConfig]:
     def mutate(config: ModelConfig) -> ModelConfig:
-        return replace(config, rope=Rope(config.rope.head_dim, config.rope.theta * factor))
+        return replace(config, rope=replace(config.rope, theta=config.rope.theta * factor))
 
     return mutate
 
@@ -73,8 +75,8 @@ def without_head_norms(ops: Ops, cfg: ModelConfig) -> None:
 
 def without_scaling(ops: Ops, cfg: ModelConfig) -> None:
     class Mutant(_Wrapped):
-        def attention(self, q: Handle, k: Handle, v: Handle, layer: int, scale: float) -> Handle:
-            return self._ops.attention(q, k, v, layer, 1.0)
+        def attention(self, q: Handle, k: Handle, v: Handle, layer: int, scale: float, **rest: Any) -> Handle:
+            return self._ops.attention(q, k, v, layer, 1.0, **rest)
 
     qwen3(Mutant(ops), cfg)
 
@@ -85,3 +87,38 @@ def with_swapped_mlp_inputs(ops: Ops, cfg: ModelConfig) -> None:
             return self._ops.column_linear(x, names[::-1] if len(names) == 2 else names, bias)
 
     qwen3(Mutant(ops), cfg)
+
+
+class SwappedExperts:
+    """A checkpoint in which experts 0 and 1 answer for each other; the router is right."""
+
+    def __init__(self, checkpoint: Checkpoint) -> None:
+        self._checkpoint = checkpoint
+
+    def names(self) -> Collection[str]:
+        return self._checkpoint.names()
+
+    def shape(self, name: str) -> tuple[int, ...]:
+        return self._checkpoint.shape(name)
+
+    def read(self, name: str) -> RawTensor:
+        for there, here in (("experts.0", "experts.1"), ("experts.1", "experts.0")):
+            if f".{there}." in name:
+                return self._checkpoint.read(name.replace(f".{there}.", f".{here}."))
+        return self._checkpoint.read(name)
+
+
+def with_silu_in_place_of_gelu(ops: Ops, cfg: ModelConfig) -> None:
+    class Mutant(_Wrapped):
+        def gelu_mul(self, gate: Handle, up: Handle) -> Handle:
+            return self._ops.silu_mul(gate, up)
+
+    model_function("Gemma2ForCausalLM")(Mutant(ops), cfg)
+
+
+def without_norm_offset(ops: Ops, cfg: ModelConfig) -> None:
+    class Mutant(_Wrapped):
+        def rms_norm(self, x: Handle, name: str, eps: float, **rest: Any) -> Handle:
+            return self._ops.rms_norm(x, name, eps, **(rest | {"offset": 0.0}))
+
+    model_function("Gemma2ForCausalLM")(Mutant(ops), cfg)

@@ -9,6 +9,7 @@ import torch
 
 from gradus.backends.options import BackendOptions
 from gradus.models import registry
+from gradus.models.config import ModelConfig
 from gradus.models.sources import DEMO_DIRECTORY
 from tests import gate, mutants
 
@@ -198,9 +199,13 @@ def test_mutants_fail_the_gate(models: Models, backend: str, mutant: str) -> Non
 def test_mutated_models_fail_the_gate(
     models: Models, backend: str, function: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setitem(registry._ARCHITECTURES, "Qwen3ForCausalLM", f"tests.mutants:{function}")
+    monkeypatch.setitem(registry._ARCHITECTURES, "Mutant", f"tests.mutants:{function}")
+
+    def mutate(config: ModelConfig) -> ModelConfig:
+        return replace(config, architecture="Mutant")
+
     with pytest.raises(gate.GateError):
-        gate.check(gate.run(models(PLAIN), backend, lengths=MUTANT_LENGTHS))
+        gate.check(gate.run(models(PLAIN), backend, lengths=MUTANT_LENGTHS, mutate_config=mutate))
 
 
 @pytest.mark.parametrize("backend", BACKENDS)

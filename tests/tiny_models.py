@@ -1,7 +1,9 @@
 """Tiny random models made in memory, for tests that need a real backend and no particular model."""
 
 import json
+from dataclasses import fields
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from safetensors.numpy import save_file
@@ -12,7 +14,11 @@ from gradus.batch import Backend
 from gradus.models.checkpoint.base import RawTensor
 from gradus.models.checkpoint.dummy import DummyCheckpoint
 from gradus.models.config import ModelConfig
-from gradus.models.ops import Rope
+from gradus.models.gemma2 import Gemma2Config
+from gradus.models.gemma3 import Gemma3Config
+from gradus.models.ops import ExpertShape
+from gradus.models.qwen3_moe import Qwen3MoeConfig
+from gradus.models.rope import Rope
 from tests.text.toy_tokenizers import SPECIAL, TEMPLATE, byte_level_json, fast_of
 
 LOUDNESS = 15.0  # times the dummy weights' 0.02: attention is sharp and logits are distinct
@@ -48,6 +54,44 @@ def tiny_config(**changes: object) -> ModelConfig:
     return ModelConfig(**(values | changes))
 
 
+def tiny_moe_config() -> Qwen3MoeConfig:
+    """Seven experts, of which each token chooses two."""
+    experts = ExpertShape(num_experts=7, top_k=2, intermediate_size=40, renormalize=True)
+    return Qwen3MoeConfig(**_values(tiny_config(architecture="Qwen3MoeForCausalLM")), experts=experts)
+
+
+def tiny_gemma2_config() -> Gemma2Config:
+    """A local and a global layer, capped scores and logits."""
+    return Gemma2Config(
+        **_values(tiny_config(architecture="Gemma2ForCausalLM", windows=(11, None))),
+        embedding_scale=7.0,
+        attention_scale=0.2,
+        attention_soft_cap=4.0,
+        logit_soft_cap=50.0,
+    )
+
+
+def tiny_gemma3_config() -> Gemma3Config:
+    """A local and a global layer, each with its rotary embedding."""
+    return Gemma3Config(
+        **_values(tiny_config(architecture="Gemma3ForCausalLM", windows=(11, None))),
+        local_rope=Rope(head_dim=16, theta=100.0),
+        embedding_scale=7.0,
+        attention_scale=0.2,
+        logit_soft_cap=None,
+    )
+
+
+def tiny_phi3_config() -> ModelConfig:
+    """Stored matrices of several, and heads that turn in part."""
+    rope = Rope(head_dim=16, theta=10_000.0, rotary_dim=12, magnitude=1.2)
+    return tiny_config(architecture="Phi3ForCausalLM", rope=rope)
+
+
+def _values(config: ModelConfig) -> dict[str, Any]:
+    return {field.name: getattr(config, field.name) for field in fields(config)}
+
+
 def tiny_backend(name: str = "native", config: ModelConfig | None = None, **changes: object) -> Backend:
     """A backend with a tiny model; `changes` are fields of `BackendOptions`."""
     values: dict = {
@@ -73,7 +117,7 @@ def save_tiny_model(directory: Path) -> Path:
     config = tiny_config(vocab_size=vocab_size)
     weights = LoudCheckpoint(config)
     save_file({name: weights.read(name).array for name in weights.names()}, directory / "model.safetensors")
-    fields = {
+    written = {
         "architectures": [config.architecture],
         "model_type": "qwen3",
         "vocab_size": config.vocab_size,
@@ -91,7 +135,7 @@ def save_tiny_model(directory: Path) -> Path:
         "torch_dtype": "float32",
         "eos_token_id": 2,
     }
-    (directory / "config.json").write_text(json.dumps(fields))
+    (directory / "config.json").write_text(json.dumps(written))
     (directory / "tokenizer.json").write_text(tokenizer)
     tokenizer_config = {"eos_token": SPECIAL[2], "chat_template": TEMPLATE}
     (directory / "tokenizer_config.json").write_text(json.dumps(tokenizer_config))

@@ -22,15 +22,34 @@ void require_layer(const Executor& executor, const View& k, const View& v, int64
   require_width(v, shape.num_kv_heads * shape.head_dim);
 }
 
+void require_experts(const View& x, const Weight& router, const Weight& gate_up, const Weight& down,
+                     int64_t top_k) {
+  require(router.num_matrices() == 1, "a router is one matrix");
+  const auto num_experts = static_cast<size_t>(router.outputs(0));
+  require(gate_up.num_matrices() == 2 * num_experts && down.num_matrices() == num_experts,
+          "the router chooses among another number of experts");
+  require(top_k > 0 && top_k <= router.outputs(0), "a row cannot choose so many experts");
+  require_width(x, router.inputs());
+  require(gate_up.inputs() == x.width, "an expert reads rows of another width");
+  for (size_t i = 0; i < num_experts; ++i) {
+    require(gate_up.outputs(2 * i) == down.inputs() && gate_up.outputs(2 * i + 1) == down.inputs() &&
+                down.outputs(i) == x.width,
+            "the experts' matrices do not fit each other");
+  }
+}
+
 }  // namespace
 
 void bind_instructions(nb::module_& m) {
   nb::class_<Instruction>(m, "Instruction",
                           "One operation with its views; made by the functions named like operations.");
-  m.def("embed", [](WeightPtr w, View out) {
-    require_width(out, w->inputs());
-    return Instruction(Embed{w, out});
-  });
+  m.def(
+      "embed",
+      [](WeightPtr w, View out, float scale) {
+        require_width(out, w->inputs());
+        return Instruction(Embed{w, out, scale});
+      },
+      "weight"_a, "out"_a, "scale"_a = 1.0f);
   m.def("linear", [](View x, WeightPtr w, size_t first, size_t last, View out) {
     require(first < last && last <= w->num_matrices(), "no such matrices");
     require_width(x, w->inputs());
@@ -44,19 +63,28 @@ void bind_instructions(nb::module_& m) {
     require_width(out, x.width);
     return Instruction(RmsNorm{x, w, eps, w->size(), out});
   });
-  m.def("rope_table", [](Floats frequencies, View out) {
-    require_width(out, 2 * frequencies->size());
-    return Instruction(RopeTable{frequencies, out});
-  });
-  m.def("rope", [](View x, View table, View out) {
-    require_heads(x, table.width);
+  m.def(
+      "rope_table",
+      [](Floats frequencies, View out, float magnitude) {
+        require_width(out, 2 * frequencies->size());
+        return Instruction(RopeTable{frequencies, out, magnitude});
+      },
+      "frequencies"_a, "out"_a, "magnitude"_a = 1.0f);
+  m.def("rope", [](View x, View table, View out, int64_t head_dim) {
+    require_heads(x, head_dim);
+    require(table.width <= head_dim, "the rope table is wider than a head");
     require_width(out, x.width);
-    return Instruction(RopeHeads{x, table, table.width, out});
+    return Instruction(RopeHeads{x, table, head_dim, out});
   });
   m.def("silu_mul", [](View gate, View up, View out) {
     require_width(gate, out.width);
     require_width(up, out.width);
     return Instruction(SiluMul{gate, up, out});
+  });
+  m.def("gelu_mul", [](View gate, View up, View out) {
+    require_width(gate, out.width);
+    require_width(up, out.width);
+    return Instruction(GeluMul{gate, up, out});
   });
   m.def("add", [](View a, View b, View out) {
     require_width(a, out.width);
@@ -93,28 +121,46 @@ void bind_cache_instructions(nb::class_<Executor>& executor) {
             const int64_t head_dim = self.cache().shape().head_dim;
             require_layer(self, k, v, layer);
             require_heads(q, head_dim);
-            require_width(table, head_dim);
+            require(table.width <= head_dim, "the rope table is wider than a head");
             for (const Floats& w : {q_weight, k_weight}) {
               require(!w || w->size() == head_dim, "a head norm's weight is not as long as a head");
             }
             return Instruction(RopeKvWrite{q, k, v, table, q_weight, k_weight, eps, head_dim, layer});
           },
           "q"_a, "k"_a, "v"_a, "table"_a, "q_weight"_a.none(), "k_weight"_a.none(), "eps"_a, "layer"_a)
-      .def("attention",
-           [](Executor& self, View q, int64_t layer, float scale, bool blocked, View out) {
-             require(layer >= 0 && layer < self.cache().shape().num_layers, "no such layer");
-             require_width(q, self.shape().num_heads * self.cache().shape().head_dim);
-             require_width(out, q.width);
-             require(q.rows == RowSet::tokens && out.rows == RowSet::tokens, "attention runs on all tokens");
-             return Instruction(Attention{q, layer, scale, blocked, out});
+      .def(
+          "attention",
+          [](Executor& self, View q, int64_t layer, float scale, bool blocked, View out, int64_t window,
+             float soft_cap) {
+            require(layer >= 0 && layer < self.cache().shape().num_layers, "no such layer");
+            require_width(q, self.shape().num_heads * self.cache().shape().head_dim);
+            require_width(out, q.width);
+            require(q.rows == RowSet::tokens && out.rows == RowSet::tokens, "attention runs on all tokens");
+            require(window >= 0 && soft_cap >= 0, "a window and a soft cap are positive, or 0 for none");
+            return Instruction(Attention{q, layer, scale, blocked, out, window, soft_cap});
+          },
+          "q"_a, "layer"_a, "scale"_a, "blocked"_a, "out"_a, "window"_a = 0, "soft_cap"_a = 0.0f)
+      .def("experts",
+           [](Executor& self, View x, WeightPtr router, WeightPtr gate_up, WeightPtr down, int64_t top_k,
+              bool renormalize, View out) {
+             require_experts(x, *router, *gate_up, *down, top_k);
+             require_width(out, x.width);
+             require(out.rows == x.rows, "experts keep the rows that they read");
+             const Experts experts{x, router, gate_up, down, top_k, renormalize, out};
+             self.reserve(experts);
+             return Instruction(experts);
            })
-      .def("lm_head_sample", [](Executor& self, View x, WeightPtr w) {
-        require_width(x, w->inputs());
-        require(w->num_matrices() == 1 && w->outputs(0) == self.shape().vocab_size,
-                "lm_head does not give one logit per token of the vocabulary");
-        require(x.rows == RowSet::outputs, "logits are computed for selected rows");
-        return Instruction(LmHeadSample{x, w});
-      });
+      .def(
+          "lm_head_sample",
+          [](Executor& self, View x, WeightPtr w, float soft_cap) {
+            require_width(x, w->inputs());
+            require(w->num_matrices() == 1 && w->outputs(0) == self.shape().vocab_size,
+                    "lm_head does not give one logit per token of the vocabulary");
+            require(x.rows == RowSet::outputs, "logits are computed for selected rows");
+            require(soft_cap >= 0, "a soft cap is positive, or 0 for none");
+            return Instruction(LmHeadSample{x, w, soft_cap});
+          },
+          "x"_a, "weight"_a, "soft_cap"_a = 0.0f);
 }
 
 }  // namespace gradus

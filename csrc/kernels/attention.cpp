@@ -2,7 +2,7 @@
 // at a time.
 //
 // The context is cut into partitions of 256 tokens counted from position 0. Per query and partition:
-//   s[t] = scale * sum over d, in order, of q[d] * k[t][d]            lanes are tokens
+//   s[t] = scale * sum over d, in order, of q[d] * k[t][d]            lanes are tokens; then the soft cap
 //   m = max s,  e[t] = exp(s[t] - m),  l = sum e                      sixteen lanes, then their tree
 //   o[d] = sum over t, in order, of e[t] * v[t][d]                    lanes are dimensions
 // Partitions are merged in order: M = max(m, m'), (l, o) = (l, o) exp(m - M) + (l', o') exp(m' - M); out = o
@@ -10,7 +10,8 @@
 //
 // A tile is up to six queries of the item: neighbouring heads of the kv head, then neighbouring rows. They
 // share the loads of K and V and nothing else: a token after a query's own position gets weight 0, which
-// changes no sum.
+// changes no sum. So does one before its window; partitions and groups of tokens that no query of the tile
+// sees are not even read.
 #include "kernels/tile.h"
 
 namespace gradus::GRADUS_VARIANT {
@@ -41,6 +42,7 @@ Group<T> locate(const CacheView& cache, const AttentionItem& item, index_t token
 struct Query {
   const float* q;
   float* out;
+  index_t first;  // token that it sees
   index_t position;
   float max;
   float sum;
@@ -78,25 +80,31 @@ struct Tile {
     return group;
   }
 
-  void scores(index_t num_groups) {
-    index_t group = 0;
+  void scores(index_t group, index_t num_groups) {
     if constexpr (R == 1) group = scores_while<4>(group, num_groups);
     if constexpr (R <= 3) group = scores_while<2>(group, num_groups);
     scores_while<1>(group, num_groups);
   }
 
-  // Exponentials in place of the scores; returns the partition's maximum and sum.
-  void exponentials(float* row, index_t num_tokens, index_t num_groups, float* max_out, float* sum_out) {
+  // Of tokens first .. end, exponentials in place of the scores, and 0 for the others from first_group on;
+  // returns the partition's maximum and sum.
+  void exponentials(float* row, index_t first, index_t end, index_t first_group, index_t num_groups,
+                    float* max_out, float* sum_out) {
     const float none = -__builtin_inff();
     f32x16 top = broadcast(none);
-    for (index_t t = 0; t < num_tokens; t += panel_width) {
-      top = max(top, keep_first(load(row + t), num_tokens - t, none));
+    for (index_t t = first_group * panel_width; t < end; t += panel_width) {
+      f32x16 s = load(row + t);
+      if (args.soft_cap > 0) {
+        s = soft_capped(s, args.soft_cap);
+        store(row + t, s);
+      }
+      top = max(top, keep_between(s, first - t, end - t, none));
     }
     const float largest_score = largest(top);
     f32x16 total = zero();
-    for (index_t group = 0; group < num_groups; ++group) {
+    for (index_t group = first_group; group < num_groups; ++group) {
       const index_t t = group * panel_width;
-      const f32x16 e = keep_first(exp(load(row + t) - broadcast(largest_score)), num_tokens - t, 0.0f);
+      const f32x16 e = keep_between(exp(load(row + t) - broadcast(largest_score)), first - t, end - t, 0.0f);
       store(row + t, e);
       total = total + e;
     }
@@ -106,14 +114,14 @@ struct Tile {
 
   // Slices of 16 dimensions from d on, P at a time: their weighted sums, merged into o.
   template <int P>
-  index_t values_while(index_t d, index_t num_tokens, const float* keep, const float* take) {
+  index_t values_while(index_t d, index_t first, index_t num_tokens, const float* keep, const float* take) {
     const index_t head_dim = args.cache.head_dim;
     for (; d + (P - 1) * panel_width < head_dim; d += P * panel_width) {
       f32x16 acc[R][P];
       for (int r = 0; r < R; ++r) {
         for (int p = 0; p < P; ++p) acc[r][p] = zero();
       }
-      for (index_t t = 0; t < num_tokens; t += panel_width) {
+      for (index_t t = first; t < num_tokens; t += panel_width) {
         const float* e[R];
         const T* v[P];
         for (int r = 0; r < R; ++r) e[r] = weights + r * partition_size + t;
@@ -134,37 +142,40 @@ struct Tile {
     return d;
   }
 
-  void values(index_t num_tokens, const float* keep, const float* take) {
+  void values(index_t first, index_t num_tokens, const float* keep, const float* take) {
     index_t d = 0;
-    if constexpr (R == 1) d = values_while<4>(d, num_tokens, keep, take);
-    if constexpr (R <= 3) d = values_while<2>(d, num_tokens, keep, take);
-    values_while<1>(d, num_tokens, keep, take);
+    if constexpr (R == 1) d = values_while<4>(d, first, num_tokens, keep, take);
+    if constexpr (R <= 3) d = values_while<2>(d, first, num_tokens, keep, take);
+    values_while<1>(d, first, num_tokens, keep, take);
   }
 
-  void partition(index_t begin, index_t num_tokens) {
+  // Tokens begin .. begin + num_tokens, read from first_group on.
+  void partition(index_t begin, index_t first_group, index_t num_tokens) {
     const index_t num_groups = (num_tokens + panel_width - 1) / panel_width;
-    scores(num_groups);
+    scores(first_group, num_groups);
     float keep[R];
     float take[R];
     for (int r = 0; r < R; ++r) {
       Query& query = queries[r];
-      const index_t own = min_of(query.position + 1 - begin, num_tokens);
+      const index_t first = query.first - begin;
+      const index_t end = min_of(query.position + 1 - begin, num_tokens);
       float* row = weights + r * partition_size;
-      if (own <= 0) {  // the partition lies after this query
+      if (end <= 0 || first >= partition_size) {  // the partition lies after this query, or before its window
         for (index_t t = 0; t < num_groups * panel_width; ++t) row[t] = 0;
-        keep[r] = 1;
+        keep[r] = end <= 0 ? 1 : 0;
         take[r] = 0;
         continue;
       }
       float partition_max, partition_sum;
-      exponentials(row, own, num_groups, &partition_max, &partition_sum);
+      exponentials(row, first, end, first_group, num_groups, &partition_max, &partition_sum);
       const float merged = query.max > partition_max ? query.max : partition_max;
-      keep[r] = begin == 0 ? 0 : exp_one(query.max - merged);
-      take[r] = begin == 0 ? 1 : exp_one(partition_max - merged);
+      const bool is_its_first = first >= 0;
+      keep[r] = is_its_first ? 0 : exp_one(query.max - merged);
+      take[r] = is_its_first ? 1 : exp_one(partition_max - merged);
       query.sum = query.sum * keep[r] + partition_sum * take[r];
       query.max = merged;
     }
-    values(num_tokens, keep, take);
+    values(first_group * panel_width, num_tokens, keep, take);
   }
 
   static float exp_one(float x) {
@@ -175,12 +186,14 @@ struct Tile {
 
   void run(const AttentionItem& item) {
     const index_t context = queries[R - 1].position + 1;
-    for (index_t begin = 0; begin < context; begin += partition_size) {
+    const index_t first = queries[0].first;
+    for (index_t begin = first - first % partition_size; begin < context; begin += partition_size) {
       const index_t num_tokens = min_of(partition_size, context - begin);
-      for (index_t t = 0; t < num_tokens; t += panel_width) {
+      const index_t first_group = first > begin ? (first - begin) / panel_width : 0;
+      for (index_t t = first_group * panel_width; t < num_tokens; t += panel_width) {
         groups[t / panel_width] = locate<T>(args.cache, item, begin + t);
       }
-      partition(begin, num_tokens);
+      partition(begin, first_group, num_tokens);
     }
     for (int r = 0; r < R; ++r) {
       const f32x16 total = broadcast(queries[r].sum);
@@ -199,9 +212,13 @@ void run_tile(const AttentionArgs& args, const AttentionItem& item, index_t firs
   for (int r = 0; r < R; ++r) {
     const index_t row = (first + r) / args.num_groups;
     const index_t head = item.kv_head * args.num_groups + (first + r) % args.num_groups;
+    const index_t position = item.first_position + row;
     tile.queries[r] = {args.q + (item.row_begin + row) * args.q_stride + head * head_dim,
                        args.out + (item.row_begin + row) * args.out_stride + head * head_dim,
-                       item.first_position + row, -__builtin_inff(), 0};
+                       args.window > 0 && position >= args.window ? position + 1 - args.window : 0,
+                       position,
+                       -__builtin_inff(),
+                       0};
   }
   tile.run(item);
 }

@@ -49,6 +49,8 @@ struct AttentionArgs {
   int64_t out_stride;
   int64_t num_groups;  // query heads per kv head
   float scale;
+  int64_t window;  // tokens that a query sees, its own included; 0 is all before it
+  float soft_cap;  // 0 is none
 };
 
 // Rows row_begin .. row_end of one sequence, for the query heads of one kv head.
@@ -77,8 +79,9 @@ struct RopeKvArgs {
   HeadArgs k_norm;
   float eps;
   int64_t head_dim;
-  const float* table;  // [rows][table_stride]: head_dim / 2 cosines, then as many sines
+  const float* table;  // [rows][table_stride]: rotary_dim / 2 cosines, then as many sines
   int64_t table_stride;
+  int64_t rotary_dim;    // of head_dim
   const int64_t* slots;  // [rows]
   void* keys;
   void* values;
@@ -102,14 +105,17 @@ struct Kernels {
   // Scratch: context length + head_dim floats.
   void (*attention_naive)(const AttentionArgs&, const AttentionItem&, float* scratch);
   // Row kernels: every one handles `rows` rows that start at its pointers.
-  void (*embed)(const void* weight, Format, int64_t k, const int32_t* ids, int64_t rows, Rows y);
+  void (*embed)(const void* weight, Format, int64_t k, const int32_t* ids, float scale, int64_t rows, Rows y);
   void (*rms_norm)(Rows x, const float* weight, float eps, int64_t width, int64_t segments, Rows y,
                    int64_t rows);
   void (*add)(Rows a, Rows b, Rows y, int64_t width, int64_t rows);
   void (*add_rms_norm)(Rows a, Rows b, Rows sum, const float* weight, float eps, int64_t width, Rows y,
                        int64_t rows);
   void (*silu_mul)(Rows gate, Rows up, Rows y, int64_t width, int64_t rows);
-  void (*rope)(Rows x, Rows table, int64_t head_dim, int64_t num_heads, Rows y, int64_t rows);
+  void (*gelu_mul)(Rows gate, Rows up, Rows y, int64_t width, int64_t rows);
+  void (*soft_cap)(Rows x, float cap, int64_t width, int64_t rows);  // in place
+  void (*rope)(Rows x, Rows table, int64_t rotary_dim, int64_t head_dim, int64_t num_heads, Rows y,
+               int64_t rows);
   void (*kv_write)(const RopeKvArgs&, int64_t num_kv_heads, int64_t row_begin, int64_t row_end);
   void (*rope_kv_write)(const RopeKvArgs&, int64_t row_begin, int64_t row_end, float* scratch);
   // Sampling, one row of logits.

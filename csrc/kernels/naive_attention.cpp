@@ -2,7 +2,7 @@
 // once.
 //
 //   s[t] = scale * sum over d of q[d] * k[t][d];  e[t] = exp(s[t] - max s);  out[d] = sum over t of e[t]
-//   v[t][d] / sum e
+//   v[t][d] / sum e;  t from the window's first token on, s soft-capped before the exponential
 //
 // The off path of blocked attention, and readable as its specification.
 #include <cmath>
@@ -31,8 +31,9 @@ void one_query(const AttentionArgs& args, const AttentionItem& item, const float
                index_t context, float* scores) {
   const CacheView& cache = args.cache;
   const index_t head_dim = cache.head_dim;
+  const index_t begin = args.window > 0 && context > args.window ? context - args.window : 0;
   float largest_score = -__builtin_inff();
-  for (index_t t = 0; t < context; ++t) {
+  for (index_t t = begin; t < context; ++t) {
     const index_t slot = slot_of(cache, item, t);
     const index_t group = slot - slot % panel_width;  // K of sixteen tokens is [head_dim][16]
     float dot = 0;
@@ -40,15 +41,16 @@ void one_query(const AttentionArgs& args, const AttentionItem& item, const float
       dot += q[d] * element(cache, cache.keys, group * head_dim + d * panel_width + slot % panel_width);
     }
     scores[t] = dot * args.scale;
+    if (args.soft_cap > 0) scores[t] = ::tanhf(scores[t] / args.soft_cap) * args.soft_cap;
     largest_score = scores[t] > largest_score ? scores[t] : largest_score;
   }
   float total = 0;
-  for (index_t t = 0; t < context; ++t) {
+  for (index_t t = begin; t < context; ++t) {
     scores[t] = ::expf(scores[t] - largest_score);
     total += scores[t];
   }
   for (index_t d = 0; d < head_dim; ++d) out[d] = 0;
-  for (index_t t = 0; t < context; ++t) {
+  for (index_t t = begin; t < context; ++t) {
     const index_t slot = slot_of(cache, item, t);
     for (index_t d = 0; d < head_dim; ++d)
       out[d] += scores[t] * element(cache, cache.values, slot * head_dim + d);

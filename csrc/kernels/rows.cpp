@@ -1,10 +1,14 @@
 // Everything that treats rows one by one: embedding, norms, rotary embedding, KV writes, elementwise
 // arithmetic.
 //
-//   embed:          y[m][i] = w[id[m]][i], gathered from the packed panels
+//   embed:          y[m][i] = w[id[m]][i] * scale, gathered from the packed panels
 //   rms_norm:       y = x * (1 / sqrt(sum x^2 / n + eps)) * w; the sum in sixteen lanes, then their tree
 //   rope:           pair (x[j], x[j + d/2]) -> (x[j] c - x[j + d/2] s, x[j + d/2] c + x[j] s), every product
-//   rounded silu_mul:       gate / (1 + exp(-gate)) * up
+//                   rounded; elements from rotary_dim on stay
+//   silu_mul:       gate / (1 + exp(-gate)) * up
+//   gelu_mul:       gate / (1 + exp(-2u)) * up with u = sqrt(2 / pi) (gate + 0.044715 gate^3), which is
+//                   gate (1 + tanh u) / 2 * up
+//   soft_cap:       cap tanh(x / cap)
 //
 // A fused kernel calls the very functions that the single ones are made of, so its results are theirs.
 #include "half.h"
@@ -12,17 +16,19 @@
 
 namespace gradus::GRADUS_VARIANT {
 
-void embed(const void* weight, Format format, int64_t k, const int32_t* ids, int64_t rows, Rows y) {
+void embed(const void* weight, Format format, int64_t k, const int32_t* ids, float scale, int64_t rows,
+           Rows y) {
   for (index_t row = 0; row < rows; ++row) {
     const index_t first = ids[row] / panel_width * k * panel_width + ids[row] % panel_width;
     float* out = y.data + row * y.stride;
     if (format == Format::f32) {
       const float* w = static_cast<const float*>(weight) + first;
-      for (index_t i = 0; i < k; ++i) out[i] = w[i * panel_width];
+      for (index_t i = 0; i < k; ++i) out[i] = w[i * panel_width] * scale;
     } else {
       const uint16_t* w = static_cast<const uint16_t*>(weight) + first;
       for (index_t i = 0; i < k; ++i) {
-        out[i] = format == Format::f16 ? f16_to_f32(w[i * panel_width]) : bf16_to_f32(w[i * panel_width]);
+        const uint16_t bits = w[i * panel_width];
+        out[i] = (format == Format::f16 ? f16_to_f32(bits) : bf16_to_f32(bits)) * scale;
       }
     }
   }
@@ -49,8 +55,8 @@ void add_one(const float* a, const float* b, index_t n, float* y) {
 }
 
 // x and y may be the same.
-void rope_one(const float* x, const float* table, index_t head_dim, float* y) {
-  const index_t half = head_dim / 2;
+void rope_one(const float* x, const float* table, index_t rotary_dim, index_t head_dim, float* y) {
+  const index_t half = rotary_dim / 2;
   for (index_t j = 0; j < half; j += 16) {
     const index_t count = half - j;
     const f32x16 c = load_first(table + j, count);
@@ -60,6 +66,7 @@ void rope_one(const float* x, const float* table, index_t head_dim, float* y) {
     store_first(y + j, first * c - second * s, count);
     store_first(y + half + j, second * c + first * s, count);
   }
+  for (index_t i = rotary_dim; i < head_dim; ++i) y[i] = x[i];
 }
 
 struct Slot {
@@ -127,23 +134,53 @@ void add_rms_norm(Rows a, Rows b, Rows total, const float* weight, float eps, in
   }
 }
 
-void silu_mul(Rows gate, Rows up, Rows y, int64_t width, int64_t rows) {
+namespace {
+
+f32x16 silu(f32x16 x) { return x / (broadcast(1.0f) + exp(zero() - x)); }
+
+f32x16 gelu(f32x16 x) {
+  const f32x16 cubed = x * x * x * broadcast(0.044715f);
+  const f32x16 twice_u = broadcast(1.59576912160573071f) * (x + cubed);  // 2 sqrt(2 / pi)
+  return x / (broadcast(1.0f) + exp(zero() - twice_u));
+}
+
+// y may be gate or up.
+template <f32x16 (*activation)(f32x16)>
+void gate_mul(Rows gate, Rows up, Rows y, index_t width, index_t rows) {
   for (index_t row = 0; row < rows; ++row) {
     const float* g = gate.data + row * gate.stride;
     const float* u = up.data + row * up.stride;
     float* out = y.data + row * y.stride;
     for (index_t i = 0; i < width; i += 16) {
       const f32x16 x = load_first(g + i, width - i);
-      const f32x16 silu = x / (broadcast(1.0f) + exp(zero() - x));
-      store_first(out + i, silu * load_first(u + i, width - i), width - i);
+      store_first(out + i, activation(x) * load_first(u + i, width - i), width - i);
     }
   }
 }
 
-void rope(Rows x, Rows table, int64_t head_dim, int64_t num_heads, Rows y, int64_t rows) {
+}  // namespace
+
+void silu_mul(Rows gate, Rows up, Rows y, int64_t width, int64_t rows) {
+  gate_mul<silu>(gate, up, y, width, rows);
+}
+
+void gelu_mul(Rows gate, Rows up, Rows y, int64_t width, int64_t rows) {
+  gate_mul<gelu>(gate, up, y, width, rows);
+}
+
+void soft_cap(Rows x, float cap, int64_t width, int64_t rows) {
+  for (index_t row = 0; row < rows; ++row) {
+    float* values = x.data + row * x.stride;
+    for (index_t i = 0; i < width; i += 16) {
+      store_first(values + i, soft_capped(load_first(values + i, width - i), cap), width - i);
+    }
+  }
+}
+
+void rope(Rows x, Rows table, int64_t rotary_dim, int64_t head_dim, int64_t num_heads, Rows y, int64_t rows) {
   for (index_t row = 0; row < rows; ++row) {
     for (index_t h = 0; h < num_heads; ++h) {
-      rope_one(x.data + row * x.stride + h * head_dim, table.data + row * table.stride, head_dim,
+      rope_one(x.data + row * x.stride + h * head_dim, table.data + row * table.stride, rotary_dim, head_dim,
                y.data + row * y.stride + h * head_dim);
     }
   }
@@ -168,7 +205,7 @@ void rope_kv_write(const RopeKvArgs& args, int64_t row_begin, int64_t row_end, f
     for (index_t h = 0; h < args.q_norm.num_heads; ++h) {
       float* q = args.q + row * args.q_stride + h * head_dim;
       if (args.q_norm.weight) norm_one(q, args.q_norm.weight, args.eps, head_dim, q);
-      rope_one(q, table, head_dim, q);
+      rope_one(q, table, args.rotary_dim, head_dim, q);
     }
     for (index_t h = 0; h < args.k_norm.num_heads; ++h) {
       const float* k = args.k + row * args.k_stride + h * head_dim;
@@ -176,7 +213,7 @@ void rope_kv_write(const RopeKvArgs& args, int64_t row_begin, int64_t row_end, f
         norm_one(k, args.k_norm.weight, args.eps, head_dim, scratch);
         k = scratch;
       }
-      rope_one(k, table, head_dim, scratch);
+      rope_one(k, table, args.rotary_dim, head_dim, scratch);
       write_key(args, slot, args.k_norm.num_heads, h, scratch);
       write_value(args, slot, args.k_norm.num_heads, h, args.v + row * args.v_stride + h * head_dim);
     }

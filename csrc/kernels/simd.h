@@ -49,6 +49,15 @@ inline f32x16 keep_first(f32x16 x, index_t count, float fill) {
   return load(lanes);
 }
 
+// Lanes before `first` and from `end` on replaced by `fill`.
+inline f32x16 keep_between(f32x16 x, index_t first, index_t end, float fill) {
+  if (first <= 0) return keep_first(x, end, fill);
+  float lanes[16];
+  store(lanes, x);
+  for (index_t i = 0; i < 16; ++i) lanes[i] = i >= first && i < end ? lanes[i] : fill;
+  return load(lanes);
+}
+
 // Storage formats: how sixteen stored elements become floats.
 struct StoredF32 {
   using type = float;
@@ -64,11 +73,9 @@ struct StoredF16 {
   static f32x16 load16(const uint16_t* p) { return load_f16(p); }
 };
 
-// exp(x) to about 1 ulp over the whole range: 0 below -104, inf above 88.73, NaN kept.
-// x = n ln 2 + r with |r| <= ln 2 / 2; exp(r) is its Taylor polynomial of degree 7 (truncation below 1e-8
-// relative to 1, against 6e-8 of an ulp); 2^n in two factors so that subnormal results round once.
-inline f32x16 exp(f32x16 x) {
-  x = min(broadcast(100.0f), max(broadcast(-120.0f), x));
+// exp(r) - 1 for x = n ln 2 + r with |r| <= ln 2 / 2, and n: the Taylor polynomial of degree 7 (truncation
+// below 1e-8, against 6e-8 of an ulp of 1).
+inline f32x16 reduced_exp_minus_one(f32x16 x, f32x16* n_out) {
   const f32x16 n = round_nearest(x * broadcast(1.44269504088896341f));
   f32x16 r = negative_fma(n, broadcast(0.693359375f), x);
   r = negative_fma(n, broadcast(-2.12194440054690583e-4f), r);
@@ -78,10 +85,31 @@ inline f32x16 exp(f32x16 x) {
   p = fma(p, r, broadcast(4.16666666666666667e-2f));
   p = fma(p, r, broadcast(1.66666666666666667e-1f));
   p = fma(p, r, broadcast(0.5f));
-  p = fma(p, r * r, r) + broadcast(1.0f);
+  *n_out = n;
+  return fma(p, r * r, r);
+}
+
+// exp(x) to about 1 ulp over the whole range: 0 below -104, inf above 88.73, NaN kept.
+// 2^n in two factors, so that subnormal results round once.
+inline f32x16 exp(f32x16 x) {
+  x = min(broadcast(100.0f), max(broadcast(-120.0f), x));
+  f32x16 n;
+  const f32x16 p = reduced_exp_minus_one(x, &n) + broadcast(1.0f);
   const f32x16 half = round_nearest(n * broadcast(0.5f));
   return p * power_of_two(half) * power_of_two(n - half);
 }
+
+// tanh(x) = e / (e + 2) with e = exp(2x) - 1, to a few ulp also near 0; it is 1 in f32 from 10 on. NaN kept.
+inline f32x16 tanh(f32x16 x) {
+  x = min(broadcast(10.0f), max(broadcast(-10.0f), x));
+  f32x16 n;
+  const f32x16 p = reduced_exp_minus_one(x + x, &n);
+  const f32x16 scale = power_of_two(n);
+  const f32x16 e = fma(scale, p, scale - broadcast(1.0f));
+  return e / (e + broadcast(2.0f));
+}
+
+inline f32x16 soft_capped(f32x16 x, float cap) { return tanh(x / broadcast(cap)) * broadcast(cap); }
 
 }  // namespace
 }  // namespace gradus::GRADUS_VARIANT

@@ -9,12 +9,14 @@ namespace GRADUS_VARIANT {
 void gemm(const GemmArgs&, int64_t, int64_t, float*);
 void attention_blocked(const AttentionArgs&, const AttentionItem&, float*);
 void attention_naive(const AttentionArgs&, const AttentionItem&, float*);
-void embed(const void*, Format, int64_t, const int32_t*, int64_t, Rows);
+void embed(const void*, Format, int64_t, const int32_t*, float, int64_t, Rows);
 void rms_norm(Rows, const float*, float, int64_t, int64_t, Rows, int64_t);
 void add(Rows, Rows, Rows, int64_t, int64_t);
 void add_rms_norm(Rows, Rows, Rows, const float*, float, int64_t, Rows, int64_t);
 void silu_mul(Rows, Rows, Rows, int64_t, int64_t);
-void rope(Rows, Rows, int64_t, int64_t, Rows, int64_t);
+void gelu_mul(Rows, Rows, Rows, int64_t, int64_t);
+void soft_cap(Rows, float, int64_t, int64_t);
+void rope(Rows, Rows, int64_t, int64_t, int64_t, Rows, int64_t);
 void kv_write(const RopeKvArgs&, int64_t, int64_t, int64_t);
 void rope_kv_write(const RopeKvArgs&, int64_t, int64_t, float*);
 LogitSummary summarize(const float*, int64_t);
@@ -41,6 +43,8 @@ const Kernels& GRADUS_JOIN(kernels_, GRADUS_VARIANT)() {
       variant::add,
       variant::add_rms_norm,
       variant::silu_mul,
+      variant::gelu_mul,
+      variant::soft_cap,
       variant::rope,
       variant::kv_write,
       variant::rope_kv_write,

@@ -1,12 +1,12 @@
 """`ModelConfig`: what `config.json` says about a model, in Gradus's terms.
 
-Knows shapes and constants. Which fields of which architecture are honoured or refused is
-`gradus.models.hf_config`'s business.
+Knows the shapes and constants that decoders share. Which fields of which architecture are honoured or refused
+is told beside the architecture's function, and so are constants that only it has, in a subclass.
 """
 
 from dataclasses import dataclass
 
-from gradus.models.ops import Rope
+from gradus.models.rope import Rope
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -27,3 +27,9 @@ class ModelConfig:
     tie_word_embeddings: bool
     attention_bias: bool
     dtype: str  # the checkpoint's: f32, bf16 or f16
+    mlp_bias: bool = False
+    windows: tuple[int | None, ...] = ()  # per layer, tokens that a token sees; empty: all see everything
+
+    def window(self, layer: int) -> int | None:
+        """How many tokens a token sees in a layer, itself included; None is all before it."""
+        return self.windows[layer] if self.windows else None

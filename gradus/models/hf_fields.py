@@ -24,6 +24,9 @@ class Fields:
     def has(self, name: str) -> bool:
         return name in self._raw
 
+    def was_read(self, name: str) -> bool:
+        return name in self._handled
+
     def raw(self, name: str) -> Any:
         """A value as it stands, None where absent; counts as handled."""
         self._handled.add(name)

@@ -10,20 +10,23 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+from gradus.models.rope import Rope
+
 Handle = Any
 """A value inside a step, [num_rows, width]: a tensor, or a buffer of a program. Opaque to models."""
 
 
 @dataclass(frozen=True, slots=True)
-class Rope:
-    """Rotary position embedding in the half-split (GPT-NeoX) convention that Hugging Face uses.
+class ExpertShape:
+    """A mixture of experts: `top_k` of `num_experts` gated MLPs of `intermediate_size` for each token.
 
-    The angle of pair j at position p is p * theta ** (-2j / head_dim), pair j being elements j and
-    j + head_dim / 2. Source: Su et al. 2021, section 3.2.2.
+    `renormalize`: the chosen experts' probabilities are divided by their sum.
     """
 
-    head_dim: int
-    theta: float
+    num_experts: int
+    top_k: int
+    intermediate_size: int
+    renormalize: bool
 
 
 class Ops(Protocol):
@@ -32,14 +35,19 @@ class Ops(Protocol):
     def scope(self, name: str) -> AbstractContextManager[None]:
         """Prefix the weight names used inside with `name` and a dot."""
 
-    def embed(self, name: str) -> Handle:
-        """Rows of the embedding table for the step's token ids. Returns [num_tokens, hidden]."""
+    def embed(self, name: str, scale: float = 1.0) -> Handle:
+        """The embedding table's rows for the step's token ids, times `scale`: [num_tokens, hidden]."""
 
-    def rms_norm(self, x: Handle, name: str, eps: float, head_dim: int | None = None) -> Handle:
-        """Root-mean-square norm over the last axis, or over each `head_dim` of it; times the weight."""
+    def rms_norm(
+        self, x: Handle, name: str, eps: float, head_dim: int | None = None, offset: float = 0.0
+    ) -> Handle:
+        """Root-mean-square norm over the last axis, or each `head_dim` of it; times weight + `offset`."""
 
     def column_linear(self, x: Handle, names: Sequence[str], bias: bool = False) -> list[Handle]:
         """x @ W.T (+ b) for several weights that read the same input; outputs may be sharded by columns."""
+
+    def fused_linear(self, x: Handle, name: str, widths: Sequence[int]) -> list[Handle]:
+        """`column_linear` for one stored weight whose outputs are several values, side by side."""
 
     def row_linear(self, x: Handle, name: str, bias: bool = False) -> Handle:
         """x @ W.T (+ b) for a weight whose input may be sharded; the result is whole on every shard."""
@@ -47,15 +55,36 @@ class Ops(Protocol):
     def rope(self, q: Handle, k: Handle, rope: Rope) -> tuple[Handle, Handle]:
         """Rotate each head of q and k by its token's position."""
 
-    def attention(self, q: Handle, k: Handle, v: Handle, layer: int, scale: float) -> Handle:
-        """Write k and v into the layer's KV cache, then causal attention over each sequence's whole context.
+    def attention(
+        self,
+        q: Handle,
+        k: Handle,
+        v: Handle,
+        layer: int,
+        scale: float,
+        window: int | None = None,
+        soft_cap: float | None = None,
+    ) -> Handle:
+        """Write k and v into the layer's KV cache, then causal attention over each sequence's context.
 
         q: [num_tokens, num_heads * head_dim]; k, v: [num_tokens, num_kv_heads * head_dim]; returns q's shape.
-        K and V, the current tokens' included, are read from the cache in the cache's type.
+        K and V, the current tokens' included, are read from the cache in the cache's type. `window`: how many
+        tokens a token sees, itself and those before it. `soft_cap`: scaled scores s become
+        soft_cap * tanh(s / soft_cap).
         """
 
     def silu_mul(self, gate: Handle, up: Handle) -> Handle:
         """silu(gate) * up, elementwise."""
+
+    def gelu_mul(self, gate: Handle, up: Handle) -> Handle:
+        """gelu(gate) * up, elementwise, gelu in its tanh form."""
+
+    def experts(self, x: Handle, name: str, shape: ExpertShape) -> Handle:
+        """Each row's gated (silu) MLPs of the experts that its router chooses, summed by their probabilities.
+
+        Reads the router from `name`.gate and expert e from `name`.experts.e.{gate_proj, up_proj, down_proj}.
+        Probabilities are the softmax over all experts. Source: Shazeer et al. 2017, section 2.1.
+        """
 
     def add(self, a: Handle, b: Handle) -> Handle:
         """a + b, elementwise."""
@@ -63,8 +92,8 @@ class Ops(Protocol):
     def select_rows(self, x: Handle) -> Handle:
         """Only the rows that the step samples from. Returns [num_outputs, width]."""
 
-    def lm_head(self, x: Handle, name: str) -> Handle:
-        """Logits for x's rows: x @ W.T. Returns [num_outputs, vocab_size]."""
+    def lm_head(self, x: Handle, name: str, soft_cap: float | None = None) -> Handle:
+        """Logits for x's rows: x @ W.T, soft-capped as in `attention`. Returns [num_outputs, vocab_size]."""
 
     def output(self, name: str, x: Handle) -> None:
         """Name a value as an output of the step: "hidden" or "logits"."""

@@ -1,6 +1,15 @@
 """Qwen3 (dense). Source: the Qwen3 technical report, 2025, and the published configurations."""
 
 from gradus.models.config import ModelConfig
+from gradus.models.hf_decoder import (
+    check_model_type,
+    decoder_values,
+    read_head_dim,
+    read_num_kv_heads,
+    upper_layer_windows,
+)
+from gradus.models.hf_fields import Fields
+from gradus.models.hf_rope import read_rope
 from gradus.models.ops import Ops
 
 
@@ -16,7 +25,7 @@ def qwen3(ops: Ops, cfg: ModelConfig) -> None:
             q = ops.rms_norm(q, "self_attn.q_norm", cfg.rms_norm_eps, head_dim=cfg.head_dim)
             k = ops.rms_norm(k, "self_attn.k_norm", cfg.rms_norm_eps, head_dim=cfg.head_dim)
             q, k = ops.rope(q, k, cfg.rope)
-            h = ops.attention(q, k, v, layer=i, scale=cfg.head_dim**-0.5)
+            h = ops.attention(q, k, v, layer=i, scale=cfg.head_dim**-0.5, window=cfg.window(i))
             x = ops.add(x, ops.row_linear(h, "self_attn.o_proj", bias=cfg.attention_bias))
             if i == cfg.num_layers - 1:
                 # From here on rows do not see each other, so only the sampled ones are worth computing.
@@ -27,3 +36,16 @@ def qwen3(ops: Ops, cfg: ModelConfig) -> None:
     x = ops.rms_norm(x, "model.norm", cfg.rms_norm_eps)
     ops.output("hidden", x)
     ops.output("logits", ops.lm_head(x, "model.embed_tokens" if cfg.tie_word_embeddings else "lm_head"))
+
+
+def qwen3_config(fields: Fields, stored_dtype: str) -> ModelConfig:
+    check_model_type(fields, "qwen3")
+    head_dim = read_head_dim(fields, may_be_absent=False)
+    return ModelConfig(
+        **decoder_values(fields, stored_dtype),
+        num_kv_heads=read_num_kv_heads(fields),
+        head_dim=head_dim,
+        rope=read_rope(fields, head_dim),
+        attention_bias=fields.flag("attention_bias", default=False),
+        windows=upper_layer_windows(fields),
+    )

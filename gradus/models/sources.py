@@ -15,10 +15,10 @@ from gradus.models.checkpoint.base import Checkpoint
 from gradus.models.checkpoint.dummy import DummyCheckpoint
 from gradus.models.checkpoint.safetensors import open_safetensors
 from gradus.models.config import ModelConfig
+from gradus.models.dummy_shapes import DUMMY_SHAPES
 from gradus.models.generation_config import GenerationDefaults, load_generation_defaults
 from gradus.models.hf_config import load_model_config
 from gradus.models.hub import download_model, is_hub_name
-from gradus.models.ops import Rope
 from gradus.models.weights import check_weights
 
 DEMO_DIRECTORY = Path(__file__).parents[1] / "demo_model"
@@ -120,36 +120,6 @@ def _demo_directory() -> Path:
             "train one with tools/train_demo_model.py"
         )
     return DEMO_DIRECTORY
-
-
-def _qwen3_shape(hidden: int, intermediate: int, layers: int, heads: int, tied: bool) -> ModelConfig:
-    """What the dense Qwen3 models have in common. Source: their published configurations."""
-    return ModelConfig(
-        architecture="Qwen3ForCausalLM",
-        vocab_size=151936,
-        hidden_size=hidden,
-        intermediate_size=intermediate,
-        num_layers=layers,
-        num_heads=heads,
-        num_kv_heads=8,
-        head_dim=128,
-        rms_norm_eps=1e-6,
-        rope=Rope(head_dim=128, theta=1e6),
-        max_position_embeddings=40960,
-        tie_word_embeddings=tied,
-        attention_bias=False,
-        dtype="bf16",
-    )
-
-
-DUMMY_SHAPES: dict[str, ModelConfig] = {
-    "qwen3-0.6b": _qwen3_shape(1024, 3072, 28, 16, tied=True),
-    "qwen3-1.7b": _qwen3_shape(2048, 6144, 28, 16, tied=True),
-    "qwen3-4b": _qwen3_shape(2560, 9728, 36, 32, tied=True),
-    "qwen3-8b": _qwen3_shape(4096, 12288, 36, 32, tied=False),
-    "qwen3-14b": _qwen3_shape(5120, 17408, 40, 40, tied=False),
-    "qwen3-32b": _qwen3_shape(5120, 25600, 64, 64, tied=False),
-}
 
 
 def _dummy(model: str, seed: int) -> ModelSource:

@@ -9,20 +9,21 @@ from contextlib import contextmanager
 from gradus.errors import CheckpointError
 from gradus.models.checkpoint.base import Checkpoint
 from gradus.models.config import ModelConfig
-from gradus.models.ops import Handle, Rope
+from gradus.models.ops import ExpertShape, Handle
 from gradus.models.registry import model_function
+from gradus.models.rope import Rope
 
 Shape = tuple[int, ...]
 
-# Linear weights by the last part of their name: [out_features, in_features].
-_LINEAR_SHAPES: dict[str, Callable[[ModelConfig], Shape]] = {
-    "q_proj": lambda c: (c.num_heads * c.head_dim, c.hidden_size),
-    "k_proj": lambda c: (c.num_kv_heads * c.head_dim, c.hidden_size),
-    "v_proj": lambda c: (c.num_kv_heads * c.head_dim, c.hidden_size),
-    "o_proj": lambda c: (c.hidden_size, c.num_heads * c.head_dim),
-    "gate_proj": lambda c: (c.intermediate_size, c.hidden_size),
-    "up_proj": lambda c: (c.intermediate_size, c.hidden_size),
-    "down_proj": lambda c: (c.hidden_size, c.intermediate_size),
+# Outputs of linear weights, by the last part of their name.
+_LINEAR_WIDTHS: dict[str, Callable[[ModelConfig], int]] = {
+    "q_proj": lambda c: c.num_heads * c.head_dim,
+    "k_proj": lambda c: c.num_kv_heads * c.head_dim,
+    "v_proj": lambda c: c.num_kv_heads * c.head_dim,
+    "o_proj": lambda c: c.hidden_size,
+    "gate_proj": lambda c: c.intermediate_size,
+    "up_proj": lambda c: c.intermediate_size,
+    "down_proj": lambda c: c.hidden_size,
 }
 
 
@@ -60,7 +61,7 @@ def check_weights(config: ModelConfig, checkpoint: Checkpoint) -> None:
 
 
 class _NotingOps:
-    """Implements `Ops`; every handle is None."""
+    """Implements `Ops`; every handle is its width."""
 
     def __init__(self, config: ModelConfig) -> None:
         self.shapes: dict[str, Shape] = {}
@@ -75,38 +76,58 @@ class _NotingOps:
         finally:
             self._prefix = outer
 
-    def embed(self, name: str) -> Handle:
+    def embed(self, name: str, scale: float = 1.0) -> Handle:
         self._note(name, "weight", (self._config.vocab_size, self._config.hidden_size))
+        return self._config.hidden_size
 
-    def rms_norm(self, x: Handle, name: str, eps: float, head_dim: int | None = None) -> Handle:
-        self._note(name, "weight", (head_dim or self._config.hidden_size,))
+    def rms_norm(
+        self, x: Handle, name: str, eps: float, head_dim: int | None = None, offset: float = 0.0
+    ) -> Handle:
+        self._note(name, "weight", (head_dim or x,))
+        return x
 
     def column_linear(self, x: Handle, names: Sequence[str], bias: bool = False) -> list[Handle]:
         return [self.row_linear(x, name, bias) for name in names]
 
+    def fused_linear(self, x: Handle, name: str, widths: Sequence[int]) -> list[Handle]:
+        self._note(name, "weight", (sum(widths), x))
+        return list(widths)
+
     def row_linear(self, x: Handle, name: str, bias: bool = False) -> Handle:
-        shape = _LINEAR_SHAPES[name.rpartition(".")[2]](self._config)
-        self._note(name, "weight", shape)
+        width = _LINEAR_WIDTHS[name.rpartition(".")[2]](self._config)
+        self._note(name, "weight", (width, x))
         if bias:
-            self._note(name, "bias", shape[:1])
+            self._note(name, "bias", (width,))
+        return width
 
     def rope(self, q: Handle, k: Handle, rope: Rope) -> tuple[Handle, Handle]:
-        return None, None
+        return q, k
 
-    def attention(self, q: Handle, k: Handle, v: Handle, layer: int, scale: float) -> Handle:
-        return None
+    def attention(self, q: Handle, *args: object, **parameters: object) -> Handle:
+        return q
 
     def silu_mul(self, gate: Handle, up: Handle) -> Handle:
-        return None
+        return gate
+
+    def gelu_mul(self, gate: Handle, up: Handle) -> Handle:
+        return gate
+
+    def experts(self, x: Handle, name: str, shape: ExpertShape) -> Handle:
+        self._note(f"{name}.gate", "weight", (shape.num_experts, x))
+        for expert in range(shape.num_experts):
+            for part in ("gate_proj", "up_proj"):
+                self._note(f"{name}.experts.{expert}.{part}", "weight", (shape.intermediate_size, x))
+            self._note(f"{name}.experts.{expert}.down_proj", "weight", (x, shape.intermediate_size))
+        return x
 
     def add(self, a: Handle, b: Handle) -> Handle:
-        return None
+        return a
 
     def select_rows(self, x: Handle) -> Handle:
-        return None
+        return x
 
-    def lm_head(self, x: Handle, name: str) -> Handle:
-        self._note(name, "weight", (self._config.vocab_size, self._config.hidden_size))
+    def lm_head(self, x: Handle, name: str, soft_cap: float | None = None) -> Handle:
+        self._note(name, "weight", (self._config.vocab_size, x))
 
     def output(self, name: str, x: Handle) -> None:
         pass

@@ -12,7 +12,7 @@ from gradus.batch import Batch
 from gradus.errors import BackendError
 from gradus.models.checkpoint.dummy import DummyCheckpoint
 from gradus.models.config import ModelConfig
-from gradus.models.ops import Rope
+from gradus.models.rope import Rope
 from tests.backend_driver import greedy
 
 CONFIG = ModelConfig(

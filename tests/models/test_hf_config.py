@@ -1,6 +1,7 @@
 """`config.json`: what is honoured, and what is refused by name."""
 
 import json
+import math
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ from hypothesis import strategies as st
 from gradus.errors import CheckpointError, ModelError, UnsupportedModelError
 from gradus.models.config import ModelConfig
 from gradus.models.hf_config import load_model_config, parse_model_config
-from gradus.models.ops import Rope
+from gradus.models.rope import LinearScaling, Llama3Scaling, Rope, YarnScaling
 
 # As published with Qwen3-0.6B (transformers 4).
 PUBLISHED: dict[str, Any] = {
@@ -110,13 +111,14 @@ def test_what_transformers_writes_is_read(tmp_path: Path, tied: bool, dtype: str
     ("field", "value"),
     [
         ("hidden_act", "gelu"),
-        ("use_sliding_window", True),
         ("layer_types", ["full_attention"] * 27 + ["sliding_attention"]),
         ("quantization_config", {"quant_method": "gptq", "bits": 4}),
-        ("rope_scaling", {"rope_type": "yarn", "factor": 4.0}),
-        ("rope_scaling", {"type": "linear", "factor": 2.0}),
+        ("rope_scaling", {"rope_type": "dynamic", "factor": 4.0}),
+        ("rope_scaling", {"type": "longrope", "short_factor": [1.0] * 64, "long_factor": [2.0] * 64}),
+        ("rope_scaling", {"type": "linear", "rope_type": "llama3", "factor": 2.0}),
+        ("rope_scaling", {"type": "linear", "factor": 2.0, "offset": 1}),
         ("rope_scaling", {"rope_type": "default", "factor": 2.0}),
-        ("rope_parameters", {"rope_type": "llama3", "rope_theta": 1e6}),
+        ("rope_parameters", {"rope_type": "mrope", "rope_theta": 1e6}),
         ("rope_parameters", {"rope_theta": 1e6, "partial_rotary_factor": 0.5}),
         ("partial_rotary_factor", 0.25),
         ("mlp_bias", True),
@@ -147,7 +149,9 @@ def test_dropout_and_bookkeeping_do_not_matter() -> None:
     assert parse_model_config(raw) == EXPECTED
 
 
-@pytest.mark.parametrize("architecture", ["Qwen3MoeForCausalLM", "LlamaForCausalLM", "GPT2LMHeadModel"])
+@pytest.mark.parametrize(
+    "architecture", ["MixtralForCausalLM", "Gemma3ForConditionalGeneration", "GPT2LMHeadModel"]
+)
 def test_other_architectures_are_refused_with_the_supported_ones(architecture: str) -> None:
     with pytest.raises(UnsupportedModelError, match=f"{architecture}.*Qwen3ForCausalLM"):
         parse_model_config(changed(architectures=[architecture]))
@@ -192,6 +196,9 @@ def test_missing_fields_are_named(field: str) -> None:
         ("rope_theta", -1),
         ("rope_theta", 10**400),
         ("rope_scaling", "yarn"),
+        ("rope_scaling", {"rope_type": "yarn"}),
+        ("rope_scaling", {"rope_type": "linear", "factor": -1}),
+        ("rope_scaling", {"rope_type": 3}),
         ("tie_word_embeddings", "yes"),
         ("architectures", []),
         ("architectures", "Qwen3ForCausalLM"),
@@ -252,3 +259,48 @@ def test_any_value_of_any_field_parses_or_is_refused(field: str, value: Any) -> 
         return
     assert config.num_heads % config.num_kv_heads == 0
     assert config.hidden_size > 0
+
+
+def test_upper_layers_slide_where_they_are_told_to() -> None:
+    raw = changed(use_sliding_window=True, sliding_window=4096, max_window_layers=26)
+    assert parse_model_config(raw).windows == (None,) * 26 + (4096, 4096)
+    kinds = ["sliding_attention", "full_attention"] * 14
+    assert parse_model_config({**raw, "layer_types": kinds}).windows == (4096, None) * 14
+    assert parse_model_config({**raw, "use_sliding_window": False}) == EXPECTED
+    assert parse_model_config({**raw, "sliding_window": None}) == EXPECTED
+
+
+@pytest.mark.parametrize(
+    ("scaling", "expected"),
+    [
+        ({"rope_type": "linear", "factor": 2.0}, Rope(128, 1e6, scaling=LinearScaling(2.0))),
+        (
+            {
+                "rope_type": "llama3",
+                "factor": 32.0,
+                "low_freq_factor": 1.0,
+                "high_freq_factor": 4.0,
+                "original_max_position_embeddings": 8192,
+            },
+            Rope(128, 1e6, scaling=Llama3Scaling(32.0, 1.0, 4.0, 8192)),
+        ),
+        (
+            {"type": "yarn", "factor": 4.0, "original_max_position_embeddings": 32768},
+            Rope(
+                128,
+                1e6,
+                scaling=YarnScaling(4.0, 32768, 32.0, 1.0, True),
+                magnitude=1 + 0.1 * math.log(4),
+            ),
+        ),
+        (
+            {"rope_type": "yarn", "factor": 4.0, "attention_factor": 0.5, "beta_fast": 16, "truncate": False},
+            Rope(128, 1e6, scaling=YarnScaling(4.0, 40960, 16.0, 1.0, False), magnitude=0.5),
+        ),
+    ],
+)
+def test_rope_scalings(scaling: dict[str, Any], expected: Rope) -> None:
+    assert parse_model_config(changed(rope_scaling=scaling)).rope == expected
+    raw = without("rope_theta", "rope_scaling")
+    raw["rope_parameters"] = {"rope_theta": 1e6, **scaling}
+    assert parse_model_config(raw).rope == expected

@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,10 +13,11 @@ from safetensors.numpy import save_file
 
 from gradus.errors import CheckpointError, ModelNotFoundError, UnsupportedModelError
 from gradus.models import hub, sources
-from gradus.models.config import ModelConfig
 from gradus.models.hf_config import parse_model_config
 from gradus.models.sources import resolve_model
 from gradus.models.weights import expected_weights
+from tests.models.published_configs import LLAMA, QWEN2, QWEN3_MOE
+from tests.models.test_hf_config import PUBLISHED as QWEN3
 
 CONFIG: dict[str, Any] = {
     "architectures": ["Qwen3ForCausalLM"],
@@ -310,9 +312,23 @@ def test_hub_names(name: str, is_one: bool) -> None:
     assert hub.is_hub_name(name) is is_one
 
 
-def test_published_shapes_agree_with_the_published_configuration() -> None:
-    config = sources.DUMMY_SHAPES["qwen3-0.6b"]
-    assert isinstance(config, ModelConfig)
-    assert config.rope.theta == 1e6
-    assert {c.head_dim for c in sources.DUMMY_SHAPES.values()} == {128}
-    assert [c.tie_word_embeddings for c in sources.DUMMY_SHAPES.values()] == [True] * 3 + [False] * 3
+@pytest.mark.parametrize(
+    ("name", "published"),
+    [("qwen2.5-0.5b", QWEN2), ("llama-3.2-1b", LLAMA), ("qwen3-30b-a3b", QWEN3_MOE), ("qwen3-0.6b", QWEN3)],
+)
+def test_dummy_shapes_are_the_published_ones(name: str, published: dict[str, Any]) -> None:
+    assert sources.DUMMY_SHAPES[name] == parse_model_config(published)
+
+
+def test_the_dense_qwen3_models_differ_in_size_only() -> None:
+    dense = [
+        config for name, config in sources.DUMMY_SHAPES.items() if config.architecture == "Qwen3ForCausalLM"
+    ]
+    assert {config.head_dim for config in dense} == {128}
+    assert [config.tie_word_embeddings for config in dense] == [True] * 3 + [False] * 3
+
+
+def test_a_mixture_of_experts_has_weights_for_each() -> None:
+    shapes = expected_weights(replace(sources.DUMMY_SHAPES["qwen3-30b-a3b"], num_layers=1))
+    assert len(shapes) == 3 + 8 + 1 + 3 * 128
+    assert shapes["model.layers.0.mlp.experts.127.down_proj.weight"] == (2048, 768)

@@ -12,7 +12,8 @@ from gradus.backends.native.operations import Operation, RowSet, Value
 from gradus.backends.native.weights import Weights
 from gradus.errors import UnsupportedModelError
 from gradus.models.config import ModelConfig
-from gradus.models.ops import Rope
+from gradus.models.ops import ExpertShape
+from gradus.models.rope import Rope
 
 
 @dataclass(eq=False, slots=True)
@@ -21,6 +22,7 @@ class Logits:
 
     x: Value
     weight: Any
+    soft_cap: float | None
 
 
 class NativeOps:
@@ -44,18 +46,26 @@ class NativeOps:
         finally:
             self._scopes.pop()
 
-    def embed(self, name: str) -> Value:
+    def embed(self, name: str, scale: float = 1.0) -> Value:
         weight = self._weights.linear([self._full(name)])
-        return self._result("embed", (), self._config.hidden_size, "tokens", weight=weight)
+        return self._result("embed", (), self._config.hidden_size, "tokens", weight=weight, scale=scale)
 
-    def rms_norm(self, x: Value, name: str, eps: float, head_dim: int | None = None) -> Value:
-        weight = self._weights.vector(self._full(name))
+    def rms_norm(
+        self, x: Value, name: str, eps: float, head_dim: int | None = None, offset: float = 0.0
+    ) -> Value:
+        weight = self._weights.vector(self._full(name), offset)
         return self._result("rms_norm", (x,), x.width, x.rows, weight=weight, eps=eps)
 
     def column_linear(self, x: Value, names: Sequence[str], bias: bool = False) -> list[Value]:
         full_names = [self._full(name) for name in names]
         weight = self._weights.linear(full_names, bias)
-        widths = [self._weights.num_outputs(name) for name in full_names]
+        return self._products(x, weight, [self._weights.num_outputs(name) for name in full_names])
+
+    def fused_linear(self, x: Value, name: str, widths: Sequence[int]) -> list[Value]:
+        return self._products(x, self._weights.fused(self._full(name), widths), widths)
+
+    def _products(self, x: Value, weight: Any, widths: Sequence[int]) -> list[Value]:
+        """Products with the packed matrices of a weight, one by one; fusion joins them."""
         return [
             self._result("linear", (x,), width, x.rows, weight=weight, first=i)
             for i, width in enumerate(widths)
@@ -66,16 +76,49 @@ class NativeOps:
 
     def rope(self, q: Value, k: Value, rope: Rope) -> tuple[Value, Value]:
         table = self._rope_table(rope)
-        rotated_q = self._result("rope", (q, table), q.width, q.rows)
-        return rotated_q, self._result("rope", (k, table), k.width, k.rows)
+        rotated_q, rotated_k = (
+            self._result("rope", (x, table), x.width, x.rows, head_dim=rope.head_dim) for x in (q, k)
+        )
+        return rotated_q, rotated_k
 
-    def attention(self, q: Value, k: Value, v: Value, layer: int, scale: float) -> Value:
+    def attention(
+        self,
+        q: Value,
+        k: Value,
+        v: Value,
+        layer: int,
+        scale: float,
+        window: int | None = None,
+        soft_cap: float | None = None,
+    ) -> Value:
         self._emit(Operation("kv_write", (k, v), (), {"layer": layer}))
-        blocked = self._attention == "blocked"
-        return self._result("attention", (q,), q.width, q.rows, layer=layer, scale=scale, blocked=blocked)
+        arguments = {
+            "layer": layer,
+            "scale": scale,
+            "blocked": self._attention == "blocked",
+            "window": window or 0,  # the instruction's word for none
+            "soft_cap": soft_cap or 0.0,
+        }
+        return self._result("attention", (q,), q.width, q.rows, **arguments)
 
     def silu_mul(self, gate: Value, up: Value) -> Value:
         return self._result("silu_mul", (gate, up), gate.width, gate.rows)
+
+    def gelu_mul(self, gate: Value, up: Value) -> Value:
+        return self._result("gelu_mul", (gate, up), gate.width, gate.rows)
+
+    def experts(self, x: Value, name: str, shape: ExpertShape) -> Value:
+        expert = [f"{self._full(name)}.experts.{i}" for i in range(shape.num_experts)]
+        weights = {
+            "router": self._weights.linear([f"{self._full(name)}.gate"]),
+            "gate_up": self._weights.linear(
+                [f"{e}.{part}" for e in expert for part in ("gate_proj", "up_proj")]
+            ),
+            "down": self._weights.linear([f"{e}.down_proj" for e in expert]),
+        }
+        return self._result(
+            "experts", (x,), x.width, x.rows, **weights, top_k=shape.top_k, renormalize=shape.renormalize
+        )
 
     def add(self, a: Value, b: Value) -> Value:
         return self._result("add", (a, b), a.width, a.rows)
@@ -83,23 +126,23 @@ class NativeOps:
     def select_rows(self, x: Value) -> Value:
         return x if x.rows == "outputs" else self._result("select_rows", (x,), x.width, "outputs")
 
-    def lm_head(self, x: Value, name: str) -> Logits:
-        return Logits(x, self._weights.linear([self._full(name)]))
+    def lm_head(self, x: Value, name: str, soft_cap: float | None = None) -> Logits:
+        return Logits(x, self._weights.linear([self._full(name)]), soft_cap)
 
     def output(self, name: str, x: Value | Logits) -> None:
         if name == "hidden":
             return  # nothing outside a step reads it yet
         if name != "logits" or not isinstance(x, Logits):
             raise UnsupportedModelError(f"the native backend has no output {name!r} of this kind")
-        self._emit(Operation("lm_head_sample", (self.select_rows(x.x),), (), {"weight": x.weight}))
+        arguments = {"weight": x.weight, "soft_cap": x.soft_cap or 0.0}
+        self._emit(Operation("lm_head_sample", (self.select_rows(x.x),), (), arguments))
 
     def _rope_table(self, rope: Rope) -> Value:
         """Cosines and sines of the step's positions, computed once and shared by all layers."""
         if rope not in self._rope_tables:
             frequencies = self._weights.rope_frequencies(rope)
-            self._rope_tables[rope] = self._result(
-                "rope_table", (), rope.head_dim, "tokens", frequencies=frequencies
-            )
+            arguments = {"frequencies": frequencies, "magnitude": rope.magnitude}
+            self._rope_tables[rope] = self._result("rope_table", (), rope.num_rotated, "tokens", **arguments)
         return self._rope_tables[rope]
 
     def _result(

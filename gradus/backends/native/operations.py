@@ -57,8 +57,8 @@ def lower(operation: Operation, views: Views, executor: Any) -> Any:
     return _LOWERINGS[operation.kind](inputs, outputs, executor, **operation.arguments)
 
 
-def _embed(i: list[Any], o: list[Any], executor: Any, weight: Any) -> Any:
-    return _native.embed(weight, o[0])
+def _embed(i: list[Any], o: list[Any], executor: Any, weight: Any, scale: float) -> Any:
+    return _native.embed(weight, o[0], scale)
 
 
 def _linear(i: list[Any], o: list[Any], executor: Any, weight: Any, first: int) -> Any:
@@ -70,24 +70,50 @@ def _rms_norm(i: list[Any], o: list[Any], executor: Any, weight: Any, eps: float
     return _native.rms_norm(i[0], weight, eps, o[0])
 
 
-def _rope_table(i: list[Any], o: list[Any], executor: Any, frequencies: Any) -> Any:
-    return _native.rope_table(frequencies, o[0])
+def _rope_table(i: list[Any], o: list[Any], executor: Any, frequencies: Any, magnitude: float) -> Any:
+    return _native.rope_table(frequencies, o[0], magnitude)
 
 
-def _rope(i: list[Any], o: list[Any], executor: Any) -> Any:
-    return _native.rope(i[0], i[1], o[0])
+def _rope(i: list[Any], o: list[Any], executor: Any, head_dim: int) -> Any:
+    return _native.rope(i[0], i[1], o[0], head_dim)
 
 
 def _kv_write(i: list[Any], o: list[Any], executor: Any, layer: int) -> Any:
     return executor.kv_write(i[0], i[1], layer)
 
 
-def _attention(i: list[Any], o: list[Any], executor: Any, layer: int, scale: float, blocked: bool) -> Any:
-    return executor.attention(i[0], layer, scale, blocked, o[0])
+def _attention(
+    i: list[Any],
+    o: list[Any],
+    executor: Any,
+    layer: int,
+    scale: float,
+    blocked: bool,
+    window: int,
+    soft_cap: float,
+) -> Any:
+    return executor.attention(i[0], layer, scale, blocked, o[0], window, soft_cap)
 
 
 def _silu_mul(i: list[Any], o: list[Any], executor: Any) -> Any:
     return _native.silu_mul(i[0], i[1], o[0])
+
+
+def _gelu_mul(i: list[Any], o: list[Any], executor: Any) -> Any:
+    return _native.gelu_mul(i[0], i[1], o[0])
+
+
+def _experts(
+    i: list[Any],
+    o: list[Any],
+    executor: Any,
+    router: Any,
+    gate_up: Any,
+    down: Any,
+    top_k: int,
+    renormalize: bool,
+) -> Any:
+    return executor.experts(i[0], router, gate_up, down, top_k, renormalize, o[0])
 
 
 def _add(i: list[Any], o: list[Any], executor: Any) -> Any:
@@ -98,8 +124,8 @@ def _select_rows(i: list[Any], o: list[Any], executor: Any) -> Any:
     return _native.select_rows(i[0], o[0])
 
 
-def _lm_head_sample(i: list[Any], o: list[Any], executor: Any, weight: Any) -> Any:
-    return executor.lm_head_sample(i[0], weight)
+def _lm_head_sample(i: list[Any], o: list[Any], executor: Any, weight: Any, soft_cap: float) -> Any:
+    return executor.lm_head_sample(i[0], weight, soft_cap)
 
 
 def _add_rms_norm(i: list[Any], o: list[Any], executor: Any, weight: Any, eps: float) -> Any:
@@ -122,6 +148,8 @@ _LOWERINGS: dict[str, Callable[..., Any]] = {
     "kv_write": _kv_write,
     "attention": _attention,
     "silu_mul": _silu_mul,
+    "gelu_mul": _gelu_mul,
+    "experts": _experts,
     "add": _add,
     "select_rows": _select_rows,
     "lm_head_sample": _lm_head_sample,

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 import gradus.backends.native._native as _native
 from gradus.models.checkpoint.base import Checkpoint, RawTensor
 from gradus.models.config import ModelConfig
-from gradus.models.ops import Rope
+from gradus.models.rope import Rope, inverse_frequencies
 from gradus.models.weights import check_weights
 
 
@@ -32,7 +32,7 @@ class Weights:
         self._format = weight_format
         self._executor = executor
         self._linears: dict[tuple[str, ...], Any] = {}
-        self._vectors: dict[str, Any] = {}
+        self._vectors: dict[tuple[str, float], Any] = {}
         self._frequencies: dict[Rope, Any] = {}
 
     @property
@@ -54,26 +54,33 @@ class Weights:
             self._linears[key] = weight
         return self._linears[key]
 
+    def fused(self, name: str, widths: Sequence[int]) -> Any:
+        """One stored matrix as several, `widths` rows each."""
+        key = (name,)
+        if key not in self._linears:
+            tensor = self._checkpoint.read(f"{name}.weight")
+            weight = _native.Weight(self._format, list(widths), tensor.shape[1])
+            rows = np.split(_bits(tensor), np.cumsum(widths)[:-1])
+            for i, matrix in enumerate(rows):
+                weight.pack(i, matrix, tensor.dtype, self._executor)
+            self._linears[key] = weight
+        return self._linears[key]
+
     def num_outputs(self, name: str) -> int:
         return self._checkpoint.shape(f"{name}.weight")[0]
 
-    def vector(self, name: str) -> Any:
-        """A norm's weight, always f32."""
-        if name not in self._vectors:
-            self._vectors[name] = _native.Floats(to_float32(self._checkpoint.read(f"{name}.weight")))
-        return self._vectors[name]
+    def vector(self, name: str, offset: float = 0.0) -> Any:
+        """A norm's weight plus `offset`, always f32."""
+        key = (name, offset)
+        if key not in self._vectors:
+            values = to_float32(self._checkpoint.read(f"{name}.weight")) + np.float32(offset)
+            self._vectors[key] = _native.Floats(values)
+        return self._vectors[key]
 
     def rope_frequencies(self, rope: Rope) -> Any:
         if rope not in self._frequencies:
             self._frequencies[rope] = _native.Floats(inverse_frequencies(rope))
         return self._frequencies[rope]
-
-
-def inverse_frequencies(rope: Rope) -> NDArray[np.float32]:
-    """theta ** (-2j / head_dim) for j below head_dim / 2, rounded where Hugging Face's embedding rounds."""
-    exponents = np.arange(0, rope.head_dim, 2, dtype=np.float32) / np.float32(rope.head_dim)
-    powers = np.power(np.float64(rope.theta), exponents.astype(np.float64)).astype(np.float32)
-    return np.float32(1) / powers
 
 
 def to_float32(tensor: RawTensor) -> NDArray[np.float32]:

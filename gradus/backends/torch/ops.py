@@ -12,7 +12,8 @@ from torch import Tensor
 from torch.nn import functional
 
 from gradus.batch import Batch
-from gradus.models.ops import Rope
+from gradus.models.ops import ExpertShape
+from gradus.models.rope import Rope, inverse_frequencies
 
 KVCache = Tensor
 """[num_layers, 2 (K, V), num_blocks, block_size, num_kv_heads, head_dim] in the cache's type."""
@@ -42,28 +43,40 @@ class EagerOps:
         finally:
             self._prefix = outer
 
-    def embed(self, name: str) -> Tensor:
-        return self._weight(name)[self._token_ids]
+    def embed(self, name: str, scale: float = 1.0) -> Tensor:
+        return self._weight(name)[self._token_ids] * scale
 
-    def rms_norm(self, x: Tensor, name: str, eps: float, head_dim: int | None = None) -> Tensor:
+    def rms_norm(
+        self, x: Tensor, name: str, eps: float, head_dim: int | None = None, offset: float = 0.0
+    ) -> Tensor:
         """Source: Zhang & Sennrich 2019, eq. 4, with eps inside the root as in published models."""
         heads = x.unflatten(-1, (-1, head_dim or x.shape[-1]))  # [rows, heads, head_dim]
         mean_square = heads.square().mean(-1, keepdim=True)
-        return (heads * torch.rsqrt(mean_square + eps) * self._weight(name)).flatten(-2)
+        return (heads * torch.rsqrt(mean_square + eps) * (self._weight(name) + offset)).flatten(-2)
 
     def column_linear(self, x: Tensor, names: Sequence[str], bias: bool = False) -> list[Tensor]:
         return [self.row_linear(x, name, bias) for name in names]
+
+    def fused_linear(self, x: Tensor, name: str, widths: Sequence[int]) -> list[Tensor]:
+        return list(self.row_linear(x, name).split(list(widths), dim=-1))
 
     def row_linear(self, x: Tensor, name: str, bias: bool = False) -> Tensor:
         return functional.linear(x, self._weight(name), self._weight(name, "bias") if bias else None)
 
     def rope(self, q: Tensor, k: Tensor, rope: Rope) -> tuple[Tensor, Tensor]:
-        pair = torch.arange(0, rope.head_dim, 2, dtype=torch.float32)
-        inverse_wavelengths = 1.0 / rope.theta ** (pair / rope.head_dim)  # [head_dim / 2]
-        angles = self._positions[:, None] * inverse_wavelengths  # [num_tokens, head_dim / 2]
-        return _rotate(q, angles), _rotate(k, angles)
+        angles = self._positions[:, None] * torch.from_numpy(inverse_frequencies(rope))
+        return _rotate(q, angles, rope), _rotate(k, angles, rope)
 
-    def attention(self, q: Tensor, k: Tensor, v: Tensor, layer: int, scale: float) -> Tensor:
+    def attention(
+        self,
+        q: Tensor,
+        k: Tensor,
+        v: Tensor,
+        layer: int,
+        scale: float,
+        window: int | None = None,
+        soft_cap: float | None = None,
+    ) -> Tensor:
         k_cache, v_cache = self._kv_cache[layer]  # each [num_blocks, block_size, num_kv_heads, head_dim]
         num_kv_heads, head_dim = k_cache.shape[-2:]
         for cache, new in ((k_cache, k), (v_cache, v)):
@@ -76,11 +89,30 @@ class EagerOps:
             rows = slice(self._query_start[i], self._query_start[i + 1])
             keys = self._context(k_cache, i, context_len)
             values = self._context(v_cache, i, context_len)
-            out[rows] = _attend(q[rows], keys, values, self._positions[rows], scale)
+            distances = self._positions[rows, None] - torch.arange(context_len)  # [rows, context_len]
+            is_seen = (distances >= 0) & (distances < (window or context_len))
+            out[rows] = _attend(q[rows], keys, values, is_seen, scale, soft_cap)
         return out.flatten(-2)
 
     def silu_mul(self, gate: Tensor, up: Tensor) -> Tensor:
         return functional.silu(gate) * up
+
+    def gelu_mul(self, gate: Tensor, up: Tensor) -> Tensor:
+        return functional.gelu(gate, approximate="tanh") * up
+
+    def experts(self, x: Tensor, name: str, shape: ExpertShape) -> Tensor:
+        probabilities = self.row_linear(x, f"{name}.gate").softmax(dim=-1)
+        chosen, experts = probabilities.topk(shape.top_k, dim=-1)  # each [rows, top_k]
+        if shape.renormalize:
+            chosen = chosen / chosen.sum(dim=-1, keepdim=True)
+        out = torch.zeros_like(x)
+        for expert in experts.unique().tolist():
+            rows, ranks = torch.where(experts == expert)
+            with self.scope(f"{name}.experts.{expert}"):
+                gate, up = self.column_linear(x[rows], ["gate_proj", "up_proj"])
+                y = self.row_linear(self.silu_mul(gate, up), "down_proj")
+            out[rows] += y * chosen[rows, ranks, None]
+        return out
 
     def add(self, a: Tensor, b: Tensor) -> Tensor:
         return a + b
@@ -88,8 +120,8 @@ class EagerOps:
     def select_rows(self, x: Tensor) -> Tensor:
         return x[self._output_rows]
 
-    def lm_head(self, x: Tensor, name: str) -> Tensor:
-        return functional.linear(x, self._weight(name))
+    def lm_head(self, x: Tensor, name: str, soft_cap: float | None = None) -> Tensor:
+        return _soft_capped(functional.linear(x, self._weight(name)), soft_cap)
 
     def output(self, name: str, x: Tensor) -> None:
         self.outputs[name] = x
@@ -104,27 +136,36 @@ class EagerOps:
         return blocks.flatten(0, 1)[:context_len].float()
 
 
-def _rotate(x: Tensor, angles: Tensor) -> Tensor:
-    """Turn each head's pairs (j, j + head_dim / 2) by their token's angles.
+def _rotate(x: Tensor, angles: Tensor, rope: Rope) -> Tensor:
+    """Turn each head's pairs (j, j + num_rotated / 2) by their token's angles.
 
-    x: [num_tokens, heads * head_dim]; angles: [num_tokens, head_dim / 2]. Source: Su et al. 2021, eq. 34.
+    x: [num_tokens, heads * head_dim]; angles: [num_tokens, num_rotated / 2]. Source: Su et al. 2021, eq. 34.
     """
-    cos, sin = angles.cos()[:, None], angles.sin()[:, None]
-    first, second = x.unflatten(-1, (-1, 2, angles.shape[-1])).unbind(-2)  # [num_tokens, heads, head_dim / 2]
-    turned = torch.stack((first * cos - second * sin, second * cos + first * sin), dim=-2)
-    return turned.flatten(1)
+    cos, sin = (part[:, None] * rope.magnitude for part in (angles.cos(), angles.sin()))
+    heads = x.unflatten(-1, (-1, rope.head_dim))
+    turning, staying = heads[..., : rope.num_rotated], heads[..., rope.num_rotated :]
+    first, second = turning.chunk(2, dim=-1)  # [num_tokens, heads, num_rotated / 2]
+    turned = (first * cos - second * sin, second * cos + first * sin)
+    return torch.cat((*turned, staying), dim=-1).flatten(1)
 
 
-def _attend(q: Tensor, keys: Tensor, values: Tensor, positions: Tensor, scale: float) -> Tensor:
-    """Causal attention of one sequence's new tokens over its context; query heads share key heads in groups.
+def _attend(
+    q: Tensor, keys: Tensor, values: Tensor, is_seen: Tensor, scale: float, soft_cap: float | None
+) -> Tensor:
+    """Attention of one sequence's new tokens over its context; query heads share key heads in groups.
 
-    q: [rows, num_heads, head_dim]; keys, values: [context_len, num_kv_heads, head_dim]; positions: [rows].
-    Returns q's shape. Source: Vaswani et al. 2017, eq. 1; Ainslie et al. 2023 for the groups.
+    q: [rows, num_heads, head_dim]; keys, values: [context_len, num_kv_heads, head_dim]; is_seen:
+    [rows, context_len]. Returns q's shape. Source: Vaswani et al. 2017, eq. 1; Ainslie et al. 2023 for the
+    groups.
     """
     num_groups = q.shape[1] // keys.shape[1]
     keys = keys.repeat_interleave(num_groups, dim=1)
     values = values.repeat_interleave(num_groups, dim=1)
-    scores = torch.einsum("rhd,chd->hrc", q, keys) * scale
-    is_later = torch.arange(len(keys))[None, :] > positions[:, None]  # [rows, context_len]
-    weights = scores.masked_fill(is_later, -torch.inf).softmax(dim=-1)
+    scores = _soft_capped(torch.einsum("rhd,chd->hrc", q, keys) * scale, soft_cap)
+    weights = scores.masked_fill(~is_seen, -torch.inf).softmax(dim=-1)
     return torch.einsum("hrc,chd->rhd", weights, values)
+
+
+def _soft_capped(x: Tensor, cap: float | None) -> Tensor:
+    """Source: Gemma 2 technical report, 2024, section 2."""
+    return x if cap is None else cap * torch.tanh(x / cap)

@@ -34,7 +34,18 @@ class Sequences:
         return tables
 
 
-def attend(sequences, cpu_variant, *, kv_format="f32", blocked=True, num_threads=2, seed=0, chunks=(10**9,)):
+def attend(
+    sequences,
+    cpu_variant,
+    *,
+    kv_format="f32",
+    blocked=True,
+    num_threads=2,
+    seed=0,
+    chunks=(10**9,),
+    window=0,
+    soft_cap=0.0,
+):
     """Every row's attention, written and computed chunk by chunk; chunk sizes are taken in turn."""
     block_size = sequences.block_size
     num_blocks = sum(-(-c // block_size) for c in sequences.contexts) + 3
@@ -70,7 +81,7 @@ def attend(sequences, cpu_variant, *, kv_format="f32", blocked=True, num_threads
             block_size=block_size,
         )
         scale = sequences.shape["head_dim"] ** -0.5
-        attention = executor.attention(q.view, 0, scale, blocked, out.view)
+        attention = executor.attention(q.view, 0, scale, blocked, out.view, window, soft_cap)
         run(executor, step, executor.kv_write(k.view, v.view, 0), attention)
         begin = 0
         for i, piece in zip(chosen, pieces, strict=True):
@@ -80,8 +91,8 @@ def attend(sequences, cpu_variant, *, kv_format="f32", blocked=True, num_threads
     return outputs
 
 
-def formula(sequences, kv_format):
-    """softmax(q . k / sqrt(d) + causal mask) . v in float64, on K and V in the cache's type."""
+def formula(sequences, kv_format, window=0, soft_cap=0.0):
+    """softmax(capped q . k / sqrt(d) + causal mask) . v in float64, on K and V in the cache's type."""
     head_dim, num_kv_heads = sequences.shape["head_dim"], sequences.shape["num_kv_heads"]
     num_groups = sequences.shape["num_heads"] // num_kv_heads
     outputs = []
@@ -92,7 +103,10 @@ def formula(sequences, kv_format):
         k = k.astype(np.float64).reshape(len(k), -1, head_dim).repeat(num_groups, axis=1)
         v = v.astype(np.float64).reshape(len(v), -1, head_dim).repeat(num_groups, axis=1)
         scores = np.einsum("qhd,khd->hqk", q, k) * head_dim**-0.5
-        scores[:, ~np.tril(np.ones((len(q), len(q)), bool))] = -np.inf
+        if soft_cap:
+            scores = soft_cap * np.tanh(scores / soft_cap)
+        distances = np.arange(len(q))[:, None] - np.arange(len(q))
+        scores[:, (distances < 0) | (distances >= (window or len(q)))] = -np.inf
         weights = np.exp(scores - scores.max(axis=-1, keepdims=True))
         weights /= weights.sum(axis=-1, keepdims=True)
         outputs.append(np.einsum("hqk,khd->qhd", weights, v).reshape(len(q), -1))
@@ -144,6 +158,44 @@ def test_a_row_is_the_same_however_the_work_is_cut(cpu_variant, num_heads, num_k
         )
         for found, expected in zip(pieces, whole, strict=True):
             assert np.array_equal(found, expected), (block_size, num_threads, chunks)
+
+
+@pytest.mark.parametrize("soft_cap", [0.0, 2.0])
+@pytest.mark.parametrize("window", [1, 2, 15, 16, 17, 100, 255, 256, 257, 300, 529, 1000])
+def test_windows_and_soft_caps_agree_with_the_formula(cpu_variant, window, soft_cap):
+    sequences = Sequences(CONTEXTS, num_heads=6, num_kv_heads=2, head_dim=24)
+    found = attend(sequences, cpu_variant, window=window, soft_cap=soft_cap)
+    expected = formula(sequences, "f32", window, soft_cap)
+    assert_close(found, expected)
+    short = Sequences(CONTEXTS[:6], num_heads=6, num_kv_heads=2, head_dim=24)
+    naive = attend(short, cpu_variant, window=window, soft_cap=soft_cap, blocked=False)
+    assert_close(naive, formula(short, "f32", window, soft_cap))
+
+
+@pytest.mark.parametrize("window", [1, 16, 30, 256, 300])
+def test_a_row_in_a_window_is_the_same_however_the_work_is_cut(cpu_variant, window):
+    shape = {"num_heads": 6, "num_kv_heads": 1, "head_dim": 24}
+    whole = attend(Sequences(CONTEXTS, **shape), cpu_variant, window=window, soft_cap=3.0)
+    for block_size, num_threads, chunks in CUTS:
+        pieces = attend(
+            Sequences(CONTEXTS, **shape, block_size=block_size),
+            cpu_variant,
+            num_threads=num_threads,
+            chunks=chunks,
+            seed=block_size,
+            window=window,
+            soft_cap=3.0,
+        )
+        for found, expected in zip(pieces, whole, strict=True):
+            assert np.array_equal(found, expected), (block_size, num_threads, chunks)
+
+
+def test_a_window_as_long_as_the_context_changes_no_bit(cpu_variant):
+    sequences = Sequences(CONTEXTS, num_heads=4, num_kv_heads=2, head_dim=16)
+    for found, expected in zip(
+        attend(sequences, cpu_variant, window=max(CONTEXTS)), attend(sequences, cpu_variant), strict=True
+    ):
+        assert np.array_equal(found, expected)
 
 
 def test_large_scores_do_not_overflow(cpu_variant):

@@ -10,7 +10,14 @@ from hypothesis import strategies as st
 from gradus.backends.native import _native
 from gradus.errors import BackendError, ConfigError
 from tests.backends.native.harness import make_batch
-from tests.tiny_models import tiny_backend
+from tests.tiny_models import (
+    tiny_backend,
+    tiny_config,
+    tiny_gemma2_config,
+    tiny_gemma3_config,
+    tiny_moe_config,
+    tiny_phi3_config,
+)
 
 VOCAB_SIZE = 97
 
@@ -200,7 +207,18 @@ def pieces_of(lengths, random):
         yield step
 
 
-@pytest.mark.parametrize("changes", [{}, {"kv_cache_dtype": "f32", "weight_dtype": "bf16", "block_size": 32}])
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {},
+        {"kv_cache_dtype": "f32", "weight_dtype": "bf16", "block_size": 32},
+        {"config": tiny_config(windows=(5, 20))},
+        {"config": tiny_moe_config()},
+        {"config": tiny_gemma2_config()},
+        {"config": tiny_gemma3_config()},
+        {"config": tiny_phi3_config()},
+    ],
+)
 def test_logits_do_not_depend_on_company_chunks_threads_or_blocks(cpu_variant, changes):
     alone = tiny_backend(num_threads=1, **changes)
     together = tiny_backend(num_threads=3, **changes)

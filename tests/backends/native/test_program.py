@@ -6,9 +6,16 @@ import pytest
 from gradus.backends.native.fusion import fuse
 from gradus.backends.native.operations import Operation, Value
 from gradus.backends.native.tracer import _assign_offsets, _slabs
-from gradus.models.ops import Rope
+from gradus.models.rope import Rope
 from tests.backends.native.harness import make_batch
-from tests.tiny_models import tiny_backend, tiny_config
+from tests.tiny_models import (
+    tiny_backend,
+    tiny_config,
+    tiny_gemma2_config,
+    tiny_gemma3_config,
+    tiny_moe_config,
+    tiny_phi3_config,
+)
 
 TOKENS = np.random.default_rng(0).integers(0, 97, 300)
 
@@ -29,22 +36,26 @@ def logits_of_some_steps(backend):
 
 @pytest.mark.parametrize("attention", ["blocked", "naive"])
 @pytest.mark.parametrize(
-    "changes",
+    "config",
     [
-        {},
-        {
-            "num_layers": 1,
-            "head_dim": 24,
-            "rope": Rope(24, 1e4),
-            "num_heads": 3,
-            "num_kv_heads": 1,
-            "hidden_size": 40,
-        },
-        {"attention_bias": True, "tie_word_embeddings": False},
+        tiny_config(),
+        tiny_config(
+            num_layers=1,
+            head_dim=24,
+            rope=Rope(24, 1e4, rotary_dim=20, magnitude=1.5),
+            num_heads=3,
+            num_kv_heads=1,
+            hidden_size=40,
+        ),
+        tiny_config(attention_bias=True, tie_word_embeddings=False),
+        tiny_config(windows=(9, None)),
+        tiny_moe_config(),
+        tiny_gemma2_config(),
+        tiny_gemma3_config(),
+        tiny_phi3_config(),
     ],
 )
-def test_a_program_gives_the_bits_that_eager_execution_gives(cpu_variant, changes, attention):
-    config = tiny_config(**changes)
+def test_a_program_gives_the_bits_that_eager_execution_gives(cpu_variant, config, attention):
     program = tiny_backend(config=config, attention=attention)
     eager = tiny_backend(config=config, attention=attention, enforce_eager=True)
     assert np.array_equal(logits_of_some_steps(program), logits_of_some_steps(eager))

@@ -4,8 +4,7 @@ import numpy as np
 import pytest
 
 from gradus.backends.native import _native
-from gradus.backends.native.weights import inverse_frequencies
-from gradus.models.ops import Rope
+from gradus.models.rope import Rope, inverse_frequencies
 from tests.backends.native.harness import OUTPUTS, Tensor, make_executor, make_step, rows_step, run
 
 WIDTHS = [1, 2, 15, 16, 24, 64, 100, 1024]
@@ -49,7 +48,7 @@ def test_rope(cpu_variant, head_dim):
         executor,
         make_step([1500], [300], tables=np.arange(94, dtype=np.int32)[None] % 64),
         _native.rope_table(_native.Floats(frequencies), table.view),
-        _native.rope(Tensor.of(x).view, table.view, y.view),
+        _native.rope(Tensor.of(x).view, table.view, y.view, head_dim),
     )
     angles = (np.arange(1200, 1500, dtype=np.float32)[:, None] * frequencies).astype(
         np.float64
@@ -75,6 +74,43 @@ def test_silu_mul(cpu_variant, width):
     with np.errstate(over="ignore"):
         expected = gate.astype(np.float64) / (1 + np.exp(-gate.astype(np.float64))) * up
     np.testing.assert_allclose(y.array, expected, rtol=6e-7, atol=1e-30)
+
+
+@pytest.mark.parametrize("width", WIDTHS)
+def test_gelu_mul(cpu_variant, width):
+    executor = make_executor(cpu_variant)
+    gate, up = normal(20, width) * 4, normal(20, width, seed=1)
+    gate.flat[:10] = [0, -0.0, 100, -100, 88, -88, 1e10, -1e10, 1e-30, -6]
+    y = Tensor(20, width)
+    run(executor, rows_step(20), _native.gelu_mul(Tensor.of(gate).view, Tensor.of(up).view, y.view))
+    x = gate.astype(np.float64)
+    twice_u = 2 * np.sqrt(2 / np.pi) * (x + 0.044715 * x**3)
+    with np.errstate(over="ignore"):
+        expected = x / (1 + np.exp(-twice_u)) * up
+    # The exponent's rounding grows with it; far below zero the result is next to nothing.
+    np.testing.assert_allclose(y.array, expected, rtol=1e-5, atol=1e-7)
+
+
+def test_partial_rope_leaves_the_rest_of_a_head_alone(cpu_variant):
+    executor = make_executor(cpu_variant)
+    x = normal(30, 3 * 24)
+    frequencies = _native.Floats(inverse_frequencies(Rope(head_dim=24, theta=1e4, rotary_dim=16)))
+    table, y = Tensor(30, 16), Tensor(30, 72)
+    part_table, part = Tensor(30, 16), Tensor(30, 3 * 16)
+    first = np.ascontiguousarray(x.reshape(30, 3, 24)[..., :16].reshape(30, -1))
+    run(
+        executor,
+        rows_step(30),
+        _native.rope_table(frequencies, table.view, 1.5),
+        _native.rope(Tensor.of(x).view, table.view, y.view, 24),
+        _native.rope_table(frequencies, part_table.view),
+        _native.rope(Tensor.of(first).view, part_table.view, part.view, 16),
+    )
+    np.testing.assert_allclose(table.array, part_table.array * 1.5, rtol=1e-7)
+    heads = y.array.reshape(30, 3, 24)
+    assert np.array_equal(heads[..., 16:], x.reshape(30, 3, 24)[..., 16:])
+    expected = part.array.reshape(30, 3, 16) * 1.5
+    np.testing.assert_allclose(heads[..., :16], expected, rtol=1e-5, atol=1e-6)
 
 
 @pytest.mark.parametrize("width", WIDTHS)

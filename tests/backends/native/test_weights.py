@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 
 from gradus.backends.native import _native
-from gradus.backends.native.weights import Weights, inverse_frequencies
+from gradus.backends.native.weights import Weights
 from gradus.errors import CheckpointError
-from gradus.models.ops import Rope
+from gradus.models.rope import Rope, inverse_frequencies
 from tests.backends.native.harness import Tensor, make_executor, rows_step, run
 from tests.backends.native.rounding import to_bf16
 from tests.tiny_models import LoudCheckpoint, tiny_config
