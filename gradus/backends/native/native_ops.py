@@ -3,6 +3,7 @@
 `Tracer` records them, `EagerOps` runs each at once. Both see the same operations, so both compute the same.
 """
 
+from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -25,7 +26,7 @@ class Logits:
     soft_cap: float | None
 
 
-class NativeOps:
+class NativeOps(ABC):
     """Implements `gradus.models.ops.Ops` except for `_emit`."""
 
     def __init__(self, config: ModelConfig, weights: Weights, attention: str) -> None:
@@ -35,8 +36,9 @@ class NativeOps:
         self._scopes: list[str] = []
         self._rope_tables: dict[Rope, Value] = {}
 
+    @abstractmethod
     def _emit(self, operation: Operation) -> None:
-        raise NotImplementedError
+        """Take the model's next operation."""
 
     @contextmanager
     def scope(self, name: str) -> Iterator[None]:
