@@ -88,3 +88,7 @@ class BackendError(GradusError):
 
 class EngineDeadError(GradusError):
     """The engine cannot go on; the message carries the first cause."""
+
+
+class EngineStoppingError(EngineDeadError):
+    """The engine is being shut down and takes no more requests."""

@@ -3,6 +3,7 @@
 The only place that knows all of them. `LLM` and `gradus serve` start here.
 """
 
+import logging
 from dataclasses import dataclass
 
 from gradus.backends.options import BackendOptions
@@ -17,6 +18,8 @@ from gradus.models.generation_config import choose_generation_defaults
 from gradus.models.sources import ModelSource, resolve_model
 from gradus.text.input_processor import InputProcessor
 from gradus.text.tokenizer import Tokenizer
+
+logger = logging.getLogger("gradus")
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +55,13 @@ def load_runtime(config: EngineConfig) -> Runtime:
     """
     source = resolve_model(config.model, seed=config.seed or 0)
     cache = plan_cache(config, source.config, available_memory())
+    if config.max_model_len is None and cache.max_model_len < source.config.max_position_embeddings:
+        logger.warning(
+            "the KV cache holds %s tokens, so the context is that and not the model's %s; more memory or "
+            "blocks for the cache would lift it",
+            f"{cache.max_model_len:,}",
+            f"{source.config.max_position_embeddings:,}",
+        )
     scheduler = config.scheduler(cache.max_model_len)
     generation = choose_generation_defaults(config.generation_config, source.generation)
     tokenizer = Tokenizer.from_directory(source.tokenizer_path)

@@ -77,12 +77,16 @@ def sampling_params(args: argparse.Namespace, defaults: Mapping[str, Any]) -> Sa
 
 def _add_model_arguments(group: Any) -> None:
     group.add_argument("--dtype", default=_DEFAULTS.dtype, help="auto, float32, bfloat16 or float16")
-    group.add_argument("--backend", default=_DEFAULTS.backend, choices=("native", "torch"))
+    group.add_argument(
+        "--backend", default=_DEFAULTS.backend, choices=("native", "torch"), help="torch: the reference"
+    )
     group.add_argument(
         "--num-threads", "--threads", type=int, metavar="N", help="default: the CPUs it may use"
     )
     group.add_argument("--max-model-len", type=int, metavar="TOKENS", help="default: the model's context")
-    group.add_argument("--attention", default=_DEFAULTS.attention, choices=("blocked", "naive"))
+    group.add_argument(
+        "--attention", default=_DEFAULTS.attention, choices=("blocked", "naive"), help="naive: the off path"
+    )
     group.add_argument("--enforce-eager", action="store_true", help="run op by op, do not replay a program")
     group.add_argument(
         "--generation-config",
@@ -90,27 +94,72 @@ def _add_model_arguments(group: Any) -> None:
         metavar="SOURCE",
         help="of sampling defaults: auto (the model's file), vllm (none), or a directory with such a file",
     )
-    group.add_argument("--seed", type=int, help="for requests without a seed of their own")
+    group.add_argument("--seed", type=int, help="of the seeds that requests without their own draw")
 
 
 def _add_scheduler_arguments(group: Any) -> None:
     group.add_argument("--max-num-batched-tokens", type=int, metavar="N", help="tokens in one step at most")
-    group.add_argument("--max-num-seqs", type=int, default=_DEFAULTS.max_num_seqs, metavar="N")
-    group.add_argument("--no-chunked-prefill", dest="enable_chunked_prefill", action="store_false")
-    group.add_argument("--no-prefix-caching", dest="enable_prefix_caching", action="store_false")
-    group.add_argument("--batching", default=_DEFAULTS.batching, choices=("continuous", "static"))
-    group.add_argument("--scheduling", default=_DEFAULTS.scheduling, choices=("mixed", "separated"))
     group.add_argument(
-        "--scheduling-policy", default=_DEFAULTS.scheduling_policy, choices=("fcfs", "priority")
+        "--max-num-seqs",
+        type=int,
+        default=_DEFAULTS.max_num_seqs,
+        metavar="N",
+        help="sequences at once at most (default: %(default)s)",
+    )
+    group.add_argument(
+        "--no-chunked-prefill",
+        dest="enable_chunked_prefill",
+        action="store_false",
+        help="each prompt in one step",
+    )
+    group.add_argument(
+        "--no-prefix-caching",
+        dest="enable_prefix_caching",
+        action="store_false",
+        help="compute every prompt in full",
+    )
+    group.add_argument(
+        "--batching",
+        default=_DEFAULTS.batching,
+        choices=("continuous", "static"),
+        help="static: admit only when nothing runs",
+    )
+    group.add_argument(
+        "--scheduling",
+        default=_DEFAULTS.scheduling,
+        choices=("mixed", "separated"),
+        help="separated: prompts and outputs never share a step",
+    )
+    group.add_argument(
+        "--scheduling-policy",
+        default=_DEFAULTS.scheduling_policy,
+        choices=("fcfs", "priority"),
+        help="default: %(default)s",
     )
 
 
 def _add_cache_arguments(group: Any) -> None:
-    group.add_argument("--block-size", type=int, default=_DEFAULTS.block_size, choices=BLOCK_SIZES)
-    group.add_argument("--kv-cache-dtype", default=_DEFAULTS.kv_cache_dtype, choices=("auto", "f16", "f32"))
+    group.add_argument(
+        "--block-size",
+        type=int,
+        default=_DEFAULTS.block_size,
+        choices=BLOCK_SIZES,
+        help="tokens per KV block (default: %(default)s)",
+    )
+    group.add_argument(
+        "--kv-cache-dtype",
+        default=_DEFAULTS.kv_cache_dtype,
+        choices=("auto", "f16", "f32"),
+        help="auto: f32 with f32 weights, else f16",
+    )
     group.add_argument("--kv-cache-memory", type=_bytes, metavar="SIZE", help="for example 2G or 512M")
     group.add_argument("--num-kv-blocks", type=int, metavar="N", help="the same in blocks")
-    group.add_argument("--kv-layout", default=_DEFAULTS.kv_layout, choices=("paged", "contiguous"))
+    group.add_argument(
+        "--kv-layout",
+        default=_DEFAULTS.kv_layout,
+        choices=("paged", "contiguous"),
+        help="contiguous: one slab per sequence",
+    )
 
 
 def _bytes(text: str) -> int:

@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from gradus.engine.core import EngineCore
 from gradus.engine.stats import EngineStats
 from gradus.engine.stream import RequestStream
-from gradus.errors import EngineDeadError, InvalidRequestError, QueueFullError
+from gradus.errors import EngineDeadError, EngineStoppingError, InvalidRequestError, QueueFullError
 from gradus.messages import EngineRequest, RequestUpdate
 from gradus.outputs import FinishReason
 
@@ -68,7 +68,8 @@ class AsyncEngine:
         Raises:
             InvalidRequestError, ContextOverflowError: it can never be served, or its id is in flight.
             QueueFullError: too many choices wait already.
-            EngineDeadError: the engine has given up or is shutting down.
+            EngineStoppingError: it is shutting down.
+            EngineDeadError: it has given up.
         """
         self._core.validate(request)
         num_choices = request.params.n
@@ -107,7 +108,7 @@ class AsyncEngine:
     def is_healthy(self, stall_seconds: float = 60.0) -> bool:
         """False if the engine is dead, or has work and has not completed a step for so long."""
         with self._condition:
-            if self._reason_to_refuse() is not None:
+            if self._refusal() is not None:
                 return False
             return not self._has_work() or time.monotonic() - self._last_progress < stall_seconds
 
@@ -120,9 +121,9 @@ class AsyncEngine:
         return self._core.stats()
 
     def _check_can_add(self, request: EngineRequest) -> None:
-        reason = self._reason_to_refuse()
-        if reason is not None:
-            raise EngineDeadError(reason)
+        refusal = self._refusal()
+        if refusal is not None:
+            raise refusal
         if request.request_id in self._in_flight:
             raise InvalidRequestError(
                 f"request id {request.request_id!r} is in flight; choose another", param="request_id"
@@ -134,10 +135,11 @@ class AsyncEngine:
                 "try again later"
             )
 
-    def _reason_to_refuse(self) -> str | None:
+    def _refusal(self) -> EngineDeadError | None:
         if self._drain_deadline is not None:
-            return "the engine is shutting down"
-        return self._cause_of_death or self._core.cause_of_death
+            return EngineStoppingError("the engine is shutting down")
+        cause = self._cause_of_death or self._core.cause_of_death
+        return None if cause is None else EngineDeadError(cause)
 
     def _has_work(self) -> bool:
         return bool(self._commands) or self._core.has_unfinished_requests

@@ -9,7 +9,7 @@ from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
 from contextlib import aclosing
 from typing import Protocol, TypeVar
 
-from gradus.errors import EngineDeadError, RequestFailedError
+from gradus.errors import EngineDeadError, EngineStoppingError, RequestFailedError
 from gradus.messages import EngineRequest, RequestUpdate
 from gradus.text.input_processor import InputProcessor
 from gradus.text.output_processor import ChoiceDelta, RequestState
@@ -132,7 +132,7 @@ class Generation:
         if delta.finish_reason == "error":
             raise RequestFailedError(delta.error or "the request failed")
         if delta.finish_reason == "abort":
-            raise EngineDeadError("the server is shutting down")
+            raise EngineStoppingError("the server is shutting down")
         delta.index += i * self._num_choices_each
         return delta
 

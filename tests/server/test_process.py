@@ -47,7 +47,7 @@ def test_a_signal_ends_streams_with_an_error_and_the_process_with_success(proces
         time.sleep(0.2)
         refused = httpx.post(f"{url}/v1/completions", json=body)
         assert refused.status_code == 503
-        assert "shutting down" in refused.json()["error"]["message"]
+        assert refused.json()["error"]["code"] == "shutting_down"
         last = [line for line in lines if line][-1]
     assert "shutting down" in last
     out, err = process.communicate(timeout=20)

@@ -10,6 +10,7 @@ from starlette.responses import JSONResponse, Response
 from gradus.errors import (
     ContextOverflowError,
     EngineDeadError,
+    EngineStoppingError,
     GradusError,
     InvalidRequestError,
     QueueFullError,
@@ -63,6 +64,8 @@ def _as_api_error(error: Exception) -> ApiError:
             return ApiError(str(error), param=error.param, code="invalid_value")
         case QueueFullError():
             return ApiError(str(error), status=429, code="queue_full", headers={"Retry-After": "1"})
+        case EngineStoppingError():
+            return ApiError(str(error), status=503, code="shutting_down", headers={"Retry-After": "10"})
         case EngineDeadError():
             return ApiError(str(error), status=503, code="engine_dead", headers={"Retry-After": "10"})
         case RequestFailedError():

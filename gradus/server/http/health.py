@@ -13,6 +13,7 @@ from gradus.server.http.errors import ApiError, describe
 router = APIRouter(tags=["server"])
 
 
+@router.head("/health", include_in_schema=False)
 @router.get("/health")
 async def health(request: Request) -> Response:
     """200 while requests can be served; 503 when the engine is dead or stuck."""
