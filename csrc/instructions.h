@@ -54,6 +54,10 @@ struct Linear {  // matrices first .. last of the weight, side by side
   WeightPtr weight;
   int64_t first_panel, last_panel;
   View out;
+  bool quantized_x;  // x holds rows of a Quantize
+};
+struct Quantize {  // rows of 8-bit codes, scales and sums: quantized_width(x.width) floats
+  View x, out;
 };
 struct RmsNorm {
   View x;
@@ -94,6 +98,7 @@ struct SelectRows {
 struct LmHeadSample {
   View x;
   WeightPtr weight;
+  bool quantized_x;
 };
 // Fused: exactly the arithmetic of the ones above.
 struct AddRmsNorm {
@@ -112,7 +117,7 @@ struct RopeKvWrite {  // norm (where there are weights) and rope on q in place, 
 };
 
 using Instruction = std::variant<Embed, Linear, RmsNorm, RopeTable, RopeHeads, KvWrite, Attention, SiluMul,
-                                 Add, SelectRows, LmHeadSample, AddRmsNorm, RopeKvWrite>;
+                                 Add, SelectRows, LmHeadSample, AddRmsNorm, RopeKvWrite, Quantize>;
 
 struct Program {
   std::vector<Instruction> instructions;

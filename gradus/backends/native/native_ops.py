@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
+import gradus.backends.native._native as _native
 from gradus.backends.native.operations import Operation, RowSet, Value
 from gradus.backends.native.weights import Weights
 from gradus.errors import UnsupportedModelError
@@ -26,10 +27,13 @@ class Logits:
 class NativeOps:
     """Implements `gradus.models.ops.Ops` except for `_emit`."""
 
-    def __init__(self, config: ModelConfig, weights: Weights, attention: str) -> None:
+    def __init__(
+        self, config: ModelConfig, weights: Weights, attention: str, activations: str = "f32"
+    ) -> None:
         self._config = config
         self._weights = weights
         self._attention = attention
+        self._activations = activations
         self._scopes: list[str] = []
         self._rope_tables: dict[Rope, Value] = {}
 
@@ -56,8 +60,9 @@ class NativeOps:
         full_names = [self._full(name) for name in names]
         weight = self._weights.linear(full_names, bias)
         widths = [self._weights.num_outputs(name) for name in full_names]
+        x, arguments = self._input_of(x, weight)
         return [
-            self._result("linear", (x,), width, x.rows, weight=weight, first=i)
+            self._result("linear", (x,), width, x.rows, weight=weight, first=i, **arguments)
             for i, width in enumerate(widths)
         ]
 
@@ -91,7 +96,15 @@ class NativeOps:
             return  # nothing outside a step reads it yet
         if name != "logits" or not isinstance(x, Logits):
             raise UnsupportedModelError(f"the native backend has no output {name!r} of this kind")
-        self._emit(Operation("lm_head_sample", (self.select_rows(x.x),), (), {"weight": x.weight}))
+        rows, arguments = self._input_of(self.select_rows(x.x), x.weight)
+        self._emit(Operation("lm_head_sample", (rows,), (), {"weight": x.weight, **arguments}))
+
+    def _input_of(self, x: Value, weight: Any) -> tuple[Value, dict[str, bool]]:
+        """What the weight is multiplied by, x or its 8-bit rows, and what the product has to know of it."""
+        if self._activations != "int8" or not weight.is_quantized:
+            return x, {}
+        width = _native.quantized_width(x.width)
+        return self._result("quantize", (x,), width, x.rows), {"quantized_x": True}
 
     def _rope_table(self, rope: Rope) -> Value:
         """Cosines and sines of the step's positions, computed once and shared by all layers."""
