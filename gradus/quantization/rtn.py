@@ -9,6 +9,7 @@ multiplies by their values. Knows arrays; knows nothing of files or backends.
 
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -60,9 +61,10 @@ def quantize(matrix: Float32, width: Width, num_threads: int = 1) -> QuantizedMa
         groups = _grouped(matrix[rows], num_groups)
         if minima is None:
             found, scales[rows] = _int8(groups)
+            codes[rows] = found.reshape(len(found), -1)
         else:
-            found, scales[rows], minima[rows] = _int4(groups)
-        codes[rows] = found.reshape(len(found), -1)
+            nibbles, scales[rows], minima[rows] = _int4(groups)
+            codes[rows] = nibbles.reshape(len(nibbles), -1)
 
     step = max(1, _CHUNK // codes.shape[1])
     pieces = [slice(row, row + step) for row in range(0, outputs, step)]
@@ -90,25 +92,23 @@ def _int8(groups: Float32) -> tuple[NDArray[np.int8], Float16]:
 def _int4(groups: Float32) -> tuple[NDArray[np.uint8], Float16, Float16]:
     """Starts with the line through the ends; then rounds to codes and fits a line to them, in turns."""
     low, high = groups.min(axis=-1), groups.max(axis=-1)
-    best = _rounded(groups, (high - low) / np.float32(15), low)
-    current = best
+    best = current = _rounded(groups, (high - low) / np.float32(15), low)
     for _ in range(_FITS):
-        current = _rounded(groups, *_fitted_line(groups, current[0], current[1], current[2]))
+        codes, scales, minima, _ = current
+        current = _rounded(groups, *_fitted_line(groups, codes, scales, minima))
         is_better = current[3] < best[3]
-        best = (
-            np.where(is_better[..., None], current[0], best[0]),
-            *(np.where(is_better, new, old) for new, old in zip(current[1:], best[1:], strict=True)),
-        )  # type: ignore[assignment]
+        for kept, new in zip(best, current, strict=True):
+            kept[is_better] = new[is_better]
     codes, scales, minima, _ = best
     return codes.astype(np.uint8), scales, minima
 
 
 _FITS = 3
 
-_Rounded = tuple[Float32, Float16, Float16, Float32]
 
-
-def _rounded(groups: Float32, scale: Float32, minimum: Float32) -> _Rounded:
+def _rounded(
+    groups: Float32, scale: Float32, minimum: Float32
+) -> tuple[NDArray[Any], NDArray[Any], NDArray[Any], NDArray[Any]]:
     """Codes, 16-bit scales and minima, and each group's squared error with them."""
     scales, minima = _f16(scale), _f16(minimum)
     wide_minima = minima.astype(np.float32)[..., None]

@@ -15,7 +15,7 @@ from gradus.models.checkpoint.base import Checkpoint, RawTensor
 from gradus.models.config import ModelConfig
 from gradus.models.ops import Rope
 from gradus.models.weights import check_weights
-from gradus.quantization.recipe import weight_width
+from gradus.quantization.recipe import Width, weight_width
 from gradus.quantization.rtn import quantize
 
 
@@ -71,8 +71,9 @@ class Weights:
         return formats.pop()
 
     def _pack(self, weight: Any, index: int, tensor: RawTensor, weight_format: str) -> None:
-        if weight_format == "int8" or weight_format == "int4":
-            quantized = quantize(to_float32(tensor), weight_format, self._num_threads)
+        if weight.is_quantized:
+            width: Width = "int8" if weight_format == "int8" else "int4"
+            quantized = quantize(to_float32(tensor), width, self._num_threads)
             minima = None if quantized.minima is None else quantized.minima.view(np.uint16)
             codes = quantized.codes.view(np.uint8)
             weight.pack_quantized(index, codes, quantized.scales.view(np.uint16), minima, self._executor)
