@@ -11,17 +11,18 @@ namespace gradus {
 
 enum class Format : int32_t { f32 = 0, bf16 = 1, f16 = 2, int8 = 3, int4 = 4 };
 
-constexpr bool is_quantized(Format format) { return format == Format::int8 || format == Format::int4; }
+// Static, as what kernels call here has to be: no variant's copy may become another's.
+static constexpr bool is_quantized(Format format) { return format == Format::int8 || format == Format::int4; }
 
 constexpr int64_t group_size = 32;  // k that share a scale, of quantized weights and activations
-constexpr int64_t num_groups(int64_t k) { return (k + group_size - 1) / group_size; }
+static constexpr int64_t num_groups(int64_t k) { return (k + group_size - 1) / group_size; }
 // A row of quantized activations in floats: [groups][32] codes of a byte, [groups] scales, [groups] sums.
-constexpr int64_t quantized_width(int64_t k) { return num_groups(k) * (group_size / 4 + 2); }
+static constexpr int64_t quantized_width(int64_t k) { return num_groups(k) * (group_size / 4 + 2); }
 
 constexpr int64_t panel_width = 16;  // outputs side by side in a packed weight, and tokens in a group of K
 // A group of a panel: codes [8][16 outputs][4 k], two codes a byte in int4; f16 scales [16]; int4: f16 minima
 // [16].
-constexpr int64_t group_bytes(Format format) {
+static constexpr int64_t group_bytes(Format format) {
   return panel_width * (format == Format::int4 ? group_size / 2 + 4 : group_size + 2);
 }
 constexpr int64_t partition_size = 256;  // tokens of context that attention reduces before it merges
