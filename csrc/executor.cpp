@@ -103,9 +103,16 @@ void Executor::perform(const Linear& op) {
   const GemmArgs args{
       op.x.data(),       op.x.stride,         rows_of(op.out),   op.weight->inputs(),
       op.weight->data(), op.weight->format(), op.weight->bias(), op.out.data() - op.first_panel * panel_width,
-      op.out.stride};
+      op.out.stride,     op.quantized_x};
   require_room(op.x);
   if (args.rows > 0) gemm(args, op.first_panel, op.last_panel);
+}
+
+void Executor::perform(const Quantize& op) {
+  require_room(op.x);
+  for_rows(rows_of(op.out), op.x.width, [&](int64_t row, int64_t count, int) {
+    kernels_.quantize(rows(op.x, row), op.x.width, rows(op.out, row), count);
+  });
 }
 
 void Executor::perform(const RmsNorm& op) {
@@ -259,7 +266,8 @@ void Executor::perform(const LmHeadSample& op) {
                         op.weight->format(),
                         op.weight->bias(),
                         logits_.data(),
-                        logits_stride_};
+                        logits_stride_,
+                        op.quantized_x};
     const auto* params = step_.sampling.data() + first;
     const bool any_scored =
         std::any_of(params, params + count, [](const auto& p) { return p.target != score_nothing; });

@@ -60,6 +60,7 @@ class Executor {
 
   void perform(const Embed&);
   void perform(const Linear&);
+  void perform(const Quantize&);
   void perform(const RmsNorm&);
   void perform(const RopeTable&);
   void perform(const RopeHeads&);

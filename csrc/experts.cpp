@@ -86,7 +86,8 @@ std::vector<ExpertGemm> expert_gemms(const ExpertsSpace& space, const Weight& we
                         weight.format(),
                         weight.bias(),
                         y + begin * y_stride - first * panel_width,
-                        y_stride};
+                        y_stride,
+                        false};
     for (int64_t panel = first; panel < last; panel += panels_per_piece) {
       gemms.push_back({args, panel, std::min(panel + panels_per_piece, last)});
     }

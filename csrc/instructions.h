@@ -55,6 +55,10 @@ struct Linear {  // matrices first .. last of the weight, side by side
   WeightPtr weight;
   int64_t first_panel, last_panel;
   View out;
+  bool quantized_x;  // x holds rows of a Quantize
+};
+struct Quantize {  // rows of 8-bit codes, scales and sums: quantized_width(x.width) floats
+  View x, out;
 };
 struct RmsNorm {
   View x;
@@ -109,6 +113,7 @@ struct LmHeadSample {
   View x;
   WeightPtr weight;
   float soft_cap;  // 0: none
+  bool quantized_x;
 };
 // Fused: exactly the arithmetic of the ones above.
 struct AddRmsNorm {
@@ -126,8 +131,9 @@ struct RopeKvWrite {  // norm (where there are weights) and rope on q in place, 
   int64_t layer;
 };
 
-using Instruction = std::variant<Embed, Linear, RmsNorm, RopeTable, RopeHeads, KvWrite, Attention, SiluMul,
-                                 GeluMul, Experts, Add, SelectRows, LmHeadSample, AddRmsNorm, RopeKvWrite>;
+using Instruction =
+    std::variant<Embed, Linear, RmsNorm, RopeTable, RopeHeads, KvWrite, Attention, SiluMul, GeluMul, Experts,
+                 Add, SelectRows, LmHeadSample, AddRmsNorm, RopeKvWrite, Quantize>;
 
 struct Program {
   std::vector<Instruction> instructions;

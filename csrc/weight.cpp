@@ -65,6 +65,28 @@ void pack_from(const void* source, int64_t n, int64_t k, Format format, void* pa
       return pack_matrix<From, BF16>(source, n, k, packed, pool);
     case Format::f16:
       return pack_matrix<From, F16>(source, n, k, packed, pool);
+    default:
+      throw SetupError("a quantized weight is packed from its codes");
+  }
+}
+
+// One output's codes, scales and minima into lane `lane` of its panel: [group][group_bytes].
+void pack_output(Format format, const uint8_t* codes, const uint16_t* scales, const uint16_t* minima,
+                 int64_t groups, int64_t lane, uint8_t* panel) {
+  const int64_t code_bytes = panel_width * group_size / (format == Format::int4 ? 2 : 1);
+  for (int64_t g = 0; g < groups; ++g, codes += group_size, panel += group_bytes(format)) {
+    for (int64_t i = 0; i < group_size; ++i) {
+      const int64_t block = i / 4;
+      const int64_t within = lane * 4 + i % 4;
+      if (format == Format::int4) {
+        panel[block / 2 * 4 * panel_width + within] |= static_cast<uint8_t>(codes[i] << block % 2 * 4);
+      } else {
+        panel[block * 4 * panel_width + within] = codes[i];
+      }
+    }
+    auto* factors = reinterpret_cast<uint16_t*>(panel + code_bytes);
+    factors[lane] = scales[g];
+    if (format == Format::int4) factors[panel_width + lane] = minima[g];
   }
 }
 
@@ -72,13 +94,17 @@ void pack_from(const void* source, int64_t n, int64_t k, Format format, void* pa
 
 size_t element_bytes(Format format) { return format == Format::f32 ? 4 : 2; }
 
+int64_t panel_bytes(Format format, int64_t inputs) {
+  if (is_quantized(format)) return num_groups(inputs) * group_bytes(format);
+  return inputs * panel_width * static_cast<int64_t>(element_bytes(format));
+}
+
 Weight::Weight(Format format, std::vector<int64_t> outputs, int64_t inputs)
     : format_(format),
       outputs_(std::move(outputs)),
       inputs_(inputs),
       first_panels_(panel_starts(outputs_)),
-      memory_(static_cast<size_t>(num_panels() * panel_width * inputs_) * element_bytes(format),
-              Memory::Pages::huge) {}
+      memory_(static_cast<size_t>(num_panels() * panel_bytes(format, inputs_)), Memory::Pages::huge) {}
 
 void Weight::pack(size_t index, const void* source, Format source_format, ThreadPool& pool) {
   void* packed = const_cast<void*>(panel(first_panel(index)));
@@ -90,7 +116,22 @@ void Weight::pack(size_t index, const void* source, Format source_format, Thread
       return pack_from<BF16>(source, n, inputs_, format_, packed, pool);
     case Format::f16:
       return pack_from<F16>(source, n, inputs_, format_, packed, pool);
+    default:
+      throw SetupError("a quantized weight is packed from its codes");
   }
+}
+
+void Weight::pack_quantized(size_t index, const uint8_t* codes, const uint16_t* scales,
+                            const uint16_t* minima, ThreadPool& pool) {
+  const int64_t n = outputs(index);
+  const int64_t groups = num_groups(inputs_);
+  pool.parallel_for(padded(n) / panel_width, 4, [&](int64_t begin, int64_t end, int) {
+    for (int64_t row = begin * panel_width; row < std::min(end * panel_width, n); ++row) {
+      auto* packed = static_cast<uint8_t*>(const_cast<void*>(panel(first_panel(index) + row / panel_width)));
+      pack_output(format_, codes + row * groups * group_size, scales + row * groups,
+                  minima ? minima + row * groups : nullptr, groups, row % panel_width, packed);
+    }
+  });
 }
 
 void Weight::set_bias(size_t index, const float* bias) {

@@ -12,15 +12,21 @@ namespace gradus {
 
 inline int64_t padded(int64_t n) { return (n + panel_width - 1) / panel_width * panel_width; }
 
-size_t element_bytes(Format format);
+size_t element_bytes(Format format);  // of a format that is not quantized
+int64_t panel_bytes(Format format, int64_t inputs);
 
-// Matrices [outputs[i], inputs], each padded to whole panels with zeros: [panel][inputs][16] in `format`.
+// Matrices [outputs[i], inputs], each padded to whole panels with zeros: [panel][inputs][16] in `format`, or
+// [panel][group of 32 inputs][group_bytes(format)], where the last group's missing inputs have codes of zero.
 class Weight {
  public:
   Weight(Format format, std::vector<int64_t> outputs, int64_t inputs);
 
   // Converts (to nearest even) and packs matrix `index`. source: [outputs[index]][inputs] of `source_format`.
   void pack(size_t index, const void* source, Format source_format, ThreadPool& pool);
+  // Packs matrix `index`, which others have quantized. codes: [outputs][groups * 32], a byte each; scales,
+  // minima: [outputs][groups], f16, minima of int4 only.
+  void pack_quantized(size_t index, const uint8_t* codes, const uint16_t* scales, const uint16_t* minima,
+                      ThreadPool& pool);
   // Bias of matrix `index`, [outputs[index]].
   void set_bias(size_t index, const float* bias);
 
@@ -32,7 +38,7 @@ class Weight {
   size_t num_matrices() const { return outputs_.size(); }
   const void* data() const { return memory_.data(); }
   const void* panel(int64_t index) const {
-    return static_cast<const char*>(memory_.data()) + index * inputs_ * panel_width * element_bytes(format_);
+    return static_cast<const char*>(memory_.data()) + index * panel_bytes(format_, inputs_);
   }
   const float* bias() const { return bias_.empty() ? nullptr : bias_.data(); }
   size_t bytes() const { return memory_.bytes() + bias_.size() * sizeof(float); }

@@ -78,7 +78,8 @@ def _budget(config: EngineConfig, token_bytes: int, free_memory: int, slab: int,
 def _kv_dtype(config: EngineConfig, model: ModelConfig) -> str:
     if config.kv_cache_dtype != "auto":
         return config.kv_cache_dtype
-    return "f32" if weight_dtype(config, model) == "f32" else "f16"
+    is_exact = config.quantization == "none" and weight_dtype(config, model) == "f32"
+    return "f32" if is_exact else "f16"
 
 
 def _wanted_context(config: EngineConfig, model: ModelConfig) -> int:

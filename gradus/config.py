@@ -80,6 +80,9 @@ class EngineConfig:
         kv_cache_memory: bytes for the KV cache.
         num_kv_blocks: the same in blocks; excludes `kv_cache_memory`.
         kv_layout: "paged", or "contiguous" (a slab of max_model_len tokens per sequence, no prefix caching).
+        quantization: "none", or weights of 8 or 4 bits: "int8", "int4" (docs/quantization.md).
+        activations: what quantized weights are multiplied by: "int8", "f32" (slower, more precise), or
+            "auto": int8.
         attention: "blocked", or "naive" (scores in full, one head at a time).
         enforce_eager: run op by op instead of replaying the traced program.
         generation_config: where sampling defaults come from: "auto" (the model's generation_config.json),
@@ -105,6 +108,8 @@ class EngineConfig:
     kv_cache_memory: int | None = None
     num_kv_blocks: int | None = None
     kv_layout: Literal["paged", "contiguous"] = "paged"
+    quantization: Literal["none", "int8", "int4"] = "none"
+    activations: Literal["auto", "int8", "f32"] = "auto"
     attention: Literal["blocked", "naive"] = "blocked"
     enforce_eager: bool = False
     generation_config: str = "auto"
@@ -117,6 +122,15 @@ class EngineConfig:
         _check_one_of("block_size", self.block_size, BLOCK_SIZES)
         _check_one_of("kv_cache_dtype", self.kv_cache_dtype, ("auto", "f16", "f32"))
         _check_one_of("kv_layout", self.kv_layout, ("paged", "contiguous"))
+        _check_one_of("quantization", self.quantization, ("none", "int8", "int4"))
+        _check_one_of("activations", self.activations, ("auto", "int8", "f32"))
+        if self.activations == "int8" and self.quantization == "none":
+            raise ConfigError(
+                "activations is int8, but the weights are not quantized; set quantization to int8 or int4, "
+                "or activations to f32"
+            )
+        if self.activations == "int8" and self.backend == "torch":
+            raise ConfigError("activations is int8, which the torch backend lacks; set it to f32 or auto")
         _check_one_of("attention", self.attention, ("blocked", "naive"))
         for name in (
             "num_threads",
@@ -135,6 +149,13 @@ class EngineConfig:
     def weight_dtype(self) -> str:
         """ "auto", "f32", "bf16" or "f16"."""
         return DTYPE_ALIASES[self.dtype]
+
+    @property
+    def activation_dtype(self) -> str:
+        """ "int8" or "f32"."""
+        if self.activations != "auto":
+            return self.activations
+        return "f32" if self.quantization == "none" or self.backend == "torch" else "int8"
 
     def scheduler(self, max_model_len: int) -> SchedulerConfig:
         """The scheduler's part, for a model whose longest sequence is `max_model_len` tokens."""

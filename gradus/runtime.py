@@ -95,4 +95,6 @@ def _backend_options(
         kv_cache_dtype=cache.dtype,
         attention=config.attention,
         enforce_eager=config.enforce_eager,
+        quantization=config.quantization,
+        activations=config.activation_dtype,
     )

@@ -46,9 +46,17 @@ class FewBlocks:
         self.backend.close()
 
 
-@pytest.fixture(scope="module")
-def backends():
-    made = {threads: tiny_backend(num_threads=threads) for threads in (1, 2)}
+WEIGHTS = {
+    "f32": {},
+    "int8": {"quantization": "int8", "activations": "int8"},
+    "int4": {"quantization": "int4", "activations": "int8"},
+    "int4-f32": {"quantization": "int4", "activations": "f32"},
+}
+
+
+@pytest.fixture(scope="module", params=WEIGHTS)
+def backends(request):
+    made = {threads: tiny_backend(num_threads=threads, **WEIGHTS[request.param]) for threads in (1, 2)}
     yield made
     for backend in made.values():
         backend.close()
@@ -140,7 +148,7 @@ def fits(request: EngineRequest, scheduler: SchedulerConfig) -> bool:
     return len(request.prompt_token_ids) + request.max_tokens <= scheduler.max_model_len
 
 
-@settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(workload=workloads(), scheduler=schedulers(), threads=st.sampled_from([1, 2]), data=st.data())
 def test_results_do_not_depend_on_what_else_runs(backends, workload, scheduler, threads, data):
     workload = [request for request in workload if fits(request, scheduler)]

@@ -26,7 +26,8 @@ ALLOWED = {
     "engine": {"", "engine"},
     "text": {"", "text"},
     "models": {"", "models"},
-    "backends": {"", "backends", "models"},
+    "backends": {"", "backends", "models", "quantization"},
+    "quantization": {"", "quantization"},
     "server": {"", "server", "engine", "text"},
 }
 ABOVE_ALL = {"gradus.llm", "gradus.offline", "gradus.runtime", "gradus.cache_plan"}

@@ -39,7 +39,9 @@ inline Format format_of(const std::string& name) {
   if (name == "f32") return Format::f32;
   if (name == "bf16") return Format::bf16;
   if (name == "f16") return Format::f16;
-  throw SetupError("the format is \"" + name + "\"; it must be f32, bf16 or f16");
+  if (name == "int8") return Format::int8;
+  if (name == "int4") return Format::int4;
+  throw SetupError("the format is \"" + name + "\"; it must be f32, bf16, f16, int8 or int4");
 }
 
 void bind_memory(nb::module_& m);        // Buffer, View, Weight, Floats

@@ -10,6 +10,12 @@ void require_width(const View& view, int64_t width) {
           "a view is " + std::to_string(view.width) + " wide, expected " + std::to_string(width));
 }
 
+// x is what the weight reads: its inputs in f32, or quantized.
+void require_input(const View& x, const Weight& w, bool quantized_x) {
+  require(!quantized_x || is_quantized(w.format()), "only quantized weights read quantized rows");
+  require_width(x, quantized_x ? quantized_width(w.inputs()) : w.inputs());
+}
+
 void require_heads(const View& view, int64_t head_dim) {
   require(head_dim > 0 && head_dim % 2 == 0 && view.width % head_dim == 0,
           "the width is not a multiple of an even head_dim");
@@ -50,14 +56,23 @@ void bind_instructions(nb::module_& m) {
         return Instruction(Embed{w, out, scale});
       },
       "weight"_a, "out"_a, "scale"_a = 1.0f);
-  m.def("linear", [](View x, WeightPtr w, size_t first, size_t last, View out) {
-    require(first < last && last <= w->num_matrices(), "no such matrices");
-    require_width(x, w->inputs());
-    const int64_t begin = w->first_panel(first);
-    const int64_t end = w->first_panel(last);
-    require(padded(out.width) == (end - begin) * panel_width, "the output is not as wide as the matrices");
-    return Instruction(Linear{x, w, begin, end, out});
+  m.def(
+      "linear",
+      [](View x, WeightPtr w, size_t first, size_t last, View out, bool quantized_x) {
+        require(first < last && last <= w->num_matrices(), "no such matrices");
+        require_input(x, *w, quantized_x);
+        const int64_t begin = w->first_panel(first);
+        const int64_t end = w->first_panel(last);
+        require(padded(out.width) == (end - begin) * panel_width,
+                "the output is not as wide as the matrices");
+        return Instruction(Linear{x, w, begin, end, out, quantized_x});
+      },
+      "x"_a, "weight"_a, "first"_a, "last"_a, "out"_a, "quantized_x"_a = false);
+  m.def("quantize", [](View x, View out) {
+    require_width(out, quantized_width(x.width));
+    return Instruction(Quantize{x, out});
   });
+  m.def("quantized_width", &quantized_width);
   m.def("rms_norm", [](View x, Floats w, float eps, View out) {
     require(w->size() > 0 && x.width % w->size() == 0, "the norm's weight does not divide the width");
     require_width(out, x.width);
@@ -152,15 +167,15 @@ void bind_cache_instructions(nb::class_<Executor>& executor) {
            })
       .def(
           "lm_head_sample",
-          [](Executor& self, View x, WeightPtr w, float soft_cap) {
-            require_width(x, w->inputs());
+          [](Executor& self, View x, WeightPtr w, float soft_cap, bool quantized_x) {
+            require_input(x, *w, quantized_x);
             require(w->num_matrices() == 1 && w->outputs(0) == self.shape().vocab_size,
                     "lm_head does not give one logit per token of the vocabulary");
             require(x.rows == RowSet::outputs, "logits are computed for selected rows");
             require(soft_cap >= 0, "a soft cap is positive, or 0 for none");
-            return Instruction(LmHeadSample{x, w, soft_cap});
+            return Instruction(LmHeadSample{x, w, soft_cap, quantized_x});
           },
-          "x"_a, "weight"_a, "soft_cap"_a = 0.0f);
+          "x"_a, "weight"_a, "soft_cap"_a = 0.0f, "quantized_x"_a = false);
 }
 
 }  // namespace gradus

@@ -1,9 +1,30 @@
 // Buffers, views, weights and constants.
+#include <nanobind/stl/optional.h>
+
+#include <algorithm>
+
 #include "binding/binding.h"
 
 namespace gradus {
 
 namespace {
+
+// codes: [outputs][groups * 32] bytes; scales and minima: [outputs][groups], the bits of f16.
+void pack_quantized(Weight& self, size_t index, Array2<uint8_t> codes, Array2<uint16_t> scales,
+                    std::optional<Array2<uint16_t>> minima, Executor& executor) {
+  require(is_quantized(self.format()), "the weight's format has no codes");
+  require(minima.has_value() == (self.format() == Format::int4), "int4 has minima, int8 has none");
+  require(index < self.num_matrices(), "no such matrix");
+  const auto n = static_cast<size_t>(self.outputs(index));
+  const auto groups = static_cast<size_t>(num_groups(self.inputs()));
+  require(codes.shape(0) == n && codes.shape(1) == groups * group_size, "the codes have another shape");
+  require(scales.shape(0) == n && scales.shape(1) == groups, "the scales have another shape");
+  require(!minima || (minima->shape(0) == n && minima->shape(1) == groups), "the minima have another shape");
+  const uint8_t largest = *std::max_element(codes.data(), codes.data() + codes.size());
+  require(self.format() == Format::int8 || largest < 16, "a code does not fit into four bits");
+  nb::gil_scoped_release release;
+  self.pack_quantized(index, codes.data(), scales.data(), minima ? minima->data() : nullptr, executor.pool());
+}
 
 void bind_weight(nb::module_& m) {
   nb::class_<Weight>(m, "Weight", "One or more matrices with the same input, packed in panels of 16 outputs.")
@@ -19,6 +40,8 @@ void bind_weight(nb::module_& m) {
            [](Weight& self, size_t index, AnyMatrix source, const std::string& source_format,
               Executor& executor) {
              const Format format = format_of(source_format);
+             require(!is_quantized(format) && !is_quantized(self.format()),
+                     "a quantized weight is packed from its codes");
              require(index < self.num_matrices(), "no such matrix");
              require(static_cast<int64_t>(source.shape(0)) == self.outputs(index) &&
                          static_cast<int64_t>(source.shape(1)) == self.inputs() &&
@@ -28,12 +51,15 @@ void bind_weight(nb::module_& m) {
              nb::gil_scoped_release release;
              self.pack(index, data, format, executor.pool());
            })
+      .def("pack_quantized", &pack_quantized, "index"_a, "codes"_a, "scales"_a, "minima"_a.none(),
+           "executor"_a)
       .def("set_bias",
            [](Weight& self, size_t index, Array1<float> bias) {
              require(index < self.num_matrices() && static_cast<int64_t>(bias.size()) == self.outputs(index),
                      "the bias has another shape than its matrix");
              self.set_bias(index, bias.data());
            })
+      .def_prop_ro("is_quantized", [](const Weight& self) { return is_quantized(self.format()); })
       .def_prop_ro("bytes", &Weight::bytes);
   nb::class_<FloatVector>(m, "Floats", "A constant vector.")
       .def("__init__",

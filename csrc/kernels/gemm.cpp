@@ -12,6 +12,7 @@
 namespace gradus::GRADUS_VARIANT {
 
 void gemm(const GemmArgs& args, int64_t panel_begin, int64_t panel_end, float* scratch);
+void gemm_quantized(const GemmArgs& args, int64_t panel_begin, int64_t panel_end, float* scratch);
 
 namespace {
 
@@ -170,6 +171,10 @@ void gemm(const GemmArgs& args, int64_t panel_begin, int64_t panel_end, float* s
       break;
     case Format::f16:
       gemm_stored<StoredF16>(args, panel_begin, panel_end, scratch);
+      break;
+    case Format::int8:
+    case Format::int4:
+      gemm_quantized(args, panel_begin, panel_end, scratch);
       break;
   }
 }

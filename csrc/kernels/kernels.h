@@ -9,9 +9,22 @@
 
 namespace gradus {
 
-enum class Format : int32_t { f32 = 0, bf16 = 1, f16 = 2 };
+enum class Format : int32_t { f32 = 0, bf16 = 1, f16 = 2, int8 = 3, int4 = 4 };
+
+// Static, as what kernels call here has to be: no variant's copy may become another's.
+static constexpr bool is_quantized(Format format) { return format == Format::int8 || format == Format::int4; }
+
+constexpr int64_t group_size = 32;  // k that share a scale, of quantized weights and activations
+static constexpr int64_t num_groups(int64_t k) { return (k + group_size - 1) / group_size; }
+// A row of quantized activations in floats: [groups][32] codes of a byte, [groups] scales, [groups] sums.
+static constexpr int64_t quantized_width(int64_t k) { return num_groups(k) * (group_size / 4 + 2); }
 
 constexpr int64_t panel_width = 16;  // outputs side by side in a packed weight, and tokens in a group of K
+// A group of a panel: codes [8][16 outputs][4 k], two codes a byte in int4; f16 scales [16]; int4: f16 minima
+// [16].
+static constexpr int64_t group_bytes(Format format) {
+  return panel_width * (format == Format::int4 ? group_size / 2 + 4 : group_size + 2);
+}
 constexpr int64_t partition_size = 256;  // tokens of context that attention reduces before it merges
 
 // Rows of a matrix: `width` used elements in every `stride`.
@@ -21,15 +34,16 @@ struct Rows {
 };
 
 struct GemmArgs {
-  const float* x;  // [rows][x_stride], k used
+  const float* x;  // [rows][x_stride], k used, or quantized_width(k)
   int64_t x_stride;
   int64_t rows;
   int64_t k;
-  const void* weight;  // [panels][k][16] in `format`
+  const void* weight;  // [panels][k][16] in `format`, or [panels][groups][group_bytes]
   Format format;
   const float* bias;  // [panels * 16] or null
   float* y;           // [rows][y_stride]
   int64_t y_stride;
+  bool quantized_x;  // x holds rows of `quantize`; only with quantized weights
 };
 
 struct CacheView {
@@ -106,6 +120,8 @@ struct Kernels {
   void (*attention_naive)(const AttentionArgs&, const AttentionItem&, float* scratch);
   // Row kernels: every one handles `rows` rows that start at its pointers.
   void (*embed)(const void* weight, Format, int64_t k, const int32_t* ids, float scale, int64_t rows, Rows y);
+  // y: rows of quantized_width(k).
+  void (*quantize)(Rows x, int64_t k, Rows y, int64_t rows);
   void (*rms_norm)(Rows x, const float* weight, float eps, int64_t width, int64_t segments, Rows y,
                    int64_t rows);
   void (*add)(Rows a, Rows b, Rows y, int64_t width, int64_t rows);

@@ -16,8 +16,12 @@
 
 namespace gradus::GRADUS_VARIANT {
 
+void embed_quantized(const void* weight, Format, int64_t k, const int32_t* ids, float scale, int64_t rows,
+                     Rows y);
+
 void embed(const void* weight, Format format, int64_t k, const int32_t* ids, float scale, int64_t rows,
            Rows y) {
+  if (is_quantized(format)) return embed_quantized(weight, format, k, ids, scale, rows, y);
   for (index_t row = 0; row < rows; ++row) {
     const index_t first = ids[row] / panel_width * k * panel_width + ids[row] % panel_width;
     float* out = y.data + row * y.stride;

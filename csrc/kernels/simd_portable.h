@@ -95,5 +95,62 @@ inline uint32_t lanes_at_least(f32x16 a, f32x16 b) {
   return mask;
 }
 
+// Integers for quantized products: a block is 16 outputs x 4 k of 8 bits, or one row's 4 k for all of them.
+struct i8x64 {
+  int8_t v[64];
+};
+struct i16x32 {
+  int16_t v[32];  // two lanes an output, each with half of the k
+};
+struct i32x16 {
+  int32_t v[16];
+};
+
+inline i8x64 load_i8(const uint8_t* p) {
+  i8x64 block;
+  std::memcpy(block.v, p, sizeof block.v);
+  return block;
+}
+// 64 bytes of two codes each: the low nibbles are one block, the high ones the next.
+inline void load_nibbles(const uint8_t* p, i8x64* low, i8x64* high) {
+  for (int i = 0; i < 64; ++i) {
+    low->v[i] = static_cast<int8_t>(p[i] & 15);
+    high->v[i] = static_cast<int8_t>(p[i] >> 4);
+  }
+}
+inline i8x64 broadcast4(const int8_t* p) {
+  i8x64 block;
+  for (int i = 0; i < 64; i += 4) std::memcpy(block.v + i, p, 4);
+  return block;
+}
+inline i16x32 zero_i16() { return {}; }
+inline i32x16 zero_i32() { return {}; }
+// sums + w * x of pairs of k, for w in 0 .. 15: eight blocks fit into 16 bits.
+inline i16x32 add_products_u4(i16x32 sums, i8x64 w, i8x64 x) {
+  for (int i = 0; i < 32; ++i)
+    sums.v[i] = static_cast<int16_t>(sums.v[i] + w.v[2 * i] * x.v[2 * i] + w.v[2 * i + 1] * x.v[2 * i + 1]);
+  return sums;
+}
+inline i32x16 sum_pairs(i16x32 sums) {
+  i32x16 result;
+  for (int i = 0; i < 16; ++i) result.v[i] = sums.v[2 * i] + sums.v[2 * i + 1];
+  return result;
+}
+inline i32x16 add_products_i8(i32x16 sums, i8x64 w, i8x64 x) {
+  for (int i = 0; i < 16; ++i) {
+    for (int j = 4 * i; j < 4 * i + 4; ++j) sums.v[i] += w.v[j] * x.v[j];
+  }
+  return sums;
+}
+inline f32x16 to_float(i32x16 x) {
+  f32x16 result;
+  for (int i = 0; i < 16; ++i) result.v[i] = static_cast<float>(x.v[i]);
+  return result;
+}
+// Whole numbers within -128 .. 127.
+inline void store_i8(int8_t* p, f32x16 x) {
+  for (int i = 0; i < 16; ++i) p[i] = static_cast<int8_t>(x.v[i]);
+}
+
 }  // namespace
 }  // namespace gradus::portable

@@ -24,6 +24,8 @@ class BackendOptions:
     kv_cache_dtype: str  # f16 | f32
     attention: str  # blocked | naive
     enforce_eager: bool
+    quantization: str = "none"  # none | int8 | int4: of the weights, by gradus/quantization/recipe.py
+    activations: str = "f32"  # int8 | f32: what quantized weights are multiplied by; native only
 
 
 def kv_bytes_per_token(config: ModelConfig, kv_cache_dtype: str) -> int:

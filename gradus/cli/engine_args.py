@@ -78,6 +78,18 @@ def sampling_params(args: argparse.Namespace, defaults: Mapping[str, Any]) -> Sa
 def _add_model_arguments(group: Any) -> None:
     group.add_argument("--dtype", default=_DEFAULTS.dtype, help="auto, float32, bfloat16 or float16")
     group.add_argument(
+        "--quantization",
+        default=_DEFAULTS.quantization,
+        choices=("none", "int8", "int4"),
+        help="bits of the weights (default: none, the dtype's)",
+    )
+    group.add_argument(
+        "--activations",
+        default=_DEFAULTS.activations,
+        choices=("auto", "int8", "f32"),
+        help="what quantized weights are multiplied by (default: auto, which is int8)",
+    )
+    group.add_argument(
         "--backend", default=_DEFAULTS.backend, choices=("native", "torch"), help="torch: the reference"
     )
     group.add_argument(

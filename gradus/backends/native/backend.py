@@ -44,7 +44,14 @@ class NativeBackend:
         arena_bytes = 0
         try:
             self._executor: Any = _make_executor(config, options)
-            self._weights: Any = Weights(checkpoint, config, options.weight_dtype, self._executor)
+            self._weights: Any = Weights(
+                checkpoint,
+                config,
+                options.weight_dtype,
+                self._executor,
+                options.quantization,
+                options.num_threads,
+            )
             operations = self._trace()
             if not options.enforce_eager:
                 num_rows = options.max_num_batched_tokens
@@ -99,7 +106,8 @@ class NativeBackend:
 
     def _trace(self) -> list[Operation]:
         """The model's operations. Loads its weights on the way, which is all that eager execution needs."""
-        tracer = Tracer(self._config, self._weights, self._options.attention)
+        options = self._options
+        tracer = Tracer(self._config, self._weights, options.attention, options.activations)
         self._model(tracer, self._config)
         return tracer.operations
 
@@ -107,8 +115,14 @@ class NativeBackend:
         if self._program is not None:
             return self._executor.run(self._program, step)
         self._executor.begin(step)
-        attention = self._options.attention
-        ops = EagerOps(self._config, self._weights, attention, executor=self._executor, buffers=self._buffers)
+        ops = EagerOps(
+            self._config,
+            self._weights,
+            self._options.attention,
+            self._options.activations,
+            executor=self._executor,
+            buffers=self._buffers,
+        )
         self._model(ops, self._config)
         return self._executor.end()
 

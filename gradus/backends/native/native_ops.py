@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
+import gradus.backends.native._native as _native
 from gradus.backends.native.operations import Operation, RowSet, Value
 from gradus.backends.native.weights import Weights
 from gradus.errors import UnsupportedModelError
@@ -29,10 +30,13 @@ class Logits:
 class NativeOps(ABC):
     """Implements `gradus.models.ops.Ops` except for `_emit`."""
 
-    def __init__(self, config: ModelConfig, weights: Weights, attention: str) -> None:
+    def __init__(
+        self, config: ModelConfig, weights: Weights, attention: str, activations: str = "f32"
+    ) -> None:
         self._config = config
         self._weights = weights
         self._attention = attention
+        self._activations = activations
         self._scopes: list[str] = []
         self._rope_tables: dict[Rope, Value] = {}
 
@@ -68,8 +72,9 @@ class NativeOps(ABC):
 
     def _products(self, x: Value, weight: Any, widths: Sequence[int]) -> list[Value]:
         """Products with the packed matrices of a weight, one by one; fusion joins them."""
+        x, arguments = self._input_of(x, weight)
         return [
-            self._result("linear", (x,), width, x.rows, weight=weight, first=i)
+            self._result("linear", (x,), width, x.rows, weight=weight, first=i, **arguments)
             for i, width in enumerate(widths)
         ]
 
@@ -136,8 +141,22 @@ class NativeOps(ABC):
             return  # nothing outside a step reads it yet
         if name != "logits" or not isinstance(x, Logits):
             raise UnsupportedModelError(f"the native backend has no output {name!r} of this kind")
-        arguments = {"weight": x.weight, "soft_cap": x.soft_cap or 0.0}
-        self._emit(Operation("lm_head_sample", (self.select_rows(x.x),), (), arguments))
+        rows, arguments = self._input_of(self.select_rows(x.x), x.weight)
+        self._emit(
+            Operation(
+                "lm_head_sample",
+                (rows,),
+                (),
+                {"weight": x.weight, "soft_cap": x.soft_cap or 0.0, **arguments},
+            )
+        )
+
+    def _input_of(self, x: Value, weight: Any) -> tuple[Value, dict[str, Any]]:
+        """What the weight is multiplied by, x or its 8-bit rows, and what the product has to know of it."""
+        if self._activations != "int8" or not weight.is_quantized:
+            return x, {}
+        width = _native.quantized_width(x.width)
+        return self._result("quantize", (x,), width, x.rows), {"quantized_x": True}
 
     def _rope_table(self, rope: Rope) -> Value:
         """Cosines and sines of the step's positions, computed once and shared by all layers."""

@@ -61,9 +61,15 @@ def _embed(i: list[Any], o: list[Any], executor: Any, weight: Any, scale: float)
     return _native.embed(weight, o[0], scale)
 
 
-def _linear(i: list[Any], o: list[Any], executor: Any, weight: Any, first: int) -> Any:
+def _quantize(i: list[Any], o: list[Any], executor: Any) -> Any:
+    return _native.quantize(i[0], o[0])
+
+
+def _linear(
+    i: list[Any], o: list[Any], executor: Any, weight: Any, first: int, quantized_x: bool = False
+) -> Any:
     side_by_side = o[0] if len(o) == 1 else o[0].joined(o[-1])
-    return _native.linear(i[0], weight, first, first + len(o), side_by_side)
+    return _native.linear(i[0], weight, first, first + len(o), side_by_side, quantized_x)
 
 
 def _rms_norm(i: list[Any], o: list[Any], executor: Any, weight: Any, eps: float) -> Any:
@@ -124,8 +130,10 @@ def _select_rows(i: list[Any], o: list[Any], executor: Any) -> Any:
     return _native.select_rows(i[0], o[0])
 
 
-def _lm_head_sample(i: list[Any], o: list[Any], executor: Any, weight: Any, soft_cap: float) -> Any:
-    return executor.lm_head_sample(i[0], weight, soft_cap)
+def _lm_head_sample(
+    i: list[Any], o: list[Any], executor: Any, weight: Any, soft_cap: float, quantized_x: bool = False
+) -> Any:
+    return executor.lm_head_sample(i[0], weight, soft_cap, quantized_x)
 
 
 def _add_rms_norm(i: list[Any], o: list[Any], executor: Any, weight: Any, eps: float) -> Any:
@@ -142,6 +150,7 @@ def _rope_kv_write(
 _LOWERINGS: dict[str, Callable[..., Any]] = {
     "embed": _embed,
     "linear": _linear,
+    "quantize": _quantize,
     "rms_norm": _rms_norm,
     "rope_table": _rope_table,
     "rope": _rope,

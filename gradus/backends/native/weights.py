@@ -15,6 +15,8 @@ from gradus.models.checkpoint.base import Checkpoint, RawTensor
 from gradus.models.config import ModelConfig
 from gradus.models.rope import Rope, inverse_frequencies
 from gradus.models.weights import check_weights
+from gradus.quantization.recipe import Width, weight_width
+from gradus.quantization.rtn import quantize
 
 
 class Weights:
@@ -25,11 +27,19 @@ class Weights:
     """
 
     def __init__(
-        self, checkpoint: Checkpoint, config: ModelConfig, weight_format: str, executor: Any
+        self,
+        checkpoint: Checkpoint,
+        config: ModelConfig,
+        weight_format: str,
+        executor: Any,
+        quantization: str = "none",
+        num_threads: int = 1,
     ) -> None:
         check_weights(config, checkpoint)
         self._checkpoint = checkpoint
         self._format = weight_format
+        self._quantization = quantization
+        self._num_threads = num_threads
         self._executor = executor
         self._linears: dict[tuple[str, ...], Any] = {}
         self._vectors: dict[tuple[str, float], Any] = {}
@@ -45,10 +55,10 @@ class Weights:
         key = tuple(names)
         if key not in self._linears:
             shapes = [self._checkpoint.shape(f"{name}.weight") for name in names]
-            weight = _native.Weight(self._format, [shape[0] for shape in shapes], shapes[0][1])
+            weight_format = self._format_of(names)
+            weight = _native.Weight(weight_format, [shape[0] for shape in shapes], shapes[0][1])
             for i, name in enumerate(names):
-                tensor = self._checkpoint.read(f"{name}.weight")
-                weight.pack(i, _bits(tensor), tensor.dtype, self._executor)
+                self._pack(weight, i, self._checkpoint.read(f"{name}.weight"), weight_format)
                 if bias:
                     weight.set_bias(i, to_float32(self._checkpoint.read(f"{name}.bias")))
             self._linears[key] = weight
@@ -59,12 +69,28 @@ class Weights:
         key = (name,)
         if key not in self._linears:
             tensor = self._checkpoint.read(f"{name}.weight")
-            weight = _native.Weight(self._format, list(widths), tensor.shape[1])
-            rows = np.split(_bits(tensor), np.cumsum(widths)[:-1])
-            for i, matrix in enumerate(rows):
-                weight.pack(i, matrix, tensor.dtype, self._executor)
+            weight_format = self._format_of(key)
+            weight = _native.Weight(weight_format, list(widths), tensor.shape[1])
+            for i, rows in enumerate(np.split(tensor.array, np.cumsum(widths)[:-1])):
+                self._pack(weight, i, RawTensor(tensor.dtype, rows), weight_format)
             self._linears[key] = weight
         return self._linears[key]
+
+    def _format_of(self, names: Sequence[str]) -> str:
+        """Matrices that are packed together have one format."""
+        formats = {weight_width(name, self._quantization) or self._format for name in names}
+        assert len(formats) == 1, f"the recipe gives {names} different widths"
+        return formats.pop()
+
+    def _pack(self, weight: Any, index: int, tensor: RawTensor, weight_format: str) -> None:
+        if weight.is_quantized:
+            width: Width = "int8" if weight_format == "int8" else "int4"
+            quantized = quantize(to_float32(tensor), width, self._num_threads)
+            minima = None if quantized.minima is None else quantized.minima.view(np.uint16)
+            codes = quantized.codes.view(np.uint8)
+            weight.pack_quantized(index, codes, quantized.scales.view(np.uint16), minima, self._executor)
+        else:
+            weight.pack(index, _bits(tensor), tensor.dtype, self._executor)
 
     def num_outputs(self, name: str) -> int:
         return self._checkpoint.shape(f"{name}.weight")[0]

@@ -1,9 +1,9 @@
 """`TorchBackend`: the reference. Slow and plain, so that it can be trusted.
 
-Computes in f32 with weights rounded to the asked-for type. The switches `attention` and `enforce_eager`
-change nothing here, since there is one way of doing things; `num_threads` does nothing either, since torch's
-threads are the whole process's. Unlike the native backend it does not promise the same bits whatever shares a
-step.
+Computes in f32 with weights rounded to the asked-for type, or quantized and dequantized again. The switches
+`attention` and `enforce_eager` change nothing here, since there is one way of doing things; `num_threads`
+does nothing either, since torch's threads are the whole process's. Unlike the native backend it does not
+promise the same bits whatever shares a step.
 """
 
 import numpy as np
@@ -19,6 +19,8 @@ from gradus.models.checkpoint.base import Checkpoint, RawTensor
 from gradus.models.config import ModelConfig
 from gradus.models.registry import model_function
 from gradus.models.weights import expected_weights
+from gradus.quantization.recipe import weight_width
+from gradus.quantization.rtn import quantize
 
 _DTYPES = {"f32": torch.float32, "bf16": torch.bfloat16, "f16": torch.float16}
 
@@ -34,7 +36,7 @@ class TorchBackend:
         self._options = options
         self._model = model_function(config.architecture)
         self._weights = {
-            name: _load(checkpoint.read(name), options.weight_dtype) for name in expected_weights(config)
+            name: _load(name, checkpoint.read(name), options) for name in expected_weights(config)
         }
         self._kv_cache = torch.zeros(
             (
@@ -85,10 +87,13 @@ class TorchBackend:
         return {name: value.numpy() for name, value in ops.outputs.items()}
 
 
-def _load(raw: RawTensor, weight_dtype: str) -> Tensor:
-    """A weight in f32, rounded to `weight_dtype`."""
+def _load(name: str, raw: RawTensor, options: BackendOptions) -> Tensor:
+    """A weight in f32, rounded to the options' type, or quantized and dequantized."""
     array = raw.array.view(np.int16) if raw.dtype == "bf16" else raw.array
     stored = torch.from_numpy(array.copy())  # a copy, since torch takes no read-only memory
     if raw.dtype == "bf16":
         stored = stored.view(torch.bfloat16)
-    return stored.to(_DTYPES[weight_dtype]).float()
+    width = weight_width(name.removesuffix(".weight"), options.quantization) if stored.ndim == 2 else None
+    if width is not None:
+        return torch.from_numpy(quantize(stored.float().numpy(), width).dequantize())
+    return stored.to(_DTYPES[options.weight_dtype]).float()

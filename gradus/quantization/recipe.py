@@ -1,0 +1,25 @@
+"""Which tensors are stored in how many bits. docs/quantization.md has the table; this is its one function.
+
+Knows names as Hugging Face spells them. Knows nothing of values.
+"""
+
+from typing import Literal
+
+Width = Literal["int8", "int4"]
+
+QUANTIZATIONS = ("none", "int8", "int4")
+
+
+def weight_width(name: str, quantization: str) -> Width | None:
+    """The width of the matrix `name` (without ".weight"), or None where it keeps its type.
+
+    quantization: "none", "int8" or "int4". Norms and biases are vectors, and never asked for.
+    """
+    if quantization == "none":
+        return None
+    if ".experts." in name or name.endswith(".mlp.gate"):
+        return None  # mixtures of experts keep their type: a router's near ties decide which experts run
+    if quantization == "int8":
+        return "int8"
+    # Every logit passes through the head, and a tied head is the embedding too.
+    return "int8" if name.rpartition(".")[2] in ("embed_tokens", "lm_head") else "int4"

@@ -1,0 +1,194 @@
+"""Products with quantized weights against the formula in float64, at the edges of the integers too."""
+
+import numpy as np
+import pytest
+
+from gradus.backends.native import _native
+from gradus.quantization.rtn import QuantizedMatrix, quantize
+from tests.backends.native.harness import Tensor, make_executor, rows_step, run
+
+EPSILON = 2.0**-24
+WIDTHS = ("int8", "int4")
+SHAPES = [(1, 32), (17, 3), (16, 64), (50, 37), (130, 257), (70, 416)]
+
+
+def pack_quantized(executor, width, *matrices, bias=None):
+    weight = _native.Weight(width, [len(m.codes) for m in matrices], matrices[0].inputs)
+    for i, m in enumerate(matrices):
+        minima = None if m.minima is None else m.minima.view(np.uint16)
+        weight.pack_quantized(i, m.codes.view(np.uint8), m.scales.view(np.uint16), minima, executor)
+    if bias is not None:
+        weight.set_bias(0, bias)
+    return weight
+
+
+def quantize_rows(executor, x):
+    """The instruction's result, and its codes, scales and sums."""
+    rows, k = x.shape
+    groups = -(-k // 32)
+    out = Tensor(rows, _native.quantized_width(k))
+    run(executor, rows_step(rows), _native.quantize(Tensor.of(x).view, out.view))
+    codes = np.ascontiguousarray(out.array[:, : groups * 8]).view(np.int8)
+    return out, codes, out.array[:, groups * 8 : groups * 9].copy(), out.array[:, groups * 9 :].copy()
+
+
+def product(executor, x, weight, num_outputs, activations):
+    y = Tensor(len(x), num_outputs)
+    if activations == "int8":
+        rows = quantize_rows(executor, x)[0].view
+    else:
+        rows = Tensor.of(x).view
+    linear = _native.linear(rows, weight, 0, 1, y.view, activations == "int8")
+    run(executor, rows_step(len(x)), linear)
+    return y.array.copy()
+
+
+def dequantized_rows(executor, x):
+    _, codes, scales, _ = quantize_rows(executor, x)
+    groups = codes.reshape(*scales.shape, 32).astype(np.float64) * scales[..., None]
+    return groups.reshape(len(x), -1)[:, : x.shape[1]]
+
+
+@pytest.mark.parametrize("width", WIDTHS)
+@pytest.mark.parametrize("activations", ["int8", "f32"])
+@pytest.mark.parametrize(("n", "k"), SHAPES)
+def test_agrees_with_float64(cpu_variant, width, activations, n, k):
+    executor = make_executor(cpu_variant)
+    random = np.random.default_rng(n * k)
+    matrix = quantize(random.normal(size=(n, k)).astype(np.float32), width)
+    bias = random.normal(size=n).astype(np.float32)
+    weight = pack_quantized(executor, width, matrix, bias=bias)
+    exact = matrix.dequantize().astype(np.float64)
+    minima = 0 if matrix.minima is None else np.abs(matrix.minima.astype(np.float64)).max()
+    for m in (1, 2, 3, 4, 5, 6, 7, 8, 11, 13, 31, 70):
+        x = random.normal(size=(m, k)).astype(np.float32)
+        used = dequantized_rows(executor, x) if activations == "int8" else x.astype(np.float64)
+        expected = used @ exact.T + bias
+        # A code's share and the minimum's may cancel; both are rounded.
+        sizes = np.abs(used) @ (np.abs(exact) + 2 * minima).T + np.abs(bias)
+        found = product(executor, x, weight, n, activations)
+        assert (np.abs(found - expected) <= (k + 4) * EPSILON * sizes).all(), m
+
+
+@pytest.mark.parametrize("width", WIDTHS)
+@pytest.mark.parametrize("activations", ["int8", "f32"])
+def test_a_row_is_the_same_alone_and_among_others(cpu_variant, width, activations):
+    random = np.random.default_rng(0)
+    matrix = quantize(random.normal(size=(150, 600)).astype(np.float32), width)
+    x = random.normal(size=(70, 600)).astype(np.float32)
+    executors = [make_executor(cpu_variant, num_threads=threads) for threads in (1, 2, 3)]
+    weight = pack_quantized(executors[0], width, matrix)
+    alone = np.concatenate(
+        [product(executors[0], x[i : i + 1], weight, 150, activations) for i in range(len(x))]
+    )
+    for executor in executors:
+        for m in (2, 3, 4, 5, 6, 7, 8, 13, 25, 70):
+            assert np.array_equal(product(executor, x[:m], weight, 150, activations), alone[:m]), m
+
+
+@pytest.mark.parametrize("width", WIDTHS)
+@pytest.mark.parametrize("signs", [(1, 1), (1, -1), (-1, 1), (-1, -1)])
+def test_nothing_saturates(cpu_variant, width, signs):
+    """Every code at its end, where 16-bit sums of 8-bit products would overflow."""
+    executor = make_executor(cpu_variant)
+    n, k = 33, 96
+    one = np.ones((n, 3), np.float16)
+    if width == "int8":
+        codes = np.full((n, k), signs[0] * 127, np.int8)
+        matrix = QuantizedMatrix(codes, one, None, k)
+    else:
+        matrix = QuantizedMatrix(np.full((n, k), 15, np.uint8), one * signs[0], one * 0, k)
+    weight = pack_quantized(executor, width, matrix)
+    for m in (1, 2, 3, 4, 9):
+        x = np.full((m, k), signs[1] * 127, np.float32)  # scale 1, codes 127
+        assert (product(executor, x, weight, n, "int8") == x @ matrix.dequantize().T).all()
+
+
+def test_integer_sums_are_exact(cpu_variant):
+    """Scales of one: the result is a whole number, whatever the codes."""
+    executor = make_executor(cpu_variant)
+    random = np.random.default_rng(3)
+    n, k = 48, 320
+    x = random.integers(-127, 128, (7, k)).astype(np.float32)
+    x[:, ::32] = 127  # so that every group's scale is one
+    scales, minima = np.ones((n, 10), np.float16), random.integers(-9, 9, (n, 10)).astype(np.float16)
+    int8 = QuantizedMatrix(random.integers(-127, 128, (n, k)).astype(np.int8), scales, None, k)
+    int4 = QuantizedMatrix(random.integers(0, 16, (n, k)).astype(np.uint8), scales, minima, k)
+    for width, matrix in (("int8", int8), ("int4", int4)):
+        found = product(executor, x, pack_quantized(executor, width, matrix), n, "int8")
+        assert np.array_equal(found, x.astype(np.float64) @ matrix.dequantize().T.astype(np.float64))
+
+
+@pytest.mark.parametrize("k", [1, 16, 31, 32, 33, 48, 100])
+def test_rows_are_quantized_to_the_nearest_code(cpu_variant, k):
+    executor = make_executor(cpu_variant)
+    random = np.random.default_rng(k)
+    x = (random.normal(size=(9, k)) * 10.0 ** random.integers(-20, 20, (9, 1))).astype(np.float32)
+    x[3] = 0
+    _, codes, scales, sums = quantize_rows(executor, x)
+    groups = np.zeros((9, -(-k // 32) * 32))
+    groups[:, :k] = x
+    groups = groups.reshape(9, -1, 32)
+    assert np.allclose(scales, np.abs(groups).max(-1) / 127, rtol=1e-6, atol=0)
+    codes = codes.reshape(groups.shape).astype(np.float64)
+    assert (np.abs(codes) <= 127).all()
+    assert (np.abs(groups - codes * scales[..., None]) <= 0.501 * scales[..., None]).all()
+    assert np.allclose(sums, codes.sum(-1) * scales, rtol=1e-6)
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
+@pytest.mark.parametrize("width", WIDTHS)
+def test_what_is_not_finite_stays_visible_in_its_row_alone(cpu_variant, width, bad):
+    executor = make_executor(cpu_variant)
+    matrix = quantize(np.random.default_rng(0).normal(size=(20, 64)).astype(np.float32), width)
+    x = np.ones((3, 64), np.float32)
+    x[1, 40] = bad
+    found = product(executor, x, pack_quantized(executor, width, matrix), 20, "int8")
+    assert np.isnan(found[1]).all()
+    assert np.isfinite(found[[0, 2]]).all()
+
+
+@pytest.mark.parametrize("width", WIDTHS)
+def test_embedding_rows_are_the_dequantized_ones(cpu_variant, width):
+    executor = make_executor(cpu_variant)
+    matrix = quantize(np.random.default_rng(0).normal(size=(53, 70)).astype(np.float32), width)
+    out = Tensor(53, 70)
+    embed = _native.embed(pack_quantized(executor, width, matrix), out.view)
+    run(executor, rows_step(53, token_ids=np.arange(53)), embed)
+    assert np.array_equal(out.array, matrix.dequantize())
+
+
+@pytest.mark.parametrize("width", WIDTHS)
+def test_several_matrices_side_by_side_give_what_each_gives(cpu_variant, width):
+    executor = make_executor(cpu_variant)
+    random = np.random.default_rng(1)
+    matrices = [quantize(random.normal(size=(n, 48)).astype(np.float32), width) for n in (24, 9, 40)]
+    together = pack_quantized(executor, width, *matrices)
+    x = random.normal(size=(9, 48)).astype(np.float32)
+    y = Tensor(9, 32 + 16 + 48)
+    rows = quantize_rows(executor, x)[0]
+    run(executor, rows_step(9), _native.linear(rows.view, together, 0, 3, y.view, True))
+    for matrix, begin in zip(matrices, (0, 32, 48), strict=True):
+        n = len(matrix.codes)
+        single = product(executor, x, pack_quantized(executor, width, matrix), n, "int8")
+        assert np.array_equal(y.array[:, begin : begin + n], single)
+
+
+def test_what_does_not_fit_is_refused(cpu_variant):
+    executor = make_executor(cpu_variant)
+    weight = _native.Weight("int4", [16], 32)
+    good = quantize(np.ones((16, 32), np.float32), "int4")
+    scales, minima = good.scales.view(np.uint16), good.minima.view(np.uint16)
+    for codes, scale, minimum, message in [
+        (good.codes[:9], scales, minima, "another shape"),
+        (good.codes, scales[:9], minima, "scales"),
+        (good.codes, scales, None, "minima"),
+        (good.codes + 16, scales, minima, "four bits"),
+    ]:
+        with pytest.raises(_native.SetupError, match=message):
+            weight.pack_quantized(0, codes, scale, minimum, executor)
+    with pytest.raises(_native.SetupError, match="packed from its codes"):
+        weight.pack(0, np.ones((16, 32), np.float32), "f32", executor)
+    plain = _native.Weight("f32", [16], 32)
+    with pytest.raises(_native.SetupError, match="only quantized weights"):
+        _native.linear(Tensor(1, 10).view, plain, 0, 1, Tensor(1, 16).view, True)
