@@ -98,6 +98,7 @@ def losses(backend: Backend, ids: Sequence[int]) -> np.ndarray:
         temperature=np.zeros(n, np.float32),
         top_p=np.ones(n, np.float32),
         top_k=np.zeros(n, np.int32),
+        min_p=np.zeros(n, np.float32),
         seed=np.zeros(n, np.int64),
         choice_index=np.zeros(n, np.int32),
         position=np.arange(1, n + 1, dtype=np.int32),
