@@ -11,6 +11,23 @@ import pytest
 
 from tests.cli.harness import gradus
 
+# The command, but from its 20th result on it takes its time, so that there is something left to interrupt.
+SLOWED = """
+import sys, time
+from gradus.cli.main import main
+from gradus.server.batch.journal import Journal
+
+append = Journal.append
+
+def append_slowly(self, result):
+    append(self, result)
+    if self.num_done >= 20:
+        time.sleep(1)
+
+Journal.append = append_slowly
+sys.exit(main())
+"""
+
 
 def write_input(path, num_lines, max_tokens):
     with path.open("w") as file:
@@ -53,7 +70,7 @@ def batch(tmp_path_factory, tiny_model_path):
 def start_and_stop(command, output, signal_number):
     """Run until some results are there, send the signal, return exit code and standard error."""
     process = subprocess.Popen(
-        [sys.executable, "-m", "gradus", *command, str(output)], stderr=subprocess.PIPE, text=True
+        [sys.executable, "-c", SLOWED, *command, str(output)], stderr=subprocess.PIPE, text=True
     )
     try:
         deadline = time.monotonic() + 60
