@@ -70,7 +70,11 @@ def batch(tmp_path_factory, tiny_model_path):
 def start_and_stop(command, output, signal_number):
     """Run until some results are there, send the signal, return exit code and standard error."""
     process = subprocess.Popen(
-        [sys.executable, "-c", SLOWED, *command, str(output)], stderr=subprocess.PIPE, text=True
+        [sys.executable, "-c", SLOWED, *command, str(output)],
+        stderr=subprocess.PIPE,
+        text=True,
+        # Whoever runs the tests in the background may have Ctrl-C ignored; a terminal's children do not.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
     try:
         deadline = time.monotonic() + 60
