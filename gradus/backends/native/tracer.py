@@ -30,7 +30,7 @@ class Tracer(NativeOps):
 def compile_program(operations: Sequence[Operation], executor: Any, num_rows: int) -> tuple[Any, int]:
     """A replayable `_native.Program` and the bytes of its arena, for steps of at most `num_rows` rows."""
     slabs = _slabs(operations)
-    offsets, num_floats = _assign_offsets(slabs, len(operations), num_rows)
+    offsets, num_floats = _assign_offsets(slabs, num_rows)
     arena = _native.Buffer(num_floats)
     views = {}
     for slab, offset in zip(slabs, offsets, strict=True):
@@ -83,7 +83,7 @@ def _slabs(operations: Sequence[Operation]) -> list[_Slab]:
     return slabs
 
 
-def _assign_offsets(slabs: Sequence[_Slab], num_operations: int, num_rows: int) -> tuple[list[int], int]:
+def _assign_offsets(slabs: Sequence[_Slab], num_rows: int) -> tuple[list[int], int]:
     """Each slab's first float, first fit in order of birth, and the floats needed in all.
 
     A slab's memory is free for others after the operation that last reads it.

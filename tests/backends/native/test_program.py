@@ -128,7 +128,7 @@ def test_memory_is_reused_but_never_while_it_is_read():
         operations.append(Operation(random.choice(["linear", "add"]), chosen, outputs))
         values.extend(outputs)
     slabs = _slabs(operations)
-    offsets, total = _assign_offsets(slabs, len(operations), num_rows=10)
+    offsets, total = _assign_offsets(slabs, num_rows=10)
     spans = [(o, o + s.stride * 10, s.born, s.last_use) for s, o in zip(slabs, offsets, strict=True)]
     for i, (begin, end, born, last) in enumerate(spans):
         assert end <= total
