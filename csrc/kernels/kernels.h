@@ -16,8 +16,17 @@ static constexpr bool is_quantized(Format format) { return format == Format::int
 
 constexpr int64_t group_size = 32;  // k that share a scale, of quantized weights and activations
 static constexpr int64_t num_groups(int64_t k) { return (k + group_size - 1) / group_size; }
-// A row of quantized activations in floats: [groups][32] codes of a byte, [groups] scales, [groups] sums.
-static constexpr int64_t quantized_width(int64_t k) { return num_groups(k) * (group_size / 4 + 2); }
+// A group of quantized activations: x = scale * code. A row is its groups, one after the other.
+struct ActivationGroup {
+  int8_t codes[group_size];
+  float scale;
+  float sum;            // scale * sum of codes
+  int32_t shifted_sum;  // -128 * sum of codes
+};
+// A row of them, counted in floats.
+static constexpr int64_t quantized_width(int64_t k) {
+  return num_groups(k) * static_cast<int64_t>(sizeof(ActivationGroup) / sizeof(float));
+}
 
 constexpr int64_t panel_width = 16;  // outputs side by side in a packed weight, and tokens in a group of K
 // A group of a panel: codes [8][16 outputs][4 k], two codes a byte in int4; f16 scales [16]; int4: f16 minima
@@ -154,5 +163,6 @@ constexpr int64_t attention_scratch_floats(int64_t head_dim) {
 
 const Kernels& kernels_portable();
 const Kernels& kernels_avx2();
+const Kernels& kernels_avx512();
 
 }  // namespace gradus

@@ -22,14 +22,19 @@ def pack_quantized(executor, width, *matrices, bias=None):
     return weight
 
 
+ACTIVATION_GROUP = np.dtype(
+    [("codes", np.int8, 32), ("scale", np.float32), ("sum", np.float32), ("shifted_sum", np.int32)]
+)
+
+
 def quantize_rows(executor, x):
     """The instruction's result, and its codes, scales and sums."""
     rows, k = x.shape
-    groups = -(-k // 32)
     out = Tensor(rows, _native.quantized_width(k))
     run(executor, rows_step(rows), _native.quantize(Tensor.of(x).view, out.view))
-    codes = np.ascontiguousarray(out.array[:, : groups * 8]).view(np.int8)
-    return out, codes, out.array[:, groups * 8 : groups * 9].copy(), out.array[:, groups * 9 :].copy()
+    groups = np.ascontiguousarray(out.array).view(ACTIVATION_GROUP)
+    assert (groups["shifted_sum"] == -128 * groups["codes"].sum(axis=-1, dtype=np.int32)).all()
+    return out, groups["codes"].reshape(rows, -1), groups["scale"], groups["sum"]
 
 
 def product(executor, x, weight, num_outputs, activations):
