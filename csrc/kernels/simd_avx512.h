@@ -80,11 +80,11 @@ using i8_block = i8x64;
 
 inline i8x64 load_i8(const uint8_t* p) { return {_mm512_loadu_si512(p)}; }
 // 64 bytes of two codes each: the low nibbles are one block, the high ones the next.
-inline void load_nibbles(const uint8_t* p, i8x64* low, i8x64* high) {
-  const __m512i both = _mm512_loadu_si512(p);
-  const __m512i mask = _mm512_set1_epi8(15);
-  *low = {_mm512_and_si512(both, mask)};
-  *high = {_mm512_and_si512(_mm512_srli_epi16(both, 4), mask)};
+inline i8x64 load_low_nibbles(const uint8_t* p) {
+  return {_mm512_and_si512(_mm512_loadu_si512(p), _mm512_set1_epi8(15))};
+}
+inline i8x64 load_high_nibbles(const uint8_t* p) {
+  return {_mm512_and_si512(_mm512_srli_epi16(_mm512_loadu_si512(p), 4), _mm512_set1_epi8(15))};
 }
 inline i8x64 broadcast4(const int8_t* p) {
   int32_t four;

@@ -113,11 +113,15 @@ inline i8x64 load_i8(const uint8_t* p) {
   return block;
 }
 // 64 bytes of two codes each: the low nibbles are one block, the high ones the next.
-inline void load_nibbles(const uint8_t* p, i8x64* low, i8x64* high) {
-  for (int i = 0; i < 64; ++i) {
-    low->v[i] = static_cast<int8_t>(p[i] & 15);
-    high->v[i] = static_cast<int8_t>(p[i] >> 4);
-  }
+inline i8x64 load_low_nibbles(const uint8_t* p) {
+  i8x64 block;
+  for (int i = 0; i < 64; ++i) block.v[i] = static_cast<int8_t>(p[i] & 15);
+  return block;
+}
+inline i8x64 load_high_nibbles(const uint8_t* p) {
+  i8x64 block;
+  for (int i = 0; i < 64; ++i) block.v[i] = static_cast<int8_t>(p[i] >> 4);
+  return block;
 }
 inline i8x64 broadcast4(const int8_t* p) {
   i8x64 block;
