@@ -1,15 +1,16 @@
 // gemm of quantized weights: y[m][n] = bias[n] + sum over k of x[m][k] * w[n][k], in groups of 32 k.
 //
 //   int8:  w = scale * c                  c in -127 .. 127
-//   int4:  w = scale * c + minimum        c in 0 .. 15
+//   int4:  w = scale * (c - 8) + centre   c in 0 .. 15
 //
 // With quantized activations, x = x_scale * q with q in -127 .. 127 per row and group (see `quantize`), a
 // group is summed in integers, exactly, and groups are added in order of k:
 //
-//   y += (scale * x_scale) * sum(c * q);  int4: then y += minimum * (x_scale * sum(q))
+//   y += (scale * x_scale) * sum(c * q);
+//   int4: y += (scale * x_scale) * sum((c - 8) * q), then y += centre * (x_scale * sum(q))
 //
 // Where int4 sums a group's products in 16 bits, each of an output's two lanes holds 16 products of at most
-// 15 * 127, together 30,480. Lanes are 16 outputs x 4 k, so a row's 4 k are one
+// 15 * 127, together 30,480, and starts from half of -8 * sum(q). Lanes are 16 outputs x 4 k, so a row's 4 k are one
 // broadcast and there are no shuffles. With f32 activations a panel's block of k is dequantized, and the rows
 // are swept over it in order of k: the plain definition, and the off path.
 //
@@ -41,7 +42,7 @@ struct Int8 {
                                                               f32x16 (&acc)[R]) {
     i8_sums sums[R];
 #pragma GCC unroll 16
-    for (int r = 0; r < R; ++r) sums[r] = start_i8(x[r]->shifted_sum);
+    for (int r = 0; r < R; ++r) sums[r] = start_i8(*x[r]);
 #pragma GCC unroll 16
     for (int block = 0; block < 8; ++block) {
       const i8_block weights = load_i8_block(w + block * block_bytes);
@@ -63,7 +64,7 @@ struct Int4 {
                                                               f32x16 (&acc)[R]) {
     i4_sums sums[R];
 #pragma GCC unroll 16
-    for (int r = 0; r < R; ++r) sums[r] = start_i4();
+    for (int r = 0; r < R; ++r) sums[r] = start_i4(*x[r]);
 #pragma GCC unroll 16
     for (int block = 0; block < 8; ++block) {
       const uint8_t* two_blocks = w + block / 2 * block_bytes;
@@ -74,11 +75,11 @@ struct Int4 {
     }
     const auto* factors = reinterpret_cast<const uint16_t*>(w + 4 * block_bytes);
     const f32x16 scale = load_f16(factors);
-    const f32x16 minimum = load_f16(factors + panel_width);
+    const f32x16 centre = load_f16(factors + panel_width);
 #pragma GCC unroll 16
     for (int r = 0; r < R; ++r) {
       acc[r] = fma(to_float(total_i4(sums[r])), scale * broadcast(x[r]->scale), acc[r]);
-      acc[r] = fma(minimum, broadcast(x[r]->sum), acc[r]);
+      acc[r] = fma(centre, broadcast(x[r]->sum), acc[r]);
     }
   }
 };

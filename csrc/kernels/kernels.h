@@ -20,8 +20,9 @@ static constexpr int64_t num_groups(int64_t k) { return (k + group_size - 1) / g
 struct ActivationGroup {
   int8_t codes[group_size];
   float scale;
-  float sum;            // scale * sum of codes
-  int32_t shifted_sum;  // -128 * sum of codes
+  float sum;              // scale * sum of codes
+  int32_t int8_start;     // -128 * sum of codes: what sums start from where weights are taken as code + 128
+  int16_t int4_start[2];  // -4 * sum of codes, twice: a 4-bit weight is its code - 8
 };
 // A row of them, counted in floats.
 static constexpr int64_t quantized_width(int64_t k) {
@@ -29,7 +30,7 @@ static constexpr int64_t quantized_width(int64_t k) {
 }
 
 constexpr int64_t panel_width = 16;  // outputs side by side in a packed weight, and tokens in a group of K
-// A group of a panel: codes [8][16 outputs][4 k], two codes a byte in int4; f16 scales [16]; int4: f16 minima
+// A group of a panel: codes [8][16 outputs][4 k], two codes a byte in int4; f16 scales [16]; int4: f16 centres
 // [16].
 static constexpr int64_t group_bytes(Format format) {
   return panel_width * (format == Format::int4 ? group_size / 2 + 4 : group_size + 2);

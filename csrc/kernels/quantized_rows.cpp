@@ -4,7 +4,7 @@
 //              A row becomes its ActivationGroups. Missing elements of the last group are zeros. A group
 //              below 1e-30 is zero. A group with a NaN or an infinity gets a scale of NaN, so that it stays
 //              visible.
-//   unpack:    int8: scale * c; int4: scale * c + minimum. The product is exact in f32, the sum is rounded
+//   unpack:    int8: scale * c; int4: scale * (c - 8) + centre. The product is exact in f32, the sum is rounded
 //   once.
 #include "half.h"
 #include "kernels/simd.h"
@@ -16,17 +16,17 @@ void unpack_quantized(const uint8_t* group, Format format, float* w) {
   const auto* factors =
       reinterpret_cast<const uint16_t*>(group + panel_width * group_size / (is_int4 ? 2 : 1));
   const f32x16 scale = load_f16(factors);
-  const f32x16 minimum = is_int4 ? load_f16(factors + panel_width) : zero();
+  const f32x16 centre = is_int4 ? load_f16(factors + panel_width) : zero();
   for (index_t i = 0; i < group_size; ++i) {
     const index_t block = i / 4;
     const uint8_t* bytes = group + (is_int4 ? block / 2 : block) * 4 * panel_width + i % 4;
     float codes[panel_width];
     for (index_t lane = 0; lane < panel_width; ++lane) {
       const uint8_t byte = bytes[4 * lane];
-      codes[lane] = is_int4 ? static_cast<float>(byte >> block % 2 * 4 & 15)
+      codes[lane] = is_int4 ? static_cast<float>((byte >> block % 2 * 4 & 15) - 8)
                             : static_cast<float>(static_cast<int8_t>(byte));
     }
-    store(w + i * panel_width, fma(load(codes), scale, minimum));
+    store(w + i * panel_width, fma(load(codes), scale, centre));
   }
 }
 
@@ -62,7 +62,8 @@ void quantize_group(const float* x, index_t count, ActivationGroup* group) {
   const float code_sum = sum(qa + qb);
   group->scale = (most > 1e-30f ? most / 127.0f : 0.0f) + is_finite;
   group->sum = group->scale * code_sum;
-  group->shifted_sum = -128 * static_cast<int32_t>(code_sum);
+  group->int8_start = -128 * static_cast<int32_t>(code_sum);
+  group->int4_start[0] = group->int4_start[1] = static_cast<int16_t>(-4.0f * code_sum);
 }
 
 }  // namespace

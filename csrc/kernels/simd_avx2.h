@@ -117,7 +117,12 @@ inline i8x64 broadcast4(const int8_t* p) {
   const __m256i all = _mm256_set1_epi32(four);
   return {all, all};
 }
-inline i4_sums start_i4() { return {_mm256_setzero_si256(), _mm256_setzero_si256()}; }
+inline i4_sums start_i4(const ActivationGroup& x) {
+  int32_t two_lanes;
+  __builtin_memcpy(&two_lanes, x.int4_start, 4);
+  const __m256i start = _mm256_set1_epi32(two_lanes);
+  return {start, start};
+}
 // The sum as it stands: a compiler that adds a group's products up in a tree has to spill most of them.
 inline __m256i settled(__m256i sum) {
   __asm__("" : "+x"(sum));
@@ -136,7 +141,7 @@ inline i8_block load_i8_block(const uint8_t* p) {
   const i8x64 w = load_i8(p);
   return {w, {_mm256_abs_epi8(w.lo), _mm256_abs_epi8(w.hi)}};
 }
-inline i8_sums start_i8(int32_t) { return {_mm256_setzero_si256(), _mm256_setzero_si256()}; }
+inline i8_sums start_i8(const ActivationGroup&) { return {_mm256_setzero_si256(), _mm256_setzero_si256()}; }
 // |w| * (x with w's sign): one block's pairs of at most 2 * 127 * 127 fit into 16 bits, no two blocks' do.
 inline __m256i four_products_i8(__m256i magnitudes, __m256i w, __m256i x) {
   const __m256i pairs = _mm256_maddubs_epi16(magnitudes, _mm256_sign_epi8(x, w));

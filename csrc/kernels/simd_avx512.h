@@ -91,17 +91,19 @@ inline i8x64 broadcast4(const int8_t* p) {
   __builtin_memcpy(&four, p, 4);
   return {_mm512_set1_epi32(four)};
 }
-inline i4_sums start_i4() { return {_mm512_setzero_si512()}; }
+inline i4_sums start_i4(const ActivationGroup& x) {
+  return {_mm512_srai_epi32(_mm512_set1_epi32(x.int8_start), 4)};
+}
 // sums + w * x, for w in 0 .. 15.
 inline i4_sums add_products_i4(i4_sums sums, i8x64 w, i8x64 x) {
   return {_mm512_dpbusd_epi32(sums.v, w.v, x.v)};
 }
 inline i32x16 total_i4(i4_sums sums) { return sums; }
-// The instruction takes one unsigned factor: w + 128, and the sums start from -128 times the sum of x.
+// The instruction takes one unsigned factor: w + 128.
 inline i8_block load_i8_block(const uint8_t* p) {
   return {_mm512_xor_si512(_mm512_loadu_si512(p), _mm512_set1_epi8(-128))};
 }
-inline i8_sums start_i8(int32_t shifted_sum) { return {_mm512_set1_epi32(shifted_sum)}; }
+inline i8_sums start_i8(const ActivationGroup& x) { return {_mm512_set1_epi32(x.int8_start)}; }
 inline i8_sums add_products_i8(i8_sums sums, i8_block w, i8x64 x) {
   return {_mm512_dpbusd_epi32(sums.v, w.v, x.v)};
 }

@@ -134,13 +134,17 @@ inline i32x16 add_products(i32x16 sums, const i8x64& w, const i8x64& x) {
   }
   return sums;
 }
-inline i4_sums start_i4() { return {}; }
+inline i4_sums start_i4(const ActivationGroup& x) {
+  i4_sums sums;
+  for (int i = 0; i < 16; ++i) sums.v[i] = x.int4_start[0] + x.int4_start[1];
+  return sums;
+}
 inline i4_sums add_products_i4(i4_sums sums, const i8x64& w, const i8x64& x) {
   return add_products(sums, w, x);
 }
 inline i32x16 total_i4(i4_sums sums) { return sums; }
 inline i8_block load_i8_block(const uint8_t* p) { return load_i8(p); }
-inline i8_sums start_i8(int32_t) { return {}; }
+inline i8_sums start_i8(const ActivationGroup&) { return {}; }
 inline i8_sums add_products_i8(i8_sums sums, const i8_block& w, const i8x64& x) {
   return add_products(sums, w, x);
 }
