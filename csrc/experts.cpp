@@ -5,7 +5,8 @@
 //
 // Rows are sorted by expert, so that each expert's weights are read once for all rows that chose it. A
 // product's rows do not see each other and a row's sum goes by its own ranks, so a row's result does not
-// depend on which other rows there are.
+// depend on which other rows there are. With quantized experts, x and silu(gate_e x) * up_e x are quantized
+// row by row before their products; the router reads x itself.
 #include "experts.h"
 
 #include <algorithm>
@@ -68,7 +69,7 @@ void sort_by_expert(ExpertsSpace& space, int64_t num_assignments, int64_t num_ex
 
 // Every chosen expert's product with its `matrices` matrices, reading x and writing y at its assignments.
 std::vector<ExpertGemm> expert_gemms(const ExpertsSpace& space, const Weight& weight, int64_t matrices,
-                                     const float* x, int64_t x_stride, float* y, int64_t y_stride) {
+                                     Rows x, bool quantized_x, Rows y) {
   std::vector<ExpertGemm> gemms;
   for (size_t e = 0; e + 1 < space.begins.size(); ++e) {
     const int64_t begin = space.begins[e];
@@ -78,16 +79,16 @@ std::vector<ExpertGemm> expert_gemms(const ExpertsSpace& space, const Weight& we
     const int64_t last = weight.first_panel((e + 1) * matrices);
     // The kernel counts panels from the weight's first, so y is moved back by the panels before this
     // expert's.
-    const GemmArgs args{x + begin * x_stride,
-                        x_stride,
+    const GemmArgs args{x.data + begin * x.stride,
+                        x.stride,
                         rows,
                         weight.inputs(),
                         weight.data(),
                         weight.format(),
                         weight.bias(),
-                        y + begin * y_stride - first * panel_width,
-                        y_stride,
-                        false};
+                        y.data + begin * y.stride - first * panel_width,
+                        y.stride,
+                        quantized_x};
     for (int64_t panel = first; panel < last; panel += panels_per_piece) {
       gemms.push_back({args, panel, std::min(panel + panels_per_piece, last)});
     }
@@ -154,19 +155,26 @@ void Executor::experts_tile(const Experts& op, int64_t first_row, int64_t num_ro
   const Rows gathered{space.gathered->data(), hidden_stride(op)};
   for_rows(num_assignments, width, [&](int64_t begin, int64_t count, int) {
     for (int64_t i = begin; i < begin + count; ++i) {
-      std::copy_n(x.data + i / op.top_k * x.stride, width, gathered.data + space.places[i] * gathered.stride);
+      const Rows from{x.data + i / op.top_k * x.stride, x.stride};
+      const Rows to{gathered.data + space.places[i] * gathered.stride, gathered.stride};
+      if (op.quantize_x) {
+        kernels_.quantize(from, width, to, 1);
+      } else {
+        std::copy_n(from.data, width, to.data);
+      }
     }
   });
   const Rows gate{space.gate_up->data(), gate_up_stride(op)};
   const Rows up{gate.data + op.gate_up->first_panel(1) * panel_width, gate.stride};
-  gemm(expert_gemms(space, *op.gate_up, 2, gathered.data, gathered.stride, gate.data, gate.stride));
+  gemm(expert_gemms(space, *op.gate_up, 2, gathered, op.quantize_x, gate));
   const int64_t inner = op.down->inputs();
   for_rows(num_assignments, inner, [&](int64_t i, int64_t count, int) {
     const Rows activated{gate.data + i * gate.stride, gate.stride};
     kernels_.silu_mul(activated, {up.data + i * up.stride, up.stride}, activated, inner, count);
+    if (op.quantize_x) kernels_.quantize(activated, inner, activated, count);
   });
   const Rows outputs{space.outputs->data(), hidden_stride(op)};
-  gemm(expert_gemms(space, *op.down, 1, gate.data, gate.stride, outputs.data, outputs.stride));
+  gemm(expert_gemms(space, *op.down, 1, gate, op.quantize_x, outputs));
   for_rows(num_rows, width * op.top_k, [&](int64_t begin, int64_t count, int) {
     for (int64_t row = begin; row < begin + count; ++row) {
       float* y = rows(op.out, first_row + row).data;

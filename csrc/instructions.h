@@ -101,6 +101,7 @@ struct Experts {  // gate_up: gate and up of expert 0, gate and up of expert 1, 
   WeightPtr router, gate_up, down;
   int64_t top_k;
   bool renormalize;
+  bool quantize_x;  // rows are quantized before they meet gate_up and down
   View out;
 };
 struct Add {

@@ -157,11 +157,13 @@ void bind_cache_instructions(nb::class_<Executor>& executor) {
           "q"_a, "layer"_a, "scale"_a, "blocked"_a, "out"_a, "window"_a = 0, "soft_cap"_a = 0.0f)
       .def("experts",
            [](Executor& self, View x, WeightPtr router, WeightPtr gate_up, WeightPtr down, int64_t top_k,
-              bool renormalize, View out) {
+              bool renormalize, bool quantize_x, View out) {
              require_experts(x, *router, *gate_up, *down, top_k);
+             require(!quantize_x || (is_quantized(gate_up->format()) && is_quantized(down->format())),
+                     "quantized rows need quantized experts");
              require_width(out, x.width);
              require(out.rows == x.rows, "experts keep the rows that they read");
-             const Experts experts{x, router, gate_up, down, top_k, renormalize, out};
+             const Experts experts{x, router, gate_up, down, top_k, renormalize, quantize_x, out};
              self.reserve(experts);
              return Instruction(experts);
            })

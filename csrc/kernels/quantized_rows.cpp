@@ -1,11 +1,11 @@
 // Into and out of groups of 32 quantized numbers.
 //
 //   quantize:  x_scale = max |x| / 127; q = x * (127 / max |x|), rounded to nearest even; per row and group.
-//              A row becomes its ActivationGroups. Missing elements of the last group are zeros. A group
-//              below 1e-30 is zero. A group with a NaN or an infinity gets a scale of NaN, so that it stays
-//              visible.
-//   unpack:    int8: scale * c; int4: scale * (c - 8) + centre. The product is exact in f32, the sum is rounded
-//   once.
+//              A row becomes its ActivationGroups, in place too: a group is stored where its numbers, or
+//              earlier ones, were. Missing elements of the last group are zeros. A group below 1e-30 is zero.
+//              A group with a NaN or an infinity gets a scale of NaN, so that it stays visible.
+//   unpack:    int8: scale * c; int4: scale * (c - 8) + centre. The product is exact in f32, the sum is
+//   rounded once.
 #include "half.h"
 #include "kernels/simd.h"
 

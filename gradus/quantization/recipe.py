@@ -17,8 +17,8 @@ def weight_width(name: str, quantization: str) -> Width | None:
     """
     if quantization == "none":
         return None
-    if ".experts." in name or name.endswith(".mlp.gate"):
-        return None  # mixtures of experts keep their type: a router's near ties decide which experts run
+    if name.endswith(".mlp.gate"):
+        return None  # a router keeps its type: its near ties decide which experts run
     if quantization == "int8":
         return "int8"
     # Every logit passes through the head, and a tied head is the embedding too.

@@ -124,7 +124,14 @@ class NativeOps(ABC):
             "down": self._weights.linear([f"{e}.down_proj" for e in expert]),
         }
         return self._result(
-            "experts", (x,), x.width, x.rows, **weights, top_k=shape.top_k, renormalize=shape.renormalize
+            "experts",
+            (x,),
+            x.width,
+            x.rows,
+            **weights,
+            top_k=shape.top_k,
+            renormalize=shape.renormalize,
+            quantize_x=self._is_read_in_8_bits(weights["gate_up"]),
         )
 
     def add(self, a: Value, b: Value) -> Value:
@@ -153,10 +160,13 @@ class NativeOps(ABC):
 
     def _input_of(self, x: Value, weight: Any) -> tuple[Value, dict[str, Any]]:
         """What the weight is multiplied by, x or its 8-bit rows, and what the product has to know of it."""
-        if self._activations != "int8" or not weight.is_quantized:
+        if not self._is_read_in_8_bits(weight):
             return x, {}
         width = _native.quantized_width(x.width)
         return self._result("quantize", (x,), width, x.rows), {"quantized_x": True}
+
+    def _is_read_in_8_bits(self, weight: Any) -> bool:
+        return self._activations == "int8" and bool(weight.is_quantized)
 
     def _rope_table(self, rope: Rope) -> Value:
         """Cosines and sines of the step's positions, computed once and shared by all layers."""

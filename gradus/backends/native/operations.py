@@ -118,8 +118,9 @@ def _experts(
     down: Any,
     top_k: int,
     renormalize: bool,
+    quantize_x: bool,
 ) -> Any:
-    return executor.experts(i[0], router, gate_up, down, top_k, renormalize, o[0])
+    return executor.experts(i[0], router, gate_up, down, top_k, renormalize, quantize_x, o[0])
 
 
 def _add(i: list[Any], o: list[Any], executor: Any) -> Any:

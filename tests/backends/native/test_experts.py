@@ -4,7 +4,9 @@ import numpy as np
 import pytest
 
 from gradus.backends.native import _native
+from gradus.quantization.rtn import quantize
 from tests.backends.native.harness import Tensor, make_executor, rows_step, run
+from tests.backends.native.test_quantized_gemm import pack_quantized
 
 WIDTH, INNER = 40, 24
 
@@ -25,14 +27,14 @@ class Mixture:
         )
         self.top_k, self.renormalize = top_k, renormalize
 
-    def run(self, x, cpu_variant, num_threads=2):
+    def run(self, x, cpu_variant, num_threads=2, width=None, quantize_x=False):
         executor = make_executor(cpu_variant, num_threads=num_threads)
         router = packed(executor, [self.router])
-        gate_up = packed(executor, [m for pair in zip(self.gate, self.up, strict=True) for m in pair])
-        down = packed(executor, list(self.down))
+        gate_up = packed(executor, [m for pair in zip(self.gate, self.up, strict=True) for m in pair], width)
+        down = packed(executor, list(self.down), width)
         tensor, y = Tensor.of(x), Tensor(len(x), WIDTH)
         instruction = executor.experts(
-            tensor.view, router, gate_up, down, self.top_k, self.renormalize, y.view
+            tensor.view, router, gate_up, down, self.top_k, self.renormalize, quantize_x, y.view
         )
         run(executor, rows_step(len(x)), instruction)
         return y.array.copy()
@@ -52,7 +54,9 @@ class Mixture:
         return out
 
 
-def packed(executor, matrices):
+def packed(executor, matrices, width=None):
+    if width is not None:
+        return pack_quantized(executor, width, *(quantize(matrix, width) for matrix in matrices))
     weight = _native.Weight("f32", [len(m) for m in matrices], matrices[0].shape[1])
     for i, matrix in enumerate(matrices):
         weight.pack(i, np.ascontiguousarray(matrix), "f32", executor)
@@ -83,6 +87,23 @@ def test_a_row_does_not_depend_on_the_others_or_on_threads(cpu_variant, num_expe
         assert np.array_equal(mixture.run(x[begin:end], cpu_variant, num_threads=1), whole[begin:end])
 
 
+@pytest.mark.parametrize("width", ["int8", "int4"])
+def test_quantized_experts(cpu_variant, width):
+    """With f32 rows the formula on the dequantized weights; 8-bit rows near it, and each on its own."""
+    mixture = Mixture(8, 3, renormalize=True)
+    x = rows(37)
+    exact = mixture.run(x, cpu_variant, width=width)
+    found = mixture.run(x, cpu_variant, width=width, quantize_x=True)
+    for row in (0, 17, 36):
+        alone = mixture.run(x[row : row + 1], cpu_variant, width=width, quantize_x=True, num_threads=1)
+        assert np.array_equal(alone[0], found[row])
+    for matrices in (mixture.gate, mixture.up, mixture.down):
+        matrices[:] = [quantize(matrix, width).dequantize() for matrix in matrices]
+    expected = mixture.formula(x)
+    np.testing.assert_allclose(exact, expected, rtol=1e-4, atol=1e-3)
+    assert 0 < np.abs(found - expected).std() <= 0.03 * expected.std()
+
+
 def test_equally_likely_experts_go_to_the_lower_index(cpu_variant):
     mixture = Mixture(6, 2, renormalize=False)
     mixture.router[:] = 0
@@ -107,11 +128,13 @@ def test_experts_that_do_not_fit_are_refused(cpu_variant):
     router = packed(executor, [np.zeros((2, WIDTH), np.float32)])
     four = packed(executor, [np.zeros((WIDTH, WIDTH), np.float32)] * 4)
     narrow = packed(executor, [np.zeros((INNER, WIDTH), np.float32)] * 4)
-    executor.experts(x.view, router, four, square, 2, True, y.view)
+    executor.experts(x.view, router, four, square, 2, True, False, y.view)
     for arguments, message in [
         ((router, square, square, 1), "another number of experts"),
         ((router, four, square, 3), "cannot choose"),
         ((router, narrow, square, 1), "do not fit"),
     ]:
         with pytest.raises(_native.SetupError, match=message):
-            executor.experts(x.view, *arguments, True, y.view)
+            executor.experts(x.view, *arguments, True, False, y.view)
+    with pytest.raises(_native.SetupError, match="quantized experts"):
+        executor.experts(x.view, router, four, square, 2, True, True, y.view)
