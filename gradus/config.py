@@ -83,6 +83,8 @@ class EngineConfig:
         quantization: "none", or weights of 8 or 4 bits: "int8", "int4" (docs/quantization.md).
         activations: what quantized weights are multiplied by: "int8", "f32" (slower, more precise), or
             "auto": int8.
+        packed_cache: keep packed weights on disk, and map them at the next start (docs/start-up.md).
+        packed_cache_size: bytes that all cached files may take; default: $GRADUS_CACHE_SIZE, else 32 GiB.
         attention: "blocked", or "naive" (scores in full, one head at a time).
         enforce_eager: run op by op instead of replaying the traced program.
         generation_config: where sampling defaults come from: "auto" (the model's generation_config.json),
@@ -110,6 +112,8 @@ class EngineConfig:
     kv_layout: Literal["paged", "contiguous"] = "paged"
     quantization: Literal["none", "int8", "int4"] = "none"
     activations: Literal["auto", "int8", "f32"] = "auto"
+    packed_cache: bool = True
+    packed_cache_size: int | None = None
     attention: Literal["blocked", "naive"] = "blocked"
     enforce_eager: bool = False
     generation_config: str = "auto"
@@ -139,6 +143,7 @@ class EngineConfig:
             "max_num_seqs",
             "kv_cache_memory",
             "num_kv_blocks",
+            "packed_cache_size",
         ):
             if getattr(self, name) is not None:
                 _check_at_least(name, getattr(self, name), 1)

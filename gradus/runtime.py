@@ -11,6 +11,7 @@ from gradus.backends.registry import backend_class
 from gradus.batch import Backend
 from gradus.cache_plan import CachePlan, plan_cache, weight_dtype
 from gradus.config import EngineConfig, SchedulerConfig
+from gradus.disk_cache.folder import cache_size
 from gradus.engine.core import EngineCore
 from gradus.machine import available_cpus, available_memory
 from gradus.models.config import ModelConfig
@@ -97,4 +98,11 @@ def _backend_options(
         enforce_eager=config.enforce_eager,
         quantization=config.quantization,
         activations=config.activation_dtype,
+        packed_cache_size=_packed_cache_size(config),
     )
+
+
+def _packed_cache_size(config: EngineConfig) -> int | None:
+    if not config.packed_cache:
+        return None
+    return cache_size() if config.packed_cache_size is None else config.packed_cache_size

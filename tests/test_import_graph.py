@@ -25,8 +25,9 @@ TENSOR_AND_WEB = {
 ALLOWED = {
     "engine": {"", "engine"},
     "text": {"", "text"},
-    "models": {"", "models"},
-    "backends": {"", "backends", "models", "quantization"},
+    "models": {"", "models", "quantization"},
+    "backends": {"", "backends", "disk_cache", "models", "quantization"},
+    "disk_cache": {"", "disk_cache"},
     "quantization": {"", "quantization"},
     "server": {"", "server", "engine", "text"},
 }

@@ -11,6 +11,7 @@ void attention_blocked(const AttentionArgs&, const AttentionItem&, float*);
 void attention_naive(const AttentionArgs&, const AttentionItem&, float*);
 void embed(const void*, Format, int64_t, const int32_t*, float, int64_t, Rows);
 void quantize(Rows, int64_t, Rows, int64_t);
+void quantize_weights(const float*, Format, uint8_t*, uint16_t*, uint16_t*);
 void rms_norm(Rows, const float*, float, int64_t, int64_t, Rows, int64_t);
 void add(Rows, Rows, Rows, int64_t, int64_t);
 void add_rms_norm(Rows, Rows, Rows, const float*, float, int64_t, Rows, int64_t);
@@ -41,6 +42,7 @@ const Kernels& GRADUS_JOIN(kernels_, GRADUS_VARIANT)() {
       variant::attention_naive,
       variant::embed,
       variant::quantize,
+      variant::quantize_weights,
       variant::rms_norm,
       variant::add,
       variant::add_rms_norm,

@@ -3,8 +3,8 @@
     int8: w = scale * code             code in -127 .. 127, scale = max |w| / 127
     int4: w = scale * code + minimum   code in 0 .. 15, scale and minimum fitted to the group
 
-The one definition of what a quantized weight is: the native backend packs these codes, the torch backend
-multiplies by their values. Knows arrays; knows nothing of files or backends.
+The one definition of what a quantized weight is: the torch backend multiplies by these values, and the native
+backend, which has its own code (csrc/kernels/quantize_weights.cpp), packs the same codes. Knows arrays; knows nothing of files or backends.
 """
 
 from concurrent.futures import ThreadPoolExecutor
@@ -91,7 +91,7 @@ def _int8(groups: Float32) -> tuple[NDArray[np.int8], Float16]:
 
 def _int4(groups: Float32) -> tuple[NDArray[np.uint8], Float16, Float16]:
     """Starts with the line through the ends; then rounds to codes and fits a line to them, in turns."""
-    low, high = groups.min(axis=-1), groups.max(axis=-1)
+    low, high = groups.min(axis=-1) + np.float32(0), groups.max(axis=-1)  # a zero's sign is chance: none stays
     best = current = _rounded(groups, (high - low) / np.float32(15), low)
     for _ in range(_FITS):
         codes, scales, minima, _ = current
@@ -117,7 +117,7 @@ def _rounded(
     errors = codes * scales.astype(np.float32)[..., None]
     errors += wide_minima
     errors -= groups
-    return codes, scales, minima, np.einsum("rgi,rgi->rg", errors, errors)
+    return codes, scales, minima, _sum(errors * errors)
 
 
 def _fitted_line(
@@ -125,13 +125,21 @@ def _fitted_line(
 ) -> tuple[Float32, Float32]:
     """The least squares' scale and minimum for these codes; the old ones where all codes are the same."""
     n = np.float32(GROUP_SIZE)
-    mean_code, mean = codes.mean(axis=-1), groups.mean(axis=-1)
-    variance = np.einsum("rgi,rgi->rg", codes, codes) / n - mean_code * mean_code
-    covariance = np.einsum("rgi,rgi->rg", codes, groups) / n - mean_code * mean
+    mean_code, mean = _sum(codes) / n, _sum(groups) / n
+    variance = _sum(codes * codes) / n - mean_code * mean_code
+    covariance = _sum(codes * groups) / n - mean_code * mean
     is_line = variance > 1e-3
     scale = np.where(is_line, covariance / np.where(is_line, variance, 1), scales.astype(np.float32))
     minimum = np.where(is_line, mean - scale * mean_code, minima.astype(np.float32))
     return scale.astype(np.float32), minimum.astype(np.float32)
+
+
+def _sum(groups: Float32) -> Float32:
+    """Of each group, in order: NumPy's own order depends on the machine, and C++ is to find the same."""
+    total = np.zeros(groups.shape[:-1], np.float32)
+    for i in range(groups.shape[-1]):
+        total += groups[..., i]
+    return total
 
 
 def _f16(values: Float32) -> Float16:
