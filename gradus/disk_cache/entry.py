@@ -104,7 +104,7 @@ class Entry:
 
 
 class SectionWriter:
-    """Writes an entry's file in pieces that are a multiple of the page size; raises OSError like any writing."""
+    """Writes an entry's file, in large pieces; raises OSError like any writing."""
 
     def __init__(self, descriptor: int, key: EntryKey) -> None:
         self.num_bytes = _PREAMBLE.size
@@ -177,14 +177,14 @@ def _read_index(file: Any, size: int) -> bytes:
 
 
 def _parse_index(index: bytes, end: int) -> tuple[EntryKey, dict[str, Section]]:
-    """The key and the sections, which lie before `end`; the checksum is right, but who wrote it is unknown."""
+    """The key and the sections, which lie before `end`; the checksum says nothing of who wrote them."""
     try:
         parsed = json.loads(index)
         key = EntryKey(parsed["kind"], parsed["name"], parsed["what"], parsed["state"])
         sections = {name: Section(*values) for name, *values in parsed["sections"]}
         for section in sections.values():
             begin, num_bytes = section.begin, section.num_bytes
-            is_inside = 0 <= num_bytes and _PREAMBLE.size <= begin <= begin + num_bytes <= end
+            is_inside = num_bytes >= 0 and _PREAMBLE.size <= begin <= begin + num_bytes <= end
             if begin % ALIGNMENT or not is_inside:
                 raise DamagedEntryError("a section lies outside of it")
     except (ValueError, TypeError, KeyError, RecursionError) as error:

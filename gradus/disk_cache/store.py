@@ -87,7 +87,7 @@ class DiskCache:
         return sorted(found, key=lambda file: -file.last_used)
 
     def evict(self, keep: Path | None = None) -> None:
-        """Delete the least recently used files but `keep` until the rest fits, and what crashed writers left."""
+        """Delete what crashed writers left, and the least recently used files but `keep` until the rest fits."""
         self._sweep()
         files = self.files()
         excess = sum(file.num_bytes for file in files) - self.max_bytes

@@ -4,7 +4,8 @@
     int4: w = scale * code + minimum   code in 0 .. 15, scale and minimum fitted to the group
 
 The one definition of what a quantized weight is: the torch backend multiplies by these values, and the native
-backend, which has its own code (csrc/kernels/quantize_weights.cpp), packs the same codes. Knows arrays; knows nothing of files or backends.
+backend's own code (csrc/kernels/quantize_weights.cpp) packs the same codes. Knows arrays; knows nothing of
+files or backends.
 """
 
 from concurrent.futures import ThreadPoolExecutor
@@ -91,7 +92,10 @@ def _int8(groups: Float32) -> tuple[NDArray[np.int8], Float16]:
 
 def _int4(groups: Float32) -> tuple[NDArray[np.uint8], Float16, Float16]:
     """Starts with the line through the ends; then rounds to codes and fits a line to them, in turns."""
-    low, high = groups.min(axis=-1) + np.float32(0), groups.max(axis=-1)  # a zero's sign is chance: none stays
+    low, high = (
+        groups.min(axis=-1) + np.float32(0),
+        groups.max(axis=-1),
+    )  # a zero's sign is chance: none stays
     best = current = _rounded(groups, (high - low) / np.float32(15), low)
     for _ in range(_FITS):
         codes, scales, minima, _ = current

@@ -107,12 +107,12 @@ def test_sections_outside_the_file_are_refused_though_the_checksum_is_right(tmp_
     import struct
 
     def write(sections):
-        index = json.dumps(
-            {"kind": "k", "name": "n", "what": {}, "state": {}, "sections": sections}
-        ).encode()
+        index = json.dumps({"kind": "k", "name": "n", "what": {}, "state": {}, "sections": sections}).encode()
         digest = hashlib.sha256(index).digest()
         path = tmp_path / "crafted"
-        path.write_bytes(struct.pack("<8sIIQQ32s", b"GRADUS\r\n", 1, 0, 128, len(index), digest) + b"\0" * 64 + index)
+        path.write_bytes(
+            struct.pack("<8sIIQQ32s", b"GRADUS\r\n", 1, 0, 128, len(index), digest) + b"\0" * 64 + index
+        )
         return path
 
     assert Entry(write([["s", 64, 64, "", {}]])).data("s").nbytes == 64

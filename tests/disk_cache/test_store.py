@@ -1,4 +1,4 @@
-"""The cache folder: what is found, what is stale, who is evicted, and what happens when two processes write."""
+"""The cache folder: what is found, what is stale, who is evicted, and two processes that write."""
 
 import errno
 import logging
@@ -33,7 +33,9 @@ def test_nothing_is_found_before_it_is_written(cache, key):
     assert [file.path for file in cache.files()] == [cache.path_of(key)]
 
 
-@pytest.mark.parametrize("state", [{}, {"layout": 2, "files": [[1, 2, "x"]]}, {"layout": 1, "files": [[1, 3, "x"]]}])
+@pytest.mark.parametrize(
+    "state", [{}, {"layout": 2, "files": [[1, 2, "x"]]}, {"layout": 1, "files": [[1, 3, "x"]]}]
+)
 def test_another_state_is_stale_and_replaced(cache, key, state):
     put(cache, key)
     changed = replace(key, state=state)
@@ -84,9 +86,13 @@ def test_what_is_larger_than_the_cache_is_not_kept_and_evicts_nothing(tmp_path, 
 
 
 def test_an_exception_leaves_nothing_behind(cache, key):
-    with pytest.raises(RuntimeError), cache.create(key) as writer:
-        writer.add("data", b"abc")
-        raise RuntimeError
+    def write_and_fail():
+        with cache.create(key) as writer:
+            writer.add("data", b"abc")
+            raise RuntimeError
+
+    with pytest.raises(RuntimeError):
+        write_and_fail()
     assert os.listdir(cache.folder / "packed") == []
 
 
@@ -160,7 +166,9 @@ for _ in range(40):
     assert len(set(entry.data("data"))) == 1 and len(entry.data("data")) == 300_000
 """
     writers = [
-        subprocess.Popen([sys.executable, "-c", code, str(tmp_path), str(n)], stderr=subprocess.PIPE, text=True)
+        subprocess.Popen(
+            [sys.executable, "-c", code, str(tmp_path), str(n)], stderr=subprocess.PIPE, text=True
+        )
         for n in range(3)
     ]
     for writer in writers:

@@ -21,9 +21,7 @@ _VERSION = 1  # of the sections below
 _RECIPE = 1  # one more whenever the quantizer gives other codes for the same weights
 
 
-def packed_key(
-    files: Sequence[StoredFile], config: ModelConfig, dtype: str, quantization: str
-) -> EntryKey:
+def packed_key(files: Sequence[StoredFile], config: ModelConfig, dtype: str, quantization: str) -> EntryKey:
     """The key of a model's packed weights: all that they follow from."""
     return EntryKey(
         kind="packed",

@@ -18,7 +18,7 @@ from gradus.quantization.rtn import QuantizedMatrix
 
 
 class Packer:
-    """Packs a checkpoint's matrices: in the width in which it stores them, else the recipe's, else `dtype`."""
+    """Packs matrices: in the width in which the checkpoint stores them, else the recipe's, else `dtype`."""
 
     def __init__(self, checkpoint: Checkpoint, dtype: str, quantization: str, executor: Any) -> None:
         self._checkpoint = checkpoint

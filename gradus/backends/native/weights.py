@@ -6,6 +6,7 @@ stored once.
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -78,7 +79,7 @@ class Weights:
         key = tuple(names)
         if key not in self._linears:
             self._linears[key] = [
-                self._load(",".join(run), lambda run=run: self._packer.linear(run, bias))
+                self._load(",".join(run), partial(self._packer.linear, run, bias))
                 for run in self._packer.by_format(names)
             ]
         return self._linears[key]
@@ -87,7 +88,7 @@ class Weights:
         """One stored matrix as several, `widths` rows each."""
         key = (name,)
         if key not in self._linears:
-            self._linears[key] = [self._load(name, lambda: self._packer.fused(name, widths))]
+            self._linears[key] = [self._load(name, partial(self._packer.fused, name, widths))]
         return self._linears[key][0]
 
     def vector(self, name: str, offset: float = 0.0) -> Any:

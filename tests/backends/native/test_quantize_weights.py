@@ -23,7 +23,9 @@ def packed_codes(executor, width, matrix):
     quantized = quantize(matrix, width)
     weight = _native.Weight(width, [len(matrix)], matrix.shape[1])
     minima = None if quantized.minima is None else quantized.minima.view(np.uint16)
-    weight.pack_quantized(0, quantized.codes.view(np.uint8), quantized.scales.view(np.uint16), minima, executor)
+    weight.pack_quantized(
+        0, quantized.codes.view(np.uint8), quantized.scales.view(np.uint16), minima, executor
+    )
     return weight.data.copy()
 
 
