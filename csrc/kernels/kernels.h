@@ -122,7 +122,7 @@ struct Kernels {
   void (*embed)(const void* weight, Format, int64_t k, const int32_t* ids, float scale, int64_t rows, Rows y);
   // y: rows of quantized_width(k).
   void (*quantize)(Rows x, int64_t k, Rows y, int64_t rows);
-  // A group of sixteen outputs, x: [32 inputs][16]; codes: the same shape; scales, minima (of int4): [16], f16.
+  // A group of sixteen outputs, x: [32 inputs][16]; codes: like x; scales, minima (of int4): [16], f16.
   void (*quantize_weights)(const float* x, Format, uint8_t* codes, uint16_t* scales, uint16_t* minima);
   void (*rms_norm)(Rows x, const float* weight, float eps, int64_t width, int64_t segments, Rows y,
                    int64_t rows);

@@ -12,7 +12,6 @@ import json
 import logging
 import os
 import re
-import tempfile
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -87,7 +86,7 @@ class DiskCache:
         return sorted(found, key=lambda file: -file.last_used)
 
     def evict(self, keep: Path | None = None) -> None:
-        """Delete what crashed writers left, and the least recently used files but `keep` until the rest fits."""
+        """Delete what crashed writers left, then the least recently used files but `keep` until all fit."""
         self._sweep()
         files = self.files()
         excess = sum(file.num_bytes for file in files) - self.max_bytes
@@ -136,8 +135,9 @@ class NewEntry:
         with self._giving_up():
             for folder in (self._cache.folder, self._path.parent):
                 folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-            # mkstemp gives the file to this user alone.
-            self._descriptor, self._temporary = tempfile.mkstemp(_UNFINISHED, "", self._path.parent)
+            name = f"{os.getpid()}-{os.urandom(8).hex()}{_UNFINISHED}"
+            self._temporary = str(self._path.parent / name)
+            self._descriptor = os.open(self._temporary, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600)
             fcntl.flock(self._descriptor, fcntl.LOCK_EX)
             self._writer = SectionWriter(self._descriptor, self._key)
         return self

@@ -132,9 +132,8 @@ def test_an_entry_in_a_folder_that_became_read_only_is_still_used(cache, key, mo
     def refuse(*_, **__):
         raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
 
-    for name in ("utime", "replace", "unlink"):
+    for name in ("utime", "replace", "unlink", "open"):
         monkeypatch.setattr(os, name, refuse)
-    monkeypatch.setattr(store.tempfile, "mkstemp", refuse)
     assert cache.find(key) is not None
     with caplog.at_level(logging.WARNING):
         put(cache, key, what={"n": 1})
