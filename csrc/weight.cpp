@@ -57,7 +57,7 @@ void pack_matrix(const void* source, int64_t n, int64_t k, void* packed, ThreadP
 }
 
 // A group of a panel as the kernels read it. codes: [32 inputs][16 outputs], a byte each.
-void store_group(Format format, const uint8_t* codes, const uint16_t* scales, const uint16_t* minima,
+void store_group(Format format, const uint8_t* codes, const uint16_t* scales, const uint16_t* centres,
                  uint8_t* group) {
   for (int64_t i = 0; i < group_size; ++i) {
     const int64_t block = i / 4;
@@ -76,7 +76,7 @@ void store_group(Format format, const uint8_t* codes, const uint16_t* scales, co
   auto* factors =
       reinterpret_cast<uint16_t*>(group + panel_width * group_size / (format == Format::int4 ? 2 : 1));
   std::copy_n(scales, panel_width, factors);
-  if (format == Format::int4) std::copy_n(minima, panel_width, factors + panel_width);
+  if (format == Format::int4) std::copy_n(centres, panel_width, factors + panel_width);
 }
 
 // A group of up to sixteen rows of one matrix, [num_rows][k] at `source`; the group has `count` inputs.
@@ -97,13 +97,15 @@ void quantize_panel(const typename From::type* source, int64_t num_rows, int64_t
                     const Kernels& kernels, uint8_t* panel) {
   float x[group_size * panel_width];
   uint8_t codes[group_size * panel_width];
-  uint16_t scales[panel_width], minima[panel_width];
+  uint16_t scales[panel_width], centres[panel_width];
   for (int64_t first = 0; first < k; first += group_size, panel += group_bytes(format)) {
     const int64_t count = std::min(group_size, k - first);
     widen_group<From>(source + first, num_rows, k, count, x);
-    kernels.quantize_weights(x, format, codes, scales, minima);
+    kernels.quantize_weights(x, format, codes, scales, centres);
     std::fill(codes + count * panel_width, std::end(codes), uint8_t{0});
-    store_group(format, codes, scales, minima, panel);
+    for (int64_t i = 0; i < count; ++i)
+      std::fill(codes + i * panel_width + num_rows, codes + (i + 1) * panel_width, uint8_t{0});
+    store_group(format, codes, scales, centres, panel);
   }
 }
 
@@ -184,7 +186,7 @@ void Weight::pack(size_t index, const void* source, Format source_format, const 
 }
 
 void Weight::pack_quantized(size_t index, const uint8_t* codes, const uint16_t* scales,
-                            const uint16_t* minima, ThreadPool& pool) {
+                            const uint16_t* centres, ThreadPool& pool) {
   uint8_t* packed = writable_panel(index);
   const int64_t n = outputs(index);
   const int64_t groups = num_groups(inputs_);
@@ -192,14 +194,14 @@ void Weight::pack_quantized(size_t index, const uint8_t* codes, const uint16_t* 
     for (int64_t i = begin * groups; i < end * groups; ++i) {
       const int64_t row = i / groups * panel_width, g = i % groups;
       uint8_t group[group_size * panel_width] = {};
-      uint16_t group_scales[panel_width] = {}, group_minima[panel_width] = {};
+      uint16_t group_scales[panel_width] = {}, group_centres[panel_width] = {};
       for (int64_t lane = 0; lane < std::min(panel_width, n - row); ++lane) {
         const uint8_t* from = codes + ((row + lane) * groups + g) * group_size;
         for (int64_t j = 0; j < group_size; ++j) group[j * panel_width + lane] = from[j];
         group_scales[lane] = scales[(row + lane) * groups + g];
-        if (minima) group_minima[lane] = minima[(row + lane) * groups + g];
+        if (centres) group_centres[lane] = centres[(row + lane) * groups + g];
       }
-      store_group(format_, group, group_scales, group_minima, packed + i * group_bytes(format_));
+      store_group(format_, group, group_scales, group_centres, packed + i * group_bytes(format_));
     }
   });
 }

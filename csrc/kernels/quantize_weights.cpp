@@ -1,11 +1,13 @@
 // Round to nearest, as gradus/quantization/rtn.py defines it, for a group of sixteen outputs at a time.
 //
 //   int8: scale = max |w| / 127                      code = w / scale, rounded, in -127 .. 127
-//   int4: scale, minimum = (high - low) / 15, low    code = (w - minimum) / scale, rounded, in 0 .. 15
+//   int4: scale = (high - low) / 15                  code = (w - centre) / scale, rounded, in -8 .. 7; 8 is
+//   added
+//         centre = low + 8 * scale
 //         then three times the line that fits the codes best, and codes anew; the best of the four is kept
 //
 // Lanes are outputs, and every sum runs over the group's 32 inputs in order: the definition's own order, so
-// that codes, scales and minima equal its, whatever the variant. Hence no fma either.
+// that codes, scales and centres equal its, whatever the variant. Hence no fma either.
 #include "kernels/simd.h"
 
 namespace gradus::GRADUS_VARIANT {
@@ -67,14 +69,14 @@ void quantize_int8(const float* x, uint8_t* codes, uint16_t* scales) {
 }
 
 struct Line {
-  f32x16 scale, minimum, factor;  // of f16's precision; factor is the scale's inverse
+  f32x16 scale, centre, factor;  // of f16's precision; factor is the scale's inverse
 };
 
-inline Line line_of(f32x16 scale, f32x16 minimum) {
+inline Line line_of(f32x16 scale, f32x16 centre) {
   uint16_t bits[16];
   Line line;
   line.scale = as_f16(scale, bits);
-  line.minimum = as_f16(minimum, bits);
+  line.centre = as_f16(centre, bits);
   line.factor = inverse(line.scale);
   return line;
 }
@@ -88,8 +90,8 @@ Sums sums_of(const float* x, const Line& line) {
   Sums sums{zero(), zero(), zero(), zero()};
   for (index_t i = 0; i < group_size; ++i) {
     const f32x16 w = load(x + i * panel_width);
-    const f32x16 code = code_of((w - line.minimum) * line.factor, 0.0f, 15.0f);
-    const f32x16 error = code * line.scale + line.minimum - w;
+    const f32x16 code = code_of((w - line.centre) * line.factor, -8.0f, 7.0f);
+    const f32x16 error = code * line.scale + line.centre - w;
     sums.codes = sums.codes + code;
     sums.squares = sums.squares + code * code;
     sums.products = sums.products + code * w;
@@ -107,10 +109,10 @@ Line fitted(const Line& line, const Sums& sums, f32x16 mean) {
   bool is_line[16];
   compare(variance, broadcast(1e-3f), is_line);
   const f32x16 scale = select(is_line, covariance / variance, line.scale);
-  return line_of(scale, select(is_line, mean - scale * mean_code, line.minimum));
+  return line_of(scale, select(is_line, mean - scale * mean_code, line.centre));
 }
 
-void quantize_int4(const float* x, uint8_t* codes, uint16_t* scales, uint16_t* minima) {
+void quantize_int4(const float* x, uint8_t* codes, uint16_t* scales, uint16_t* centres) {
   f32x16 low = load(x), high = low, total = zero();
   for (index_t i = 0; i < group_size; ++i) {
     const f32x16 w = load(x + i * panel_width);
@@ -120,7 +122,8 @@ void quantize_int4(const float* x, uint8_t* codes, uint16_t* scales, uint16_t* m
   }
   low = low + zero();  // of -0 and 0 either may be the least: 0 it is
   const f32x16 mean = total * broadcast(1.0f / group_size);
-  Line line = line_of((high - low) / broadcast(15.0f), low);
+  const f32x16 scale = (high - low) / broadcast(15.0f);
+  Line line = line_of(scale, low + scale * broadcast(8.0f));
   Line best = line;
   Sums sums = sums_of(x, line);
   f32x16 least = sums.errors;
@@ -131,24 +134,25 @@ void quantize_int4(const float* x, uint8_t* codes, uint16_t* scales, uint16_t* m
     compare(least, sums.errors, is_better);
     least = select(is_better, sums.errors, least);
     best.scale = select(is_better, line.scale, best.scale);
-    best.minimum = select(is_better, line.minimum, best.minimum);
+    best.centre = select(is_better, line.centre, best.centre);
     best.factor = select(is_better, line.factor, best.factor);
   }
   store_f16(scales, best.scale);
-  store_f16(minima, best.minimum);
+  store_f16(centres, best.centre);
   for (index_t i = 0; i < group_size; ++i) {
     const f32x16 w = load(x + i * panel_width);
-    store_codes(codes + i * panel_width, code_of((w - best.minimum) * best.factor, 0.0f, 15.0f));
+    const f32x16 code = code_of((w - best.centre) * best.factor, -8.0f, 7.0f);
+    store_codes(codes + i * panel_width, code + broadcast(8.0f));
   }
 }
 
 }  // namespace
 
-void quantize_weights(const float* x, Format format, uint8_t* codes, uint16_t* scales, uint16_t* minima) {
+void quantize_weights(const float* x, Format format, uint8_t* codes, uint16_t* scales, uint16_t* centres) {
   if (format == Format::int8) {
     quantize_int8(x, codes, scales);
   } else {
-    quantize_int4(x, codes, scales, minima);
+    quantize_int4(x, codes, scales, centres);
   }
 }
 

@@ -71,10 +71,10 @@ class NativeOps(ABC):
 
     def _products(self, x: Value, weights: Sequence[Any]) -> list[Value]:
         """Products with the packed matrices of the weights, one by one; fusion joins those of each weight."""
-        quantized = self._quantized(x) if any(self._wants_codes(weight) for weight in weights) else x
+        quantized = self._quantized(x) if any(self._is_read_in_8_bits(weight) for weight in weights) else x
         products = []
         for weight in weights:
-            is_quantized = self._wants_codes(weight)
+            is_quantized = self._is_read_in_8_bits(weight)
             arguments = {"quantized_x": True} if is_quantized else {}
             source = quantized if is_quantized else x
             products += [
@@ -145,7 +145,7 @@ class NativeOps(ABC):
         if name != "logits" or not isinstance(x, Logits):
             raise UnsupportedModelError(f"the native backend has no output {name!r} of this kind")
         rows, arguments = self.select_rows(x.x), {"weight": x.weight, "soft_cap": x.soft_cap or 0.0}
-        if self._wants_codes(x.weight):
+        if self._is_read_in_8_bits(x.weight):
             rows, arguments = self._quantized(rows), {**arguments, "quantized_x": True}
         self._emit(Operation("lm_head_sample", (rows,), (), arguments))
 
@@ -156,9 +156,9 @@ class NativeOps(ABC):
             raise UnsupportedModelError(f"{names[0]} and what goes with it are stored in different formats")
         return weights[0]
 
-    def _wants_codes(self, weight: Any) -> bool:
+    def _is_read_in_8_bits(self, weight: Any) -> bool:
         """Whether the weight is multiplied by 8-bit rows."""
-        return self._activations == "int8" and weight.is_quantized
+        return self._activations == "int8" and bool(weight.is_quantized)
 
     def _quantized(self, x: Value) -> Value:
         return self._result("quantize", (x,), _native.quantized_width(x.width), x.rows)

@@ -82,8 +82,8 @@ def to_float32(tensor: RawTensor) -> NDArray[np.float32]:
 
 def _pack_codes(weight: Any, index: int, matrix: QuantizedMatrix, rows: slice, executor: Any) -> None:
     codes, scales = matrix.codes[rows].view(np.uint8), _half_bits(matrix.scales[rows])
-    minima = None if matrix.minima is None else _half_bits(matrix.minima[rows])
-    weight.pack_quantized(index, codes, scales, minima, executor)
+    centres = None if matrix.centres is None else _half_bits(matrix.centres[rows])
+    weight.pack_quantized(index, codes, scales, centres, executor)
 
 
 def _half_bits(values: NDArray[Any]) -> NDArray[np.uint16]:

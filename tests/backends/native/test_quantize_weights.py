@@ -1,4 +1,4 @@
-"""The native quantizer packs exactly the codes, scales and minima of the NumPy definition."""
+"""The native quantizer packs exactly the codes, scales and centres of the NumPy definition."""
 
 import numpy as np
 import pytest
@@ -22,9 +22,9 @@ def packed(executor, width, matrix, dtype="f32"):
 def packed_codes(executor, width, matrix):
     quantized = quantize(matrix, width)
     weight = _native.Weight(width, [len(matrix)], matrix.shape[1])
-    minima = None if quantized.minima is None else quantized.minima.view(np.uint16)
+    centres = None if quantized.centres is None else quantized.centres.view(np.uint16)
     weight.pack_quantized(
-        0, quantized.codes.view(np.uint8), quantized.scales.view(np.uint16), minima, executor
+        0, quantized.codes.view(np.uint8), quantized.scales.view(np.uint16), centres, executor
     )
     return weight.data.copy()
 
