@@ -162,14 +162,17 @@ class EngineConfig:
             return self.activations
         return "f32" if self.quantization == "none" or self.backend == "torch" else "int8"
 
+    def num_batched_tokens(self, max_model_len: int) -> int:
+        """Tokens in one step at most, for a model whose longest sequence is `max_model_len` tokens."""
+        if self.max_num_batched_tokens is not None:
+            return self.max_num_batched_tokens
+        return 512 if self.enable_chunked_prefill else max(512, max_model_len)
+
     def scheduler(self, max_model_len: int) -> SchedulerConfig:
         """The scheduler's part, for a model whose longest sequence is `max_model_len` tokens."""
-        budget = self.max_num_batched_tokens
-        if budget is None:
-            budget = 512 if self.enable_chunked_prefill else max(512, max_model_len)
         return SchedulerConfig(
             max_model_len=max_model_len,
-            max_num_batched_tokens=budget,
+            max_num_batched_tokens=self.num_batched_tokens(max_model_len),
             max_num_seqs=self.max_num_seqs,
             enable_chunked_prefill=self.enable_chunked_prefill,
             enable_prefix_caching=self.enable_prefix_caching and self.kv_layout == "paged",

@@ -31,7 +31,7 @@ ALLOWED = {
     "quantization": {"", "quantization"},
     "server": {"", "server", "engine", "text"},
 }
-ABOVE_ALL = {"gradus.llm", "gradus.offline", "gradus.runtime", "gradus.cache_plan"}
+ABOVE_ALL = {"gradus.llm", "gradus.offline", "gradus.runtime", "gradus.cache_plan", "gradus.memory_plan"}
 
 
 def module_name(path: Path) -> str:
