@@ -43,8 +43,8 @@ def plan_cache(config: EngineConfig, model: ModelConfig, free_memory: int, weigh
     """Size the KV cache, before the packed weights, `weight_bytes`, are in memory.
 
     It holds `max_num_seqs` sequences of full length or takes half of what weights and activations leave of
-    `free_memory` (bytes), whichever is less, unless the configuration says how much. Where the model's context
-    does not fit and none was asked for, the context shrinks to what does.
+    `free_memory` (bytes), whichever is less, unless the configuration says how much. Where the model's
+    context does not fit and none was asked for, the context shrinks to what does.
 
     Raises:
         ConfigError: the context that was asked for does not fit; says how many tokens do.

@@ -84,6 +84,7 @@ class EngineConfig:
         activations: what quantized weights are multiplied by: "int8", "f32" (slower, more precise), or
             "auto": int8.
         packed_cache: keep packed weights on disk, and map them at the next start (docs/start-up.md).
+        huge_pages: move mapped weights into huge pages where the file system keeps them in small ones.
         packed_cache_size: bytes that all cached files may take; default: $GRADUS_CACHE_SIZE, else 32 GiB.
         attention: "blocked", or "naive" (scores in full, one head at a time).
         enforce_eager: run op by op instead of replaying the traced program.
@@ -114,6 +115,7 @@ class EngineConfig:
     activations: Literal["auto", "int8", "f32"] = "auto"
     packed_cache: bool = True
     packed_cache_size: int | None = None
+    huge_pages: bool = True
     attention: Literal["blocked", "naive"] = "blocked"
     enforce_eager: bool = False
     generation_config: str = "auto"

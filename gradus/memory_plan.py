@@ -1,7 +1,7 @@
-"""How much memory a model takes: its packed weights, and what a step computes in. Arithmetic over its shapes.
+"""How much memory a model takes: its packed weights, and what a step computes in. Arithmetic on its shapes.
 
-Knows the native backend's packing: matrices padded to whole panels, quantized ones to whole groups, vectors in
-f32. Measures nothing.
+Knows the native backend's packing: matrices padded to whole panels, quantized ones to whole groups, vectors
+in f32. Measures nothing.
 """
 
 import math

@@ -110,6 +110,7 @@ def _backend_options(
         enforce_eager=config.enforce_eager,
         quantization=config.quantization,
         activations=config.activation_dtype,
+        huge_pages=config.huge_pages,
         packed_cache_size=_packed_cache_size(config),
     )
 

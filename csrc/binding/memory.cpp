@@ -4,6 +4,7 @@
 #include <algorithm>
 
 #include "binding/binding.h"
+#include "huge_pages.h"
 
 namespace gradus {
 
@@ -146,6 +147,20 @@ void bind_memory(nb::module_& m) {
             return both;
           },
           "This view and everything up to `last`, further right in the same rows.");
+  m.def(
+      "share_in_huge_pages",
+      [](Array1<uint8_t> data) {
+        const nb::gil_scoped_release release;
+        return share_in_huge_pages(data.data(), data.size());
+      },
+      "Of what is resident of the data's mappings; 1 where that is not known.");
+  m.def(
+      "move_into_huge_pages",
+      [](Array1<uint8_t> data) {
+        const nb::gil_scoped_release release;
+        return move_into_huge_pages(data.data(), data.size());
+      },
+      "Replace a file's map by a copy in huge pages while others read it; returns the bytes moved.");
   bind_weight(m);
 }
 

@@ -114,6 +114,12 @@ def _add_model_arguments(group: Any) -> None:
         help="of all that is kept on disk (default: $GRADUS_CACHE_SIZE, else 32G)",
     )
     group.add_argument(
+        "--no-huge-pages",
+        dest="huge_pages",
+        action="store_false",
+        help="leave mapped weights in the pages that the file system keeps them in",
+    )
+    group.add_argument(
         "--generation-config",
         default=_DEFAULTS.generation_config,
         metavar="SOURCE",

@@ -79,7 +79,7 @@ class Entry:
             size = os.fstat(file.fileno()).st_size
             index = _read_index(file, size)
             self.key, self._sections = _parse_index(index, size - len(index))
-            self._memory = memoryview(mmap.mmap(file.fileno(), size, access=mmap.ACCESS_READ))
+            self.memory = memoryview(mmap.mmap(file.fileno(), size, access=mmap.ACCESS_READ))
 
     def names(self) -> Collection[str]:
         return self._sections.keys()
@@ -90,7 +90,7 @@ class Entry:
     def data(self, name: str) -> memoryview:
         """The section's bytes: read-only, in the map, aligned to 64."""
         section = self._sections[name]
-        return self._memory[section.begin : section.begin + section.num_bytes]
+        return self.memory[section.begin : section.begin + section.num_bytes]
 
     def verify(self) -> None:
         """Read all of it.

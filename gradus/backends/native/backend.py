@@ -12,6 +12,7 @@ from typing import Any
 import gradus.backends.native._native as _native
 from gradus.backends.native.eager import BufferPool, EagerOps
 from gradus.backends.native.fusion import fuse
+from gradus.backends.native.huge_pages import HugePageMover
 from gradus.backends.native.operations import Operation
 from gradus.backends.native.step import make_step
 from gradus.backends.native.tracer import Tracer, compile_program
@@ -61,7 +62,9 @@ class NativeBackend:
             raise ConfigError(str(error)) from error
         self.cpu_variant: str = self._executor.cpu_variant
         self.weight_bytes: int = self._weights.num_bytes  # packed
-        self.weights_are_mapped: bool = self._weights.is_mapped  # from the disk cache
+        mapped = self._weights.mapped
+        self.weights_are_mapped: bool = mapped is not None  # from the disk cache
+        self._mover = HugePageMover(mapped) if mapped is not None and options.huge_pages else None
         # Activations (of a program; eager ones come and go), the tile of logits, the threads' scratch memory.
         self.program_bytes: int = arena_bytes + self._executor.scratch_bytes
 
@@ -103,6 +106,8 @@ class NativeBackend:
 
     def close(self) -> None:
         """Free threads and memory."""
+        if self._mover is not None:
+            self._mover.stop()
         with self._lock:
             self._executor = self._program = self._weights = None
 

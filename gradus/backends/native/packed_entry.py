@@ -50,6 +50,11 @@ class PackedReader:
     def __init__(self, entry: Entry) -> None:
         self._entry = entry
 
+    @property
+    def memory(self) -> NDArray[np.uint8]:
+        """The file's whole map."""
+        return np.frombuffer(self._entry.memory, np.uint8)
+
     def linear(self, name: str) -> Any | None:
         """The weight of this name; None where the entry lacks it."""
         if name not in self._entry.names():

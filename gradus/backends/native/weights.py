@@ -54,9 +54,9 @@ class Weights:
         return vectors + sum(weight.bytes for weights in self._linears.values() for weight in weights)
 
     @property
-    def is_mapped(self) -> bool:
-        """Whether the weights are views into a cached file."""
-        return self._reader is not None
+    def mapped(self) -> NDArray[np.uint8] | None:
+        """The map of the cached file that the weights are views into; None where they were packed."""
+        return self._reader.memory if self._reader else None
 
     @contextmanager
     def loading(self, cache: DiskCache) -> Iterator[None]:
