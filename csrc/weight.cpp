@@ -56,8 +56,75 @@ void pack_matrix(const void* source, int64_t n, int64_t k, void* packed, ThreadP
   });
 }
 
+// A group of a panel as the kernels read it. codes: [32 inputs][16 outputs], a byte each.
+void store_group(Format format, const uint8_t* codes, const uint16_t* scales, const uint16_t* centres,
+                 uint8_t* group) {
+  for (int64_t i = 0; i < group_size; ++i) {
+    const int64_t block = i / 4;
+    for (int64_t lane = 0; lane < panel_width; ++lane) {
+      const uint8_t code = codes[i * panel_width + lane];
+      const int64_t within = lane * 4 + i % 4;
+      if (format == Format::int8) {
+        group[block * 4 * panel_width + within] = code;
+      } else if (block % 2 == 0) {
+        group[block / 2 * 4 * panel_width + within] = code;
+      } else {
+        group[block / 2 * 4 * panel_width + within] |= static_cast<uint8_t>(code << 4);
+      }
+    }
+  }
+  auto* factors =
+      reinterpret_cast<uint16_t*>(group + panel_width * group_size / (format == Format::int4 ? 2 : 1));
+  std::copy_n(scales, panel_width, factors);
+  if (format == Format::int4) std::copy_n(centres, panel_width, factors + panel_width);
+}
+
+// A group of up to sixteen rows of one matrix, [num_rows][k] at `source`; the group has `count` inputs.
+// Missing rows are zeros, and missing inputs repeat the last one, which changes neither end of the group.
 template <class From>
-void pack_from(const void* source, int64_t n, int64_t k, Format format, void* packed, ThreadPool& pool) {
+void widen_group(const typename From::type* source, int64_t num_rows, int64_t k, int64_t count,
+                 float (&x)[group_size * panel_width]) {
+  for (int64_t lane = 0; lane < panel_width; ++lane) {
+    for (int64_t i = 0; i < group_size; ++i) {
+      x[i * panel_width + lane] =
+          lane < num_rows ? From::read(source[lane * k + std::min(i, count - 1)]) : 0.0f;
+    }
+  }
+}
+
+template <class From>
+void quantize_panel(const typename From::type* source, int64_t num_rows, int64_t k, Format format,
+                    const Kernels& kernels, uint8_t* panel) {
+  float x[group_size * panel_width];
+  uint8_t codes[group_size * panel_width];
+  uint16_t scales[panel_width], centres[panel_width];
+  for (int64_t first = 0; first < k; first += group_size, panel += group_bytes(format)) {
+    const int64_t count = std::min(group_size, k - first);
+    widen_group<From>(source + first, num_rows, k, count, x);
+    kernels.quantize_weights(x, format, codes, scales, centres);
+    std::fill(codes + count * panel_width, std::end(codes), uint8_t{0});
+    for (int64_t i = 0; i < count; ++i)
+      std::fill(codes + i * panel_width + num_rows, codes + (i + 1) * panel_width, uint8_t{0});
+    store_group(format, codes, scales, centres, panel);
+  }
+}
+
+template <class From>
+void quantize_matrix(const void* source, int64_t n, int64_t k, Format format, const Kernels& kernels,
+                     uint8_t* packed, ThreadPool& pool) {
+  const auto* from = static_cast<const typename From::type*>(source);
+  pool.parallel_for(padded(n) / panel_width, 4, [&](int64_t begin, int64_t end, int) {
+    for (int64_t p = begin; p < end; ++p) {
+      const int64_t row = p * panel_width;
+      quantize_panel<From>(from + row * k, std::min(panel_width, n - row), k, format, kernels,
+                           packed + p * panel_bytes(format, k));
+    }
+  });
+}
+
+template <class From>
+void pack_from(const void* source, int64_t n, int64_t k, Format format, void* packed, const Kernels& kernels,
+               ThreadPool& pool) {
   switch (format) {
     case Format::f32:
       return pack_matrix<From, F32>(source, n, k, packed, pool);
@@ -65,28 +132,9 @@ void pack_from(const void* source, int64_t n, int64_t k, Format format, void* pa
       return pack_matrix<From, BF16>(source, n, k, packed, pool);
     case Format::f16:
       return pack_matrix<From, F16>(source, n, k, packed, pool);
-    default:
-      throw SetupError("a quantized weight is packed from its codes");
-  }
-}
-
-// One output's codes, scales and centres into lane `lane` of its panel: [group][group_bytes].
-void pack_output(Format format, const uint8_t* codes, const uint16_t* scales, const uint16_t* centres,
-                 int64_t groups, int64_t lane, uint8_t* panel) {
-  const int64_t code_bytes = panel_width * group_size / (format == Format::int4 ? 2 : 1);
-  for (int64_t g = 0; g < groups; ++g, codes += group_size, panel += group_bytes(format)) {
-    for (int64_t i = 0; i < group_size; ++i) {
-      const int64_t block = i / 4;
-      const int64_t within = lane * 4 + i % 4;
-      if (format == Format::int4) {
-        panel[block / 2 * 4 * panel_width + within] |= static_cast<uint8_t>(codes[i] << block % 2 * 4);
-      } else {
-        panel[block * 4 * panel_width + within] = codes[i];
-      }
-    }
-    auto* factors = reinterpret_cast<uint16_t*>(panel + code_bytes);
-    factors[lane] = scales[g];
-    if (format == Format::int4) factors[panel_width + lane] = centres[g];
+    case Format::int8:
+    case Format::int4:
+      return quantize_matrix<From>(source, n, k, format, kernels, static_cast<uint8_t*>(packed), pool);
   }
 }
 
@@ -104,32 +152,56 @@ Weight::Weight(Format format, std::vector<int64_t> outputs, int64_t inputs)
       outputs_(std::move(outputs)),
       inputs_(inputs),
       first_panels_(panel_starts(outputs_)),
-      memory_(static_cast<size_t>(num_panels() * panel_bytes(format, inputs_)), Memory::Pages::huge) {}
+      memory_(std::make_shared<Memory>(packed_bytes(), Memory::Pages::huge)),
+      data_(memory_->data()) {}
 
-void Weight::pack(size_t index, const void* source, Format source_format, ThreadPool& pool) {
-  void* packed = const_cast<void*>(panel(first_panel(index)));
+Weight::Weight(Format format, std::vector<int64_t> outputs, int64_t inputs, const void* data,
+               std::shared_ptr<const void> owner)
+    : format_(format),
+      outputs_(std::move(outputs)),
+      inputs_(inputs),
+      first_panels_(panel_starts(outputs_)),
+      owner_(std::move(owner)),
+      data_(data) {}
+
+uint8_t* Weight::writable_panel(size_t index) {
+  if (!memory_) throw SetupError("a weight that is a view cannot be packed");
+  return static_cast<uint8_t*>(memory_->data()) + first_panel(index) * panel_bytes(format_, inputs_);
+}
+
+void Weight::pack(size_t index, const void* source, Format source_format, const Kernels& kernels,
+                  ThreadPool& pool) {
+  void* packed = writable_panel(index);
   const int64_t n = outputs(index);
   switch (source_format) {
     case Format::f32:
-      return pack_from<F32>(source, n, inputs_, format_, packed, pool);
+      return pack_from<F32>(source, n, inputs_, format_, packed, kernels, pool);
     case Format::bf16:
-      return pack_from<BF16>(source, n, inputs_, format_, packed, pool);
+      return pack_from<BF16>(source, n, inputs_, format_, packed, kernels, pool);
     case Format::f16:
-      return pack_from<F16>(source, n, inputs_, format_, packed, pool);
+      return pack_from<F16>(source, n, inputs_, format_, packed, kernels, pool);
     default:
-      throw SetupError("a quantized weight is packed from its codes");
+      throw SetupError("quantized matrices are packed from their codes");
   }
 }
 
 void Weight::pack_quantized(size_t index, const uint8_t* codes, const uint16_t* scales,
                             const uint16_t* centres, ThreadPool& pool) {
+  uint8_t* packed = writable_panel(index);
   const int64_t n = outputs(index);
   const int64_t groups = num_groups(inputs_);
   pool.parallel_for(padded(n) / panel_width, 4, [&](int64_t begin, int64_t end, int) {
-    for (int64_t row = begin * panel_width; row < std::min(end * panel_width, n); ++row) {
-      auto* packed = static_cast<uint8_t*>(const_cast<void*>(panel(first_panel(index) + row / panel_width)));
-      pack_output(format_, codes + row * groups * group_size, scales + row * groups,
-                  centres ? centres + row * groups : nullptr, groups, row % panel_width, packed);
+    for (int64_t i = begin * groups; i < end * groups; ++i) {
+      const int64_t row = i / groups * panel_width, g = i % groups;
+      uint8_t group[group_size * panel_width] = {};
+      uint16_t group_scales[panel_width] = {}, group_centres[panel_width] = {};
+      for (int64_t lane = 0; lane < std::min(panel_width, n - row); ++lane) {
+        const uint8_t* from = codes + ((row + lane) * groups + g) * group_size;
+        for (int64_t j = 0; j < group_size; ++j) group[j * panel_width + lane] = from[j];
+        group_scales[lane] = scales[(row + lane) * groups + g];
+        if (centres) group_centres[lane] = centres[(row + lane) * groups + g];
+      }
+      store_group(format_, group, group_scales, group_centres, packed + i * group_bytes(format_));
     }
   });
 }

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <memory>
 #include <vector>
 
 #include "kernels/kernels.h"
@@ -9,6 +10,10 @@
 #include "thread_pool.h"
 
 namespace gradus {
+
+// One more whenever the bytes of a packed weight change: those that were stored before are packed anew.
+constexpr int64_t layout_version = 1;
+constexpr size_t weight_alignment = 64;  // bytes
 
 inline int64_t padded(int64_t n) { return (n + panel_width - 1) / panel_width * panel_width; }
 
@@ -20,35 +25,49 @@ int64_t panel_bytes(Format format, int64_t inputs);
 class Weight {
  public:
   Weight(Format format, std::vector<int64_t> outputs, int64_t inputs);
+  // What another weight of this format and shape had as its data, packed_bytes() of it, aligned to
+  // weight_alignment; read only, and kept alive by `owner`.
+  Weight(Format format, std::vector<int64_t> outputs, int64_t inputs, const void* data,
+         std::shared_ptr<const void> owner);
 
-  // Converts (to nearest even) and packs matrix `index`. source: [outputs[index]][inputs] of `source_format`.
-  void pack(size_t index, const void* source, Format source_format, ThreadPool& pool);
+  // Converts (to nearest even) or quantizes, and packs matrix `index`. source: [outputs[index]][inputs] of
+  // `source_format`.
+  void pack(size_t index, const void* source, Format source_format, const Kernels& kernels, ThreadPool& pool);
   // Packs matrix `index`, which others have quantized. codes: [outputs][groups * 32], a byte each; scales,
   // centres: [outputs][groups], f16, centres of int4 only.
   void pack_quantized(size_t index, const uint8_t* codes, const uint16_t* scales, const uint16_t* centres,
                       ThreadPool& pool);
   // Bias of matrix `index`, [outputs[index]].
   void set_bias(size_t index, const float* bias);
+  // Those of all matrices as `biases` gives them.
+  void set_biases(std::vector<float> biases) { bias_ = std::move(biases); }
 
   Format format() const { return format_; }
   int64_t inputs() const { return inputs_; }
   int64_t num_panels() const { return first_panels_.back(); }
   int64_t first_panel(size_t index) const { return first_panels_.at(index); }
   int64_t outputs(size_t index) const { return outputs_.at(index); }
+  const std::vector<int64_t>& all_outputs() const { return outputs_; }
   size_t num_matrices() const { return outputs_.size(); }
-  const void* data() const { return memory_.data(); }
+  const void* data() const { return data_; }
+  size_t packed_bytes() const { return static_cast<size_t>(num_panels() * panel_bytes(format_, inputs_)); }
   const void* panel(int64_t index) const {
-    return static_cast<const char*>(memory_.data()) + index * panel_bytes(format_, inputs_);
+    return static_cast<const char*>(data_) + index * panel_bytes(format_, inputs_);
   }
   const float* bias() const { return bias_.empty() ? nullptr : bias_.data(); }
-  size_t bytes() const { return memory_.bytes() + bias_.size() * sizeof(float); }
+  const std::vector<float>& biases() const { return bias_; }
+  size_t bytes() const { return packed_bytes() + bias_.size() * sizeof(float); }
 
  private:
+  uint8_t* writable_panel(size_t index);  // the first of matrix `index`
+
   Format format_;
   std::vector<int64_t> outputs_;
   int64_t inputs_;
   std::vector<int64_t> first_panels_;  // one more than matrices
-  Memory memory_;
+  std::shared_ptr<Memory> memory_;     // none where the data are somebody else's
+  std::shared_ptr<const void> owner_;
+  const void* data_;
   std::vector<float> bias_;  // [num_panels * 16], empty without
 };
 

@@ -8,9 +8,10 @@ from dataclasses import dataclass
 from gradus.backends.options import kv_bytes_per_token
 from gradus.config import EngineConfig
 from gradus.errors import ConfigError
+from gradus.memory_plan import working_bytes
 from gradus.models.config import ModelConfig
 
-SHARE_OF_FREE_MEMORY = 0.4
+SHARE_OF_FREE_MEMORY = 0.5  # of what the model leaves
 _TILE = 16  # tokens; the attention kernel's unit, of which every block is a multiple
 
 
@@ -38,12 +39,12 @@ def weight_dtype(config: EngineConfig, model: ModelConfig) -> str:
     return model.dtype if config.weight_dtype == "auto" else config.weight_dtype
 
 
-def plan_cache(config: EngineConfig, model: ModelConfig, free_memory: int) -> CachePlan:
-    """Size the KV cache.
+def plan_cache(config: EngineConfig, model: ModelConfig, free_memory: int, weight_bytes: int) -> CachePlan:
+    """Size the KV cache, before the packed weights, `weight_bytes`, are in memory.
 
-    It holds `max_num_seqs` sequences of full length or takes 40 % of `free_memory` (bytes), whichever is
-    less, unless the configuration says how much. Where the model's context does not fit and none was asked
-    for, the context shrinks to what does.
+    It holds `max_num_seqs` sequences of full length or takes half of what weights and activations leave of
+    `free_memory` (bytes), whichever is less, unless the configuration says how much. Where the model's
+    context does not fit and none was asked for, the context shrinks to what does.
 
     Raises:
         ConfigError: the context that was asked for does not fit; says how many tokens do.
@@ -54,7 +55,8 @@ def plan_cache(config: EngineConfig, model: ModelConfig, free_memory: int) -> Ca
     unit = config.block_size if is_paged else _TILE
     wanted = _wanted_context(config, model)
     slab = config.block_size if is_paged else _round_up(wanted, _TILE)
-    fits = _budget(config, token_bytes, free_memory, slab, _round_up(wanted, unit)) // unit * unit
+    left = max(0, free_memory - weight_bytes - working_bytes(model, config.num_batched_tokens(wanted)))
+    fits = _budget(config, token_bytes, left, slab, _round_up(wanted, unit)) // unit * unit
     if fits < wanted and (config.max_model_len is not None or fits < unit):
         raise ConfigError(
             f"the KV cache holds {fits:,} tokens ({token_bytes:,} bytes each), but max_model_len is "
@@ -66,13 +68,13 @@ def plan_cache(config: EngineConfig, model: ModelConfig, free_memory: int) -> Ca
     return CachePlan(max_model_len, dtype, token_bytes, block_size, num_blocks)
 
 
-def _budget(config: EngineConfig, token_bytes: int, free_memory: int, slab: int, longest: int) -> int:
+def _budget(config: EngineConfig, token_bytes: int, left: int, slab: int, longest: int) -> int:
     """Tokens that the cache may hold; `slab` and `longest` are those of one block and of one sequence."""
     if config.num_kv_blocks is not None:
         return config.num_kv_blocks * slab
     if config.kv_cache_memory is not None:
         return config.kv_cache_memory // token_bytes
-    return min(int(free_memory * SHARE_OF_FREE_MEMORY) // token_bytes, config.max_num_seqs * longest)
+    return min(int(left * SHARE_OF_FREE_MEMORY) // token_bytes, config.max_num_seqs * longest)
 
 
 def _kv_dtype(config: EngineConfig, model: ModelConfig) -> str:

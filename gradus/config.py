@@ -83,6 +83,9 @@ class EngineConfig:
         quantization: "none", or weights of 8 or 4 bits: "int8", "int4" (docs/quantization.md).
         activations: what quantized weights are multiplied by: "int8", "f32" (slower, more precise), or
             "auto": int8.
+        packed_cache: keep packed weights on disk, and map them at the next start (docs/start-up.md).
+        huge_pages: move mapped weights into huge pages where the file system keeps them in small ones.
+        packed_cache_size: bytes that all cached files may take; default: $GRADUS_CACHE_SIZE, else 32 GiB.
         attention: "blocked", or "naive" (scores in full, one head at a time).
         enforce_eager: run op by op instead of replaying the traced program.
         generation_config: where sampling defaults come from: "auto" (the model's generation_config.json),
@@ -110,6 +113,9 @@ class EngineConfig:
     kv_layout: Literal["paged", "contiguous"] = "paged"
     quantization: Literal["none", "int8", "int4"] = "none"
     activations: Literal["auto", "int8", "f32"] = "auto"
+    packed_cache: bool = True
+    packed_cache_size: int | None = None
+    huge_pages: bool = True
     attention: Literal["blocked", "naive"] = "blocked"
     enforce_eager: bool = False
     generation_config: str = "auto"
@@ -139,6 +145,7 @@ class EngineConfig:
             "max_num_seqs",
             "kv_cache_memory",
             "num_kv_blocks",
+            "packed_cache_size",
         ):
             if getattr(self, name) is not None:
                 _check_at_least(name, getattr(self, name), 1)
@@ -157,14 +164,17 @@ class EngineConfig:
             return self.activations
         return "f32" if self.quantization == "none" or self.backend == "torch" else "int8"
 
+    def num_batched_tokens(self, max_model_len: int) -> int:
+        """Tokens in one step at most, for a model whose longest sequence is `max_model_len` tokens."""
+        if self.max_num_batched_tokens is not None:
+            return self.max_num_batched_tokens
+        return 512 if self.enable_chunked_prefill else max(512, max_model_len)
+
     def scheduler(self, max_model_len: int) -> SchedulerConfig:
         """The scheduler's part, for a model whose longest sequence is `max_model_len` tokens."""
-        budget = self.max_num_batched_tokens
-        if budget is None:
-            budget = 512 if self.enable_chunked_prefill else max(512, max_model_len)
         return SchedulerConfig(
             max_model_len=max_model_len,
-            max_num_batched_tokens=budget,
+            max_num_batched_tokens=self.num_batched_tokens(max_model_len),
             max_num_seqs=self.max_num_seqs,
             enable_chunked_prefill=self.enable_chunked_prefill,
             enable_prefix_caching=self.enable_prefix_caching and self.kv_layout == "paged",

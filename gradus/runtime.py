@@ -11,8 +11,10 @@ from gradus.backends.registry import backend_class
 from gradus.batch import Backend
 from gradus.cache_plan import CachePlan, plan_cache, weight_dtype
 from gradus.config import EngineConfig, SchedulerConfig
+from gradus.disk_cache.folder import cache_size
 from gradus.engine.core import EngineCore
 from gradus.machine import available_cpus, available_memory
+from gradus.memory_plan import packed_sizes
 from gradus.models.config import ModelConfig
 from gradus.models.generation_config import choose_generation_defaults
 from gradus.models.sources import ModelSource, resolve_model
@@ -32,6 +34,7 @@ class Runtime:
     tokenizer: Tokenizer
     inputs: InputProcessor
     cache: CachePlan
+    weight_bytes: int  # in memory
 
     @property
     def summary(self) -> str:
@@ -39,6 +42,7 @@ class Runtime:
         cache = self.cache
         return (
             f"{self.source.name}: {self.source.config.architecture}, context {cache.max_model_len:,} tokens, "
+            f"weights {self.weight_bytes / 2**20:,.0f} MiB, "
             f"KV cache {cache.num_tokens:,} tokens ({cache.dtype}, {cache.num_bytes / 2**20:,.0f} MiB)"
         )
 
@@ -54,7 +58,8 @@ def load_runtime(config: EngineConfig) -> Runtime:
         ConfigError: the configuration cannot work with this model on this machine.
     """
     source = resolve_model(config.model, seed=config.seed or 0)
-    cache = plan_cache(config, source.config, available_memory())
+    weight_bytes = _weight_bytes(config, source)
+    cache = plan_cache(config, source.config, available_memory(), weight_bytes)
     if config.max_model_len is None and cache.max_model_len < source.config.max_position_embeddings:
         logger.warning(
             "the KV cache holds %s tokens, so the context is that and not the model's %s; more memory or "
@@ -78,7 +83,15 @@ def load_runtime(config: EngineConfig) -> Runtime:
         sampling_defaults=generation.sampling,
         max_new_tokens=generation.max_new_tokens,
     )
-    return Runtime(source, backend, EngineCore(backend, scheduler), tokenizer, inputs, cache)
+    return Runtime(source, backend, EngineCore(backend, scheduler), tokenizer, inputs, cache, weight_bytes)
+
+
+def _weight_bytes(config: EngineConfig, source: ModelSource) -> int:
+    """What the weights will take; the torch backend holds all of them in f32."""
+    if config.backend == "torch":
+        return sum(packed_sizes(source.config, "f32").values())
+    dtype, width = weight_dtype(config, source.config), source.checkpoint.width
+    return sum(packed_sizes(source.config, dtype, config.quantization, width).values())
 
 
 def _backend_options(
@@ -97,4 +110,12 @@ def _backend_options(
         enforce_eager=config.enforce_eager,
         quantization=config.quantization,
         activations=config.activation_dtype,
+        huge_pages=config.huge_pages,
+        packed_cache_size=_packed_cache_size(config),
     )
+
+
+def _packed_cache_size(config: EngineConfig) -> int | None:
+    if not config.packed_cache:
+        return None
+    return cache_size() if config.packed_cache_size is None else config.packed_cache_size

@@ -1,8 +1,22 @@
 """Fixtures that several folders of tests share."""
 
+import os
+
 import pytest
 
 from tests.tiny_models import save_tiny_model
+
+
+@pytest.fixture(scope="session", autouse=True)
+def cache_of_the_tests(tmp_path_factory):
+    """Nothing that a test packs goes to the user's cache, nor comes from it."""
+    before = os.environ.get("GRADUS_CACHE")
+    os.environ["GRADUS_CACHE"] = str(tmp_path_factory.mktemp("cache"))
+    yield
+    if before is None:
+        del os.environ["GRADUS_CACHE"]
+    else:
+        os.environ["GRADUS_CACHE"] = before
 
 
 @pytest.fixture(scope="session")

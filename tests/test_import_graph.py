@@ -25,12 +25,13 @@ TENSOR_AND_WEB = {
 ALLOWED = {
     "engine": {"", "engine"},
     "text": {"", "text"},
-    "models": {"", "models"},
-    "backends": {"", "backends", "models", "quantization"},
+    "models": {"", "models", "quantization"},
+    "backends": {"", "backends", "disk_cache", "models", "quantization"},
+    "disk_cache": {"", "disk_cache"},
     "quantization": {"", "quantization"},
     "server": {"", "server", "engine", "text"},
 }
-ABOVE_ALL = {"gradus.llm", "gradus.offline", "gradus.runtime", "gradus.cache_plan"}
+ABOVE_ALL = {"gradus.llm", "gradus.offline", "gradus.runtime", "gradus.cache_plan", "gradus.memory_plan"}
 
 
 def module_name(path: Path) -> str:

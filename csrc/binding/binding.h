@@ -44,6 +44,11 @@ inline Format format_of(const std::string& name) {
   throw SetupError("the format is \"" + name + "\"; it must be f32, bf16, f16, int8 or int4");
 }
 
+inline std::string name_of(Format format) {
+  constexpr const char* names[] = {"f32", "bf16", "f16", "int8", "int4"};
+  return names[static_cast<int>(format)];
+}
+
 void bind_memory(nb::module_& m);        // Buffer, View, Weight, Floats
 void bind_instructions(nb::module_& m);  // Instruction and its makers, Program
 void bind_step(nb::module_& m);          // Step

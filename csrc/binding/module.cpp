@@ -55,6 +55,7 @@ NB_MODULE(_native, m) {
   m.doc() = "The native CPU backend's kernels and program executor.";
   nb::exception<StepError>(m, "StepError", PyExc_RuntimeError);
   nb::exception<SetupError>(m, "SetupError", PyExc_ValueError);
+  m.attr("LAYOUT_VERSION") = layout_version;
   m.def("available_variants", &available_variants, "Kernel variants that this CPU can run, best first.");
   m.def(
       "parallel_sum",

@@ -30,8 +30,8 @@ static constexpr int64_t quantized_width(int64_t k) {
 }
 
 constexpr int64_t panel_width = 16;  // outputs side by side in a packed weight, and tokens in a group of K
-// A group of a panel: codes [8][16 outputs][4 k], two codes a byte in int4; f16 scales [16]; int4: f16 centres
-// [16].
+// A group of a panel: codes [8][16 outputs][4 k], two codes a byte in int4; f16 scales [16]; int4: f16
+// centres [16].
 static constexpr int64_t group_bytes(Format format) {
   return panel_width * (format == Format::int4 ? group_size / 2 + 4 : group_size + 2);
 }
@@ -132,6 +132,8 @@ struct Kernels {
   void (*embed)(const void* weight, Format, int64_t k, const int32_t* ids, float scale, int64_t rows, Rows y);
   // y: rows of quantized_width(k).
   void (*quantize)(Rows x, int64_t k, Rows y, int64_t rows);
+  // A group of sixteen outputs, x: [32 inputs][16]; codes: like x; scales, centres (of int4): [16], f16.
+  void (*quantize_weights)(const float* x, Format, uint8_t* codes, uint16_t* scales, uint16_t* centres);
   void (*rms_norm)(Rows x, const float* weight, float eps, int64_t width, int64_t segments, Rows y,
                    int64_t rows);
   void (*add)(Rows a, Rows b, Rows y, int64_t width, int64_t rows);

@@ -11,6 +11,7 @@ void attention_blocked(const AttentionArgs&, const AttentionItem&, float*);
 void attention_naive(const AttentionArgs&, const AttentionItem&, float*);
 void embed(const void*, Format, int64_t, const int32_t*, float, int64_t, Rows);
 void quantize(Rows, int64_t, Rows, int64_t);
+void quantize_weights(const float*, Format, uint8_t*, uint16_t*, uint16_t*);
 void rms_norm(Rows, const float*, float, int64_t, int64_t, Rows, int64_t);
 void add(Rows, Rows, Rows, int64_t, int64_t);
 void add_rms_norm(Rows, Rows, Rows, const float*, float, int64_t, Rows, int64_t);
@@ -35,25 +36,13 @@ int64_t find_at_least(const float*, int64_t, int64_t, float, int32_t*, int64_t, 
 const Kernels& GRADUS_JOIN(kernels_, GRADUS_VARIANT)() {
   namespace variant = GRADUS_VARIANT;
   static const Kernels table = {
-      GRADUS_TEXT(GRADUS_VARIANT),
-      variant::gemm,
-      variant::attention_blocked,
-      variant::attention_naive,
-      variant::embed,
-      variant::quantize,
-      variant::rms_norm,
-      variant::add,
-      variant::add_rms_norm,
-      variant::silu_mul,
-      variant::gelu_mul,
-      variant::soft_cap,
-      variant::rope,
-      variant::kv_write,
-      variant::rope_kv_write,
-      variant::summarize,
-      variant::softmax_weights,
-      variant::count_above,
-      variant::find_at_least,
+      GRADUS_TEXT(GRADUS_VARIANT), variant::gemm,          variant::attention_blocked,
+      variant::attention_naive,    variant::embed,         variant::quantize,
+      variant::quantize_weights,   variant::rms_norm,      variant::add,
+      variant::add_rms_norm,       variant::silu_mul,      variant::gelu_mul,
+      variant::soft_cap,           variant::rope,          variant::kv_write,
+      variant::rope_kv_write,      variant::summarize,     variant::softmax_weights,
+      variant::count_above,        variant::find_at_least,
   };
   return table;
 }

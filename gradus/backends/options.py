@@ -26,6 +26,8 @@ class BackendOptions:
     enforce_eager: bool
     quantization: str = "none"  # none | int8 | int4: of the weights, by gradus/quantization/recipe.py
     activations: str = "f32"  # int8 | f32: what quantized weights are multiplied by; native only
+    huge_pages: bool = True  # move mapped weights into huge pages where the file's are small
+    packed_cache_size: int | None = None  # bytes of the disk cache; None: packed weights are not cached
 
 
 def kv_bytes_per_token(config: ModelConfig, kv_cache_dtype: str) -> int:

@@ -83,7 +83,7 @@ def bench_decode(
     """
     runtime = load_runtime(config)
     model = runtime.source.config
-    sizes = model_bytes(model, weight_dtype(config, model), runtime.cache.dtype)
+    sizes = model_bytes(model, weight_dtype(config, model), runtime.cache.dtype, config.quantization)
     runs: list[DecodeRun] = []
     try:
         probe = DecodeProbe(

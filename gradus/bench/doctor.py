@@ -104,7 +104,7 @@ def _memory(fit: Fit, config: EngineConfig) -> dict[str, Any]:
     sizes, cache = fit.sizes, fit.cache
     return {
         "fits": fit.fits,
-        "weight_dtype": sizes.weight_dtype,
+        "weight_dtype": sizes.weight_dtype if sizes.quantization == "none" else sizes.quantization,
         "weight_bytes": sizes.weights,
         "working_bytes": fit.working,
         "kv_cache_dtype": sizes.kv_dtype,

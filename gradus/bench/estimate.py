@@ -1,20 +1,12 @@
-"""How much memory a model takes and how many bytes it reads per token: arithmetic over its shapes.
+"""Whether a model fits into memory and how many bytes it reads per token: arithmetic over its shapes."""
 
-Knows the native backend's packing (matrices padded to whole panels, vectors in f32). Measures nothing.
-"""
-
-import math
 from dataclasses import dataclass
 
 from gradus.backends.options import kv_bytes_per_token
 from gradus.cache_plan import CachePlan, plan_cache, weight_dtype
 from gradus.config import EngineConfig
+from gradus.memory_plan import packed_sizes, working_bytes
 from gradus.models.config import ModelConfig
-from gradus.models.weights import expected_weights
-
-PANEL = 16  # outputs side by side in a packed matrix; as in csrc/kernels/kernels.h
-LOGITS_ROWS = 64  # rows whose logits exist at a time
-ELEMENT_BYTES = {"f32": 4, "bf16": 2, "f16": 2}
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,21 +25,25 @@ class ModelBytes:
     weights: int
     read_per_token: int
     kv_per_token: int
+    quantization: str = "none"
 
     def read_at(self, context: int) -> int:
         """Bytes that one step of one stream reads when the context has so many tokens."""
         return self.read_per_token + context * self.kv_per_token
 
 
-def model_bytes(config: ModelConfig, weight_dtype: str, kv_dtype: str) -> ModelBytes:
+def model_bytes(
+    config: ModelConfig, weight_dtype: str, kv_dtype: str, quantization: str = "none"
+) -> ModelBytes:
     """The sizes of a model in a weight format, `f32`, `bf16` or `f16`, with a KV cache of f32 or f16.
 
     Raises:
         UnsupportedModelError: no such architecture.
     """
-    sizes = {name: _packed(shape, weight_dtype) for name, shape in expected_weights(config).items()}
+    sizes = packed_sizes(config, weight_dtype, quantization)
     read = sum(int(size * _share_read(name, config)) for name, size in sizes.items())
-    return ModelBytes(weight_dtype, kv_dtype, sum(sizes.values()), read, kv_bytes_per_token(config, kv_dtype))
+    kv_per_token = kv_bytes_per_token(config, kv_dtype)
+    return ModelBytes(weight_dtype, kv_dtype, sum(sizes.values()), read, kv_per_token, quantization)
 
 
 def _share_read(name: str, config: ModelConfig) -> float:
@@ -56,13 +52,6 @@ def _share_read(name: str, config: ModelConfig) -> float:
         return 0.0  # one row
     experts = getattr(config, "experts", None)  # only a mixture of experts has them
     return experts.top_k / experts.num_experts if experts is not None and ".experts." in name else 1.0
-
-
-def _packed(shape: tuple[int, ...], weight_dtype: str) -> int:
-    if len(shape) == 1:
-        return 4 * shape[0]
-    outputs = math.ceil(shape[0] / PANEL) * PANEL
-    return outputs * math.prod(shape[1:]) * ELEMENT_BYTES[weight_dtype]
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,16 +89,9 @@ def fit_model(config: EngineConfig, model: ModelConfig, free_memory: int) -> Fit
     Raises:
         ConfigError: the context that was asked for does not fit; says how many tokens do.
     """
-    cache = plan_cache(config, model, free_memory)
-    sizes = model_bytes(model, weight_dtype(config, model), cache.dtype)
-    rows = config.scheduler(cache.max_model_len).max_num_batched_tokens
-    working = _working_bytes(model, rows)
-    left = max(0, free_memory - sizes.weights - working)
+    weights = sum(packed_sizes(model, weight_dtype(config, model), config.quantization).values())
+    cache = plan_cache(config, model, free_memory, weights)
+    sizes = model_bytes(model, weight_dtype(config, model), cache.dtype, config.quantization)
+    working = working_bytes(model, config.scheduler(cache.max_model_len).max_num_batched_tokens)
+    left = max(0, free_memory - weights - working)
     return Fit(free_memory, sizes, working, cache, left // sizes.kv_per_token)
-
-
-def _working_bytes(model: ModelConfig, rows: int) -> int:
-    """Floats: residual, norm, projections and MLP of a step's rows, and a tile of logits."""
-    heads = (2 * model.num_heads + 2 * model.num_kv_heads) * model.head_dim
-    widths = 3 * model.hidden_size + heads + 3 * model.intermediate_size
-    return 4 * (rows * widths + min(LOGITS_ROWS, rows) * model.vocab_size)

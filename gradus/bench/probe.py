@@ -21,7 +21,7 @@ from gradus.config import EngineConfig
 from gradus.engine.core import EngineCore
 from gradus.errors import CheckpointError, ConfigError
 from gradus.messages import EngineRequest
-from gradus.models.checkpoint.base import RawTensor
+from gradus.models.checkpoint.base import RawTensor, StoredFile, WeightDtype
 from gradus.models.config import ModelConfig
 from gradus.models.weights import expected_weights
 from gradus.sampling_params import SamplingParams
@@ -96,7 +96,7 @@ class DecodeProbe:
         self._context = context
         self._whole = sizes.read_at(context)
         self._model = cut_model(model, sizes.weight_dtype)
-        self._sizes = model_bytes(self._model, sizes.weight_dtype, sizes.kv_dtype)
+        self._sizes = model_bytes(self._model, sizes.weight_dtype, sizes.kv_dtype, sizes.quantization)
         max_model_len = -(-(context + 4096) // _BLOCK) * _BLOCK
         scheduler = replace(config, max_num_batched_tokens=64, enable_chunked_prefill=True).scheduler(
             max_model_len
@@ -112,6 +112,8 @@ class DecodeProbe:
             kv_cache_dtype=sizes.kv_dtype,
             attention=config.attention,
             enforce_eager=config.enforce_eager,
+            quantization=sizes.quantization,
+            activations=config.activation_dtype,
         )
         self._backend = backend_class(config.backend)(self._model, _MadeUp(self._model), options)
         self._core = EngineCore(self._backend, scheduler)
@@ -157,6 +159,18 @@ class _MadeUp:
 
     def read(self, name: str) -> RawTensor:
         return RawTensor("bf16", _constant(self.shape(name)))
+
+    def files(self) -> list[StoredFile]:
+        return []
+
+    def dtype(self, name: str) -> WeightDtype:
+        return "bf16"
+
+    def width(self, name: str) -> None:
+        """Nothing is stored quantized."""
+
+    def quantized(self, name: str) -> None:
+        """Nothing is stored quantized."""
 
 
 @cache

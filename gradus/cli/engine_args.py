@@ -6,6 +6,7 @@ from dataclasses import fields
 from typing import Any
 
 from gradus.config import BLOCK_SIZES, EngineConfig
+from gradus.disk_cache.folder import parse_size
 from gradus.sampling_params import SamplingParams
 
 _DEFAULTS = EngineConfig()
@@ -101,6 +102,24 @@ def _add_model_arguments(group: Any) -> None:
     )
     group.add_argument("--enforce-eager", action="store_true", help="run op by op, do not replay a program")
     group.add_argument(
+        "--no-packed-cache",
+        dest="packed_cache",
+        action="store_false",
+        help="pack the weights anew, and keep nothing on disk",
+    )
+    group.add_argument(
+        "--packed-cache-size",
+        type=_bytes,
+        metavar="SIZE",
+        help="of all that is kept on disk (default: $GRADUS_CACHE_SIZE, else 32G)",
+    )
+    group.add_argument(
+        "--no-huge-pages",
+        dest="huge_pages",
+        action="store_false",
+        help="leave mapped weights in the pages that the file system keeps them in",
+    )
+    group.add_argument(
         "--generation-config",
         default=_DEFAULTS.generation_config,
         metavar="SOURCE",
@@ -175,9 +194,7 @@ def _add_cache_arguments(group: Any) -> None:
 
 
 def _bytes(text: str) -> int:
-    units = {"k": 1 << 10, "m": 1 << 20, "g": 1 << 30}
-    number, unit = (text[:-1], text[-1].lower()) if text and text[-1].lower() in units else (text, "")
     try:
-        return int(float(number) * units.get(unit, 1))
+        return parse_size(text)
     except ValueError:
         raise argparse.ArgumentTypeError(f"{text!r} is not a size; write bytes, or 512M, or 2G") from None

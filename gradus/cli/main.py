@@ -21,6 +21,7 @@ COMMANDS = {
     "doctor": "say what this machine can do, whether a model fits, and how fast it should run",
     "bench": "measure a model on this machine",
     "models": "list what is supported and what is in the hub's cache",
+    "cache": "list, verify or clear what is kept on disk for the next start",
     "completion": "print a completion script for bash, zsh or fish",
 }
 

@@ -81,7 +81,7 @@ def _from_directory(kind: Literal["demo", "local", "hub"], name: str, directory:
     check_weights(config, checkpoint)
     _check_tied(config, checkpoint)
     # A configuration that names no type means the type that is stored.
-    config = load_model_config(path, stored_dtype=checkpoint.read("model.embed_tokens.weight").dtype)
+    config = load_model_config(path, stored_dtype=checkpoint.dtype("model.embed_tokens.weight"))
     return ModelSource(
         kind=kind,
         name=name,

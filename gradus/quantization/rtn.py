@@ -3,11 +3,12 @@
     int8: w = scale * code                  code in -127 .. 127, scale = max |w| / 127
     int4: w = scale * (code - 8) + centre   code in 0 .. 15, scale and centre fitted to the group
 
-The centre, the value of code 8, lies among the group's weights, so that rounding it to 16 bits costs less than
-rounding the value of code 0 would.
+The centre, the value of code 8, lies among the group's weights, so that rounding it to 16 bits costs less
+than rounding the value of code 0 would.
 
-The one definition of what a quantized weight is: the native backend packs these codes, the torch backend
-multiplies by their values. Knows arrays; knows nothing of files or backends.
+The one definition of what a quantized weight is: the torch backend multiplies by these values, and the native
+backend's own code (csrc/kernels/quantize_weights.cpp) packs the same codes. Knows arrays; knows nothing of
+files or backends.
 """
 
 from concurrent.futures import ThreadPoolExecutor
@@ -97,6 +98,7 @@ def _int8(groups: Float32) -> tuple[NDArray[np.int8], Float16]:
 def _int4(groups: Float32) -> tuple[NDArray[np.uint8], Float16, Float16]:
     """Starts with the line through the ends; then rounds to codes and fits a line to them, in turns."""
     low, high = groups.min(axis=-1), groups.max(axis=-1)
+    low += np.float32(0)  # the sign of a zero is chance: it is positive from here on
     scale = (high - low) / np.float32(15)
     best = current = _rounded(groups, scale, low + scale * np.float32(8))
     for _ in range(_FITS):
@@ -123,7 +125,7 @@ def _rounded(
     errors = codes * scales.astype(np.float32)[..., None]
     errors += wide_centres
     errors -= groups
-    return codes, scales, centres, np.einsum("rgi,rgi->rg", errors, errors)
+    return codes, scales, centres, _sum(errors * errors)
 
 
 def _fitted_line(
@@ -131,13 +133,21 @@ def _fitted_line(
 ) -> tuple[Float32, Float32]:
     """The least squares' scale and centre for these codes; the old ones where all codes are the same."""
     n = np.float32(GROUP_SIZE)
-    mean_code, mean = codes.mean(axis=-1), groups.mean(axis=-1)
-    variance = np.einsum("rgi,rgi->rg", codes, codes) / n - mean_code * mean_code
-    covariance = np.einsum("rgi,rgi->rg", codes, groups) / n - mean_code * mean
+    mean_code, mean = _sum(codes) / n, _sum(groups) / n
+    variance = _sum(codes * codes) / n - mean_code * mean_code
+    covariance = _sum(codes * groups) / n - mean_code * mean
     is_line = variance > 1e-3
     scale = np.where(is_line, covariance / np.where(is_line, variance, 1), scales.astype(np.float32))
     centre = np.where(is_line, mean - scale * mean_code, centres.astype(np.float32))
     return scale.astype(np.float32), centre.astype(np.float32)
+
+
+def _sum(groups: Float32) -> Float32:
+    """Of each group, in order: NumPy's own order depends on the machine, and C++ is to find the same."""
+    total = np.zeros(groups.shape[:-1], np.float32)
+    for i in range(groups.shape[-1]):
+        total += groups[..., i]
+    return total
 
 
 def _f16(values: Float32) -> Float16:

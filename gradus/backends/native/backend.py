@@ -5,18 +5,21 @@ Knows no kernels and no arrays beyond handing them over; C++ checks every step b
 
 import os
 from collections.abc import Callable
+from contextlib import nullcontext
 from threading import Lock
 from typing import Any
 
 import gradus.backends.native._native as _native
 from gradus.backends.native.eager import BufferPool, EagerOps
 from gradus.backends.native.fusion import fuse
+from gradus.backends.native.huge_pages import HugePageMover
 from gradus.backends.native.operations import Operation
 from gradus.backends.native.step import make_step
 from gradus.backends.native.tracer import Tracer, compile_program
 from gradus.backends.native.weights import Weights
 from gradus.backends.options import BackendOptions, kv_bytes_per_token
 from gradus.batch import Batch, StepResult
+from gradus.disk_cache.store import DiskCache
 from gradus.errors import BackendError, ConfigError
 from gradus.models.checkpoint.base import Checkpoint
 from gradus.models.config import ModelConfig
@@ -50,7 +53,6 @@ class NativeBackend:
                 options.weight_dtype,
                 self._executor,
                 options.quantization,
-                options.num_threads,
             )
             operations = self._trace()
             if not options.enforce_eager:
@@ -60,6 +62,9 @@ class NativeBackend:
             raise ConfigError(str(error)) from error
         self.cpu_variant: str = self._executor.cpu_variant
         self.weight_bytes: int = self._weights.num_bytes  # packed
+        mapped = self._weights.mapped
+        self.weights_are_mapped: bool = mapped is not None  # from the disk cache
+        self._mover = HugePageMover(mapped) if mapped is not None and options.huge_pages else None
         # Activations (of a program; eager ones come and go), the tile of logits, the threads' scratch memory.
         self.program_bytes: int = arena_bytes + self._executor.scratch_bytes
 
@@ -101,6 +106,8 @@ class NativeBackend:
 
     def close(self) -> None:
         """Free threads and memory."""
+        if self._mover is not None:
+            self._mover.stop()
         with self._lock:
             self._executor = self._program = self._weights = None
 
@@ -108,7 +115,9 @@ class NativeBackend:
         """The model's operations. Loads its weights on the way, which is all that eager execution needs."""
         options = self._options
         tracer = Tracer(self._config, self._weights, options.attention, options.activations)
-        self._model(tracer, self._config)
+        size = options.packed_cache_size
+        with nullcontext() if size is None else self._weights.loading(DiskCache(max_bytes=size)):
+            self._model(tracer, self._config)
         return tracer.operations
 
     def _run(self, step: Any) -> tuple[Any, ...]:

@@ -53,7 +53,7 @@ class NativeOps(ABC):
             self._scopes.pop()
 
     def embed(self, name: str, scale: float = 1.0) -> Value:
-        weight = self._weights.linear([self._full(name)])
+        weight = self._one([self._full(name)])
         return self._result("embed", (), self._config.hidden_size, "tokens", weight=weight, scale=scale)
 
     def rms_norm(
@@ -64,19 +64,24 @@ class NativeOps(ABC):
 
     def column_linear(self, x: Value, names: Sequence[str], bias: bool = False) -> list[Value]:
         full_names = [self._full(name) for name in names]
-        weight = self._weights.linear(full_names, bias)
-        return self._products(x, weight, [self._weights.num_outputs(name) for name in full_names])
+        return self._products(x, self._weights.linear(full_names, bias))
 
     def fused_linear(self, x: Value, name: str, widths: Sequence[int]) -> list[Value]:
-        return self._products(x, self._weights.fused(self._full(name), widths), widths)
+        return self._products(x, [self._weights.fused(self._full(name), widths)])
 
-    def _products(self, x: Value, weight: Any, widths: Sequence[int]) -> list[Value]:
-        """Products with the packed matrices of a weight, one by one; fusion joins them."""
-        x, arguments = self._input_of(x, weight)
-        return [
-            self._result("linear", (x,), width, x.rows, weight=weight, first=i, **arguments)
-            for i, width in enumerate(widths)
-        ]
+    def _products(self, x: Value, weights: Sequence[Any]) -> list[Value]:
+        """Products with the packed matrices of the weights, one by one; fusion joins those of each weight."""
+        quantized = self._quantized(x) if any(self._is_read_in_8_bits(weight) for weight in weights) else x
+        products = []
+        for weight in weights:
+            is_quantized = self._is_read_in_8_bits(weight)
+            arguments = {"quantized_x": True} if is_quantized else {}
+            source = quantized if is_quantized else x
+            products += [
+                self._result("linear", (source,), width, x.rows, weight=weight, first=i, **arguments)
+                for i, width in enumerate(weight.outputs)
+            ]
+        return products
 
     def row_linear(self, x: Value, name: str, bias: bool = False) -> Value:
         return self.column_linear(x, [name], bias)[0]
@@ -117,11 +122,9 @@ class NativeOps(ABC):
     def experts(self, x: Value, name: str, shape: ExpertShape) -> Value:
         expert = [f"{self._full(name)}.experts.{i}" for i in range(shape.num_experts)]
         weights = {
-            "router": self._weights.linear([f"{self._full(name)}.gate"]),
-            "gate_up": self._weights.linear(
-                [f"{e}.{part}" for e in expert for part in ("gate_proj", "up_proj")]
-            ),
-            "down": self._weights.linear([f"{e}.down_proj" for e in expert]),
+            "router": self._one([f"{self._full(name)}.gate"]),
+            "gate_up": self._one([f"{e}.{part}" for e in expert for part in ("gate_proj", "up_proj")]),
+            "down": self._one([f"{e}.down_proj" for e in expert]),
         }
         return self._result(
             "experts",
@@ -141,32 +144,31 @@ class NativeOps(ABC):
         return x if x.rows == "outputs" else self._result("select_rows", (x,), x.width, "outputs")
 
     def lm_head(self, x: Value, name: str, soft_cap: float | None = None) -> Logits:
-        return Logits(x, self._weights.linear([self._full(name)]), soft_cap)
+        return Logits(x, self._one([self._full(name)]), soft_cap)
 
     def output(self, name: str, x: Value | Logits) -> None:
         if name == "hidden":
             return  # nothing outside a step reads it yet
         if name != "logits" or not isinstance(x, Logits):
             raise UnsupportedModelError(f"the native backend has no output {name!r} of this kind")
-        rows, arguments = self._input_of(self.select_rows(x.x), x.weight)
-        self._emit(
-            Operation(
-                "lm_head_sample",
-                (rows,),
-                (),
-                {"weight": x.weight, "soft_cap": x.soft_cap or 0.0, **arguments},
-            )
-        )
+        rows, arguments = self.select_rows(x.x), {"weight": x.weight, "soft_cap": x.soft_cap or 0.0}
+        if self._is_read_in_8_bits(x.weight):
+            rows, arguments = self._quantized(rows), {**arguments, "quantized_x": True}
+        self._emit(Operation("lm_head_sample", (rows,), (), arguments))
 
-    def _input_of(self, x: Value, weight: Any) -> tuple[Value, dict[str, Any]]:
-        """What the weight is multiplied by, x or its 8-bit rows, and what the product has to know of it."""
-        if not self._is_read_in_8_bits(weight):
-            return x, {}
-        width = _native.quantized_width(x.width)
-        return self._result("quantize", (x,), width, x.rows), {"quantized_x": True}
+    def _one(self, names: Sequence[str]) -> Any:
+        """Matrices that one instruction reads."""
+        weights = self._weights.linear(names)
+        if len(weights) > 1:
+            raise UnsupportedModelError(f"{names[0]} and what goes with it are stored in different formats")
+        return weights[0]
 
     def _is_read_in_8_bits(self, weight: Any) -> bool:
+        """Whether the weight is multiplied by 8-bit rows."""
         return self._activations == "int8" and bool(weight.is_quantized)
+
+    def _quantized(self, x: Value) -> Value:
+        return self._result("quantize", (x,), _native.quantized_width(x.width), x.rows)
 
     def _rope_table(self, rope: Rope) -> Value:
         """Cosines and sines of the step's positions, computed once and shared by all layers."""

@@ -3,11 +3,14 @@
 Knows files and types. Knows nothing of what the weights are for.
 """
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, Protocol
 
 from numpy.typing import NDArray
+
+from gradus.quantization.recipe import Width
+from gradus.quantization.rtn import QuantizedMatrix
 
 WeightDtype = Literal["f32", "bf16", "f16"]
 
@@ -24,18 +27,53 @@ class RawTensor:
         return self.array.shape
 
 
+@dataclass(frozen=True, slots=True)
+class StoredFile:
+    """A file of a checkpoint as it was when it was opened, without reading its data.
+
+    Attributes:
+        path: absolute; or a name for weights that are made and not stored.
+        mtime_ns: when it was last written, in nanoseconds since the epoch.
+        header_sha256: of everything before the data, in hexadecimal.
+    """
+
+    path: str
+    size: int
+    mtime_ns: int
+    header_sha256: str
+
+
 class Checkpoint(Protocol):
     """Weights by their Hugging Face names."""
 
     def names(self) -> Collection[str]:
         """All tensor names."""
 
+    def files(self) -> Sequence[StoredFile]:
+        """Where the weights come from; two checkpoints with equal files have equal weights."""
+
     def shape(self, name: str) -> tuple[int, ...]:
         """A tensor's shape, without reading it."""
 
+    def dtype(self, name: str) -> WeightDtype:
+        """A tensor's type, without reading it.
+
+        Raises:
+            CheckpointError: as `read`.
+        """
+
     def read(self, name: str) -> RawTensor:
-        """One tensor; memory-mapped where the format allows.
+        """One tensor; memory-mapped where the format allows. The one read before may leave memory.
 
         Raises:
             CheckpointError: it is missing or of a type that Gradus does not read.
+        """
+
+    def width(self, name: str) -> Width | None:
+        """The width in which a matrix is stored quantized, without reading it; None where it is not."""
+
+    def quantized(self, name: str) -> QuantizedMatrix | None:
+        """A matrix that is stored quantized, in Gradus's formats; None where `width` is None.
+
+        `read` gives its values too, as f32.
         """

@@ -6,7 +6,7 @@ neither the order of reading nor the number of layers changes it.
 
 import hashlib
 import math
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from functools import cache
 from statistics import NormalDist
 
@@ -14,11 +14,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gradus.errors import CheckpointError
-from gradus.models.checkpoint.base import RawTensor
+from gradus.models.checkpoint.base import RawTensor, StoredFile, WeightDtype
 from gradus.models.config import ModelConfig
 from gradus.models.weights import Shape, expected_weights
 
 STANDARD_DEVIATION = 0.02  # the initialization of GPT-2 and of most models since
+_RECIPE = 1  # one more whenever other values are made from a seed
 _CHUNK = 1 << 20  # elements made at once: indices and values stay in the CPU's cache
 _BF16_ONE = 0x3F80
 
@@ -33,6 +34,15 @@ class DummyCheckpoint:
     def names(self) -> Collection[str]:
         return self._shapes.keys()
 
+    def files(self) -> Sequence[StoredFile]:
+        shapes = hashlib.sha256(repr(self._shapes).encode()).hexdigest()
+        name = f"{type(self).__name__}-{shapes[:12]}-seed-{self._seed}"
+        return [StoredFile(name, 0, _RECIPE, shapes)]
+
+    def dtype(self, name: str) -> WeightDtype:
+        self.shape(name)
+        return "bf16"
+
     def shape(self, name: str) -> tuple[int, ...]:
         if name not in self._shapes:
             raise CheckpointError(f"the checkpoint has no tensor named {name}")
@@ -44,6 +54,12 @@ class DummyCheckpoint:
             value = 0 if name.endswith(".bias") else _BF16_ONE
             return RawTensor("bf16", np.full(shape, value, dtype=np.uint16))
         return RawTensor("bf16", _normal(shape, self._seed, name))
+
+    def width(self, name: str) -> None:
+        """No tensor of random weights is read quantized."""
+
+    def quantized(self, name: str) -> None:
+        """No tensor of random weights is read quantized."""
 
 
 def _normal(shape: Shape, seed: int, name: str) -> NDArray[np.uint16]:

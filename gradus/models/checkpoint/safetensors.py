@@ -9,9 +9,11 @@ of JSON, and the data; `{"name": {"dtype", "shape", "data_offsets": [begin, end]
 end of the header, tensors covering the data without gaps or overlaps.
 """
 
+import hashlib
 import math
 import mmap
-from collections.abc import Collection
+import os
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,7 +21,7 @@ from typing import Any
 import numpy as np
 
 from gradus.errors import CheckpointError
-from gradus.models.checkpoint.base import RawTensor, WeightDtype
+from gradus.models.checkpoint.base import RawTensor, StoredFile, WeightDtype
 from gradus.models.json_file import parse_json_object, read_json_object
 
 MAX_HEADER_BYTES = 100_000_000
@@ -68,7 +70,8 @@ class SafetensorsFile:
         self.path = path
         try:
             with path.open("rb") as file:
-                size = file.seek(0, 2)
+                status = os.fstat(file.fileno())
+                size = status.st_size
                 if size < 8:
                     raise CheckpointError(
                         f"{path} is truncated: it has {size} bytes, a header needs at least 8"
@@ -76,7 +79,9 @@ class SafetensorsFile:
                 self._memory = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
         except OSError as error:
             raise CheckpointError(f"{path} cannot be read: {error.strerror or error}") from error
-        self._entries = _read_header(self._memory, size, str(path))
+        self._entries, header = _read_header(self._memory, size, str(path))
+        digest = hashlib.sha256(header).hexdigest()
+        self.stored = StoredFile(os.path.realpath(path), size, status.st_mtime_ns, digest)
 
     def names(self) -> Collection[str]:
         return self._entries.keys()
@@ -84,21 +89,35 @@ class SafetensorsFile:
     def shape(self, name: str) -> tuple[int, ...]:
         return self._entries[name].shape
 
-    def read(self, name: str) -> RawTensor:
+    def dtype(self, name: str) -> WeightDtype:
         """Raises:
         CheckpointError: the tensor's type is not F32, F16 or BF16.
         """
-        entry = self._entries[name]
-        if entry.dtype not in _READABLE:
+        stored = self._entries[name].dtype
+        if stored not in _READABLE:
             raise CheckpointError(
-                f"{self.path}: tensor {name} has type {entry.dtype}; Gradus reads {', '.join(_READABLE)}"
+                f"{self.path}: tensor {name} has type {stored}; Gradus reads {', '.join(_READABLE)}"
             )
-        dtype, stored = _READABLE[entry.dtype]
+        return _READABLE[stored][0]
+
+    def read(self, name: str) -> RawTensor:
+        """Raises:
+        CheckpointError: as `dtype`.
+        """
+        dtype, entry = self.dtype(name), self._entries[name]
+        stored = _READABLE[entry.dtype][1]
         data = memoryview(self._memory)[entry.begin : entry.end]
         array: np.ndarray[Any, Any] = np.frombuffer(data, dtype=stored).reshape(entry.shape)
         if not array.flags.aligned:
             array = array.copy()
         return RawTensor(dtype, array)
+
+    def release(self, name: str) -> None:
+        """Let the tensor's pages leave this process's memory; they come back when somebody reads them."""
+        entry = self._entries[name]
+        begin = entry.begin // mmap.PAGESIZE * mmap.PAGESIZE
+        if entry.end > begin:
+            self._memory.madvise(mmap.MADV_DONTNEED, begin, entry.end - begin)
 
 
 class SafetensorsCheckpoint:
@@ -107,15 +126,31 @@ class SafetensorsCheckpoint:
     def __init__(self, files: dict[str, SafetensorsFile]) -> None:
         """`files`: tensor name -> the file that holds it."""
         self._files = files
+        self._last_read: str | None = None
 
     def names(self) -> Collection[str]:
         return self._files.keys()
 
+    def files(self) -> Sequence[StoredFile]:
+        return sorted({file.stored for file in self._files.values()}, key=lambda stored: stored.path)
+
     def shape(self, name: str) -> tuple[int, ...]:
         return self._file(name).shape(name)
 
+    def dtype(self, name: str) -> WeightDtype:
+        return self._file(name).dtype(name)
+
     def read(self, name: str) -> RawTensor:
+        if self._last_read not in (None, name):  # one tensor at a time: who converts a model reads each once
+            self._file(self._last_read).release(self._last_read)
+        self._last_read = name
         return self._file(name).read(name)
+
+    def width(self, name: str) -> None:
+        """No tensor of this format is read quantized."""
+
+    def quantized(self, name: str) -> None:
+        """No tensor of this format is read quantized."""
 
     def _file(self, name: str) -> SafetensorsFile:
         if name not in self._files:
@@ -170,7 +205,8 @@ def _is_plain_file_name(name: Any) -> bool:
     )
 
 
-def _read_header(memory: mmap.mmap, size: int, where: str) -> dict[str, _Entry]:
+def _read_header(memory: mmap.mmap, size: int, where: str) -> tuple[dict[str, _Entry], bytes]:
+    """The tensors, and the bytes that describe them."""
     length = int.from_bytes(memory[:8], "little")
     if length > MAX_HEADER_BYTES:
         raise CheckpointError(
@@ -179,11 +215,12 @@ def _read_header(memory: mmap.mmap, size: int, where: str) -> dict[str, _Entry]:
     data_begin = 8 + length
     if data_begin > size:
         raise CheckpointError(f"{where} is truncated: header {data_begin:,} bytes, file {size:,}")
-    header = parse_json_object(memory[8:data_begin], f"{where}: the header")
+    raw_header = memory[8:data_begin]
+    header = parse_json_object(raw_header, f"{where}: the header")
     header.pop("__metadata__", None)
     entries = {name: _entry(raw, data_begin, f"{where}: tensor {name}") for name, raw in header.items()}
     _check_covered(entries, data_begin, size, where)
-    return entries
+    return entries, raw_header
 
 
 def _entry(raw: Any, data_begin: int, where: str) -> _Entry:

@@ -201,8 +201,8 @@ def test_what_does_not_fit_is_refused(cpu_variant):
     ]:
         with pytest.raises(_native.SetupError, match=message):
             weight.pack_quantized(0, codes, scale, centre, executor)
-    with pytest.raises(_native.SetupError, match="packed from its codes"):
-        weight.pack(0, np.ones((16, 32), np.float32), "f32", executor)
+    with pytest.raises(_native.SetupError, match="packed from their codes"):
+        weight.pack(0, np.ones((16, 32), np.float32), "int8", executor)
     plain = _native.Weight("f32", [16], 32)
     with pytest.raises(_native.SetupError, match="only quantized weights"):
         _native.linear(Tensor(1, 10).view, plain, 0, 1, Tensor(1, 16).view, True)
