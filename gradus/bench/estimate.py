@@ -1,6 +1,7 @@
 """How much memory a model takes and how many bytes it reads per token: arithmetic over its shapes.
 
-Knows the native backend's packing (matrices padded to whole panels, vectors in f32). Measures nothing.
+Knows the native backend's packing (matrices padded to whole panels and groups, vectors in f32). Measures
+nothing.
 """
 
 import math
@@ -11,10 +12,13 @@ from gradus.cache_plan import CachePlan, plan_cache, weight_dtype
 from gradus.config import EngineConfig
 from gradus.models.config import ModelConfig
 from gradus.models.weights import expected_weights
+from gradus.quantization.recipe import weight_width
+from gradus.quantization.rtn import GROUP_SIZE
 
 PANEL = 16  # outputs side by side in a packed matrix; as in csrc/kernels/kernels.h
 LOGITS_ROWS = 64  # rows whose logits exist at a time
 ELEMENT_BYTES = {"f32": 4, "bf16": 2, "f16": 2}
+GROUP_BYTES = {"int8": 32 + 2, "int4": 16 + 2 + 2}  # of 32 weights: codes, scale, and int4's minimum
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +33,7 @@ class ModelBytes:
     """
 
     weight_dtype: str
+    quantization: str
     kv_dtype: str
     weights: int
     read_per_token: int
@@ -39,15 +44,28 @@ class ModelBytes:
         return self.read_per_token + context * self.kv_per_token
 
 
-def model_bytes(config: ModelConfig, weight_dtype: str, kv_dtype: str) -> ModelBytes:
+def model_bytes(
+    config: ModelConfig, weight_dtype: str, kv_dtype: str, quantization: str = "none"
+) -> ModelBytes:
     """The sizes of a model in a weight format, `f32`, `bf16` or `f16`, with a KV cache of f32 or f16.
+
+    quantization: `none`, or what the recipe's matrices have instead: `int8` or `int4`.
 
     Raises:
         UnsupportedModelError: no such architecture.
     """
-    sizes = {name: _packed(shape, weight_dtype) for name, shape in expected_weights(config).items()}
-    read = sum(int(size * _share_read(name, config)) for name, size in sizes.items())
-    return ModelBytes(weight_dtype, kv_dtype, sum(sizes.values()), read, kv_bytes_per_token(config, kv_dtype))
+    sizes = {
+        name: _packed(name, shape, weight_dtype, quantization)
+        for name, shape in expected_weights(config).items()
+    }
+    return ModelBytes(
+        weight_dtype=weight_dtype,
+        quantization=quantization,
+        kv_dtype=kv_dtype,
+        weights=sum(sizes.values()),
+        read_per_token=sum(int(size * _share_read(name, config)) for name, size in sizes.items()),
+        kv_per_token=kv_bytes_per_token(config, kv_dtype),
+    )
 
 
 def _share_read(name: str, config: ModelConfig) -> float:
@@ -58,11 +76,14 @@ def _share_read(name: str, config: ModelConfig) -> float:
     return experts.top_k / experts.num_experts if experts is not None and ".experts." in name else 1.0
 
 
-def _packed(shape: tuple[int, ...], weight_dtype: str) -> int:
+def _packed(name: str, shape: tuple[int, ...], weight_dtype: str, quantization: str) -> int:
     if len(shape) == 1:
         return 4 * shape[0]
     outputs = math.ceil(shape[0] / PANEL) * PANEL
-    return outputs * math.prod(shape[1:]) * ELEMENT_BYTES[weight_dtype]
+    width = weight_width(name.removesuffix(".weight"), quantization)
+    if width is not None:
+        return outputs * math.ceil(shape[1] / GROUP_SIZE) * GROUP_BYTES[width]
+    return outputs * shape[1] * ELEMENT_BYTES[weight_dtype]
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,7 +122,7 @@ def fit_model(config: EngineConfig, model: ModelConfig, free_memory: int) -> Fit
         ConfigError: the context that was asked for does not fit; says how many tokens do.
     """
     cache = plan_cache(config, model, free_memory)
-    sizes = model_bytes(model, weight_dtype(config, model), cache.dtype)
+    sizes = model_bytes(model, weight_dtype(config, model), cache.dtype, config.quantization)
     rows = config.scheduler(cache.max_model_len).max_num_batched_tokens
     working = _working_bytes(model, rows)
     left = max(0, free_memory - sizes.weights - working)
