@@ -20,8 +20,12 @@ def moe(num_experts: int, num_experts_per_tok: int, **rest: Any) -> Shape:
 
 
 def gemma(heads: int, kv_heads: int, head_dim: int, **rest: Any) -> Shape:
-    """Its norms' weights start at zero, and its logits stay where their cap does not flatten them."""
-    return shape(heads, kv_heads, head_dim, query_pre_attn_scalar=20, initializer_range=0.2) | rest
+    """Its norms' weights start at zero, and its logits stay where their cap does not flatten them.
+
+    No type of 16 bits holds the root of its width.
+    """
+    sizes = {"hidden_size": 72, "query_pre_attn_scalar": 20, "initializer_range": 0.2}
+    return shape(heads, kv_heads, head_dim, **sizes) | rest
 
 
 LLAMA3 = {

@@ -1,5 +1,6 @@
 """Every backend against transformers; and the gate itself against deliberate mutants."""
 
+import copy
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from typing import Any
@@ -11,6 +12,8 @@ from gradus.backends.options import BackendOptions
 from gradus.models import registry
 from gradus.models.config import ModelConfig
 from gradus.models.sources import DEMO_DIRECTORY
+from gradus.quantization.recipe import Width, weight_width
+from gradus.quantization.rtn import quantize
 from tests import gate, mutants
 
 BACKENDS = ("torch", "native")
@@ -89,6 +92,7 @@ VARIANTS = {
 F16_KV_TOLERANCE = 0.02
 
 MUTANT_LENGTHS = (17, 100, 257)
+SHORT_LENGTHS = (1, 17, 257)
 
 Models = Callable[..., gate.Model]
 
@@ -140,6 +144,25 @@ def test_backend_agrees_with_transformers(models: Models, backend: str, shape: s
 @pytest.mark.parametrize("backend", BACKENDS)
 def test_half_precision_weights_agree(models: Models, backend: str, dtype: str) -> None:
     passes(backend, models(PLAIN, dtype))
+
+
+@pytest.mark.parametrize("width", ["int8", "int4"])
+@pytest.mark.parametrize("shape", [PLAIN, "heads_6_1_dim_24_bias"])
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_quantized_weights_agree(models: Models, backend: str, shape: str, width: Width) -> None:
+    """transformers has the values that the recipe's matrices stand for; widths of 72 and 100 leave gaps."""
+    model = models(shape)
+    quantized = gate.Model(model.directory, copy.deepcopy(model.oracle))
+    with torch.no_grad():
+        for name, parameter in quantized.oracle.named_parameters():
+            if parameter.ndim == 2:
+                chosen = weight_width(name.removesuffix(".weight"), width)
+                assert chosen is not None
+                parameter.copy_(torch.from_numpy(quantize(parameter.numpy(), chosen).dequantize()))
+    options = replace(gate.OPTIONS, quantization=width)
+    passes(backend, quantized, options, SHORT_LENGTHS)
+    with pytest.raises(gate.GateError):
+        gate.check(gate.run(model, backend, options, lengths=SHORT_LENGTHS[:2]))
 
 
 @pytest.mark.parametrize("variant", VARIANTS)

@@ -80,10 +80,9 @@ def test_other_paths_agree(models: Models, path: str, name: str) -> None:
 
 
 @pytest.mark.parametrize("dtype", ["bf16", "f16"])
-@pytest.mark.parametrize("name", ["gemma2", "phi3", "qwen3_moe"])
+@pytest.mark.parametrize("name", ["gemma2", "gemma3", "phi3", "qwen3_moe"])
 @pytest.mark.parametrize("backend", BACKENDS)
 def test_half_precision_weights_agree(models: Models, backend: str, name: str, dtype: str) -> None:
-    """Gemma's embeddings are scaled by 8, which every type holds: the oracle computes in f32."""
     report = run(models(name, dtype), backend)
     gate.check(report)
     _reports[backend].append(report)

@@ -133,6 +133,19 @@ def test_bad_words_never_appear(llm):
         assert ids not in [output[i : i + len(ids)] for i in range(40)]
 
 
+def test_a_bad_word_does_not_appear_in_any_of_its_forms():
+    """Words that are one token after a space and several without."""
+    with LLM(model="demo") as demo:
+        encode = demo.get_tokenizer().encode
+        prompt = demo.chat_prompt([{"role": "user", "content": "What is paged attention?"}])
+        params = SamplingParams(temperature=0, max_tokens=40)
+        words = demo.generate(prompt, params)[0].outputs[0].text.split()
+        uneven = [word for word in words if len(encode(word)) > len(encode(" " + word)) == 1]
+        assert "attention" in uneven
+        params.bad_words = uneven
+        assert not set(uneven) & set(demo.generate(prompt, params)[0].outputs[0].text.split())
+
+
 def test_min_tokens_puts_off_ends_and_stop_strings(llm):
     tokens = llm.generate(PROMPT, SamplingParams(temperature=0, max_tokens=20))[0].outputs[0].token_ids
     stop = tokens[2]

@@ -2,9 +2,10 @@
 
     python tools/quantization_quality.py --out benchmarks/results/quantization-quality.json
 
-Everything runs on Gradus's own native engine: perplexity from its logits over teacher-forced batches,
-accuracy from its greedy answers. With the package `gguf`, one more row shows the weights after a round trip
-through llama.cpp's Q4_0 (all layers; the tied head in Q8_0) in f32 arithmetic, as the bar for int4.
+Gradus's rows run on its own native engine: perplexity from its logits over teacher-forced batches, accuracy
+from its greedy answers. The bar for int4 is llama.cpp itself (package `xllamacpp`) on the same tokens, with
+the model in an f32 and in a Q4_0 file. Both are what `gradus convert` writes; `--q4-0` names a Q4_0 file by
+llama.cpp's own quantizer.
 
 Prints a table; the last line of stdout is the evidence as one JSON object. Needs transformers for the
 tokenizer and its chat template, so that the text does not depend on the code under test.
@@ -20,7 +21,9 @@ import os
 import platform
 import subprocess
 import sys
-from collections.abc import Sequence
+import tempfile
+from collections.abc import Callable, Sequence
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -30,10 +33,11 @@ from gradus import LLM, SamplingParams
 from gradus.backends.options import BackendOptions
 from gradus.backends.registry import backend_class
 from gradus.batch import Backend, Batch, SamplingBatch
-from gradus.models.checkpoint.base import Checkpoint, RawTensor
+from gradus.export.gguf import export_gguf
 from gradus.models.sources import resolve_model
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
+from llama_cpp_oracle import LlamaCppOracle
 from score_demo_model import DEFAULT_MODEL, Row, load_rows, prompt_ids, score
 
 KINDS = [  # quantization and activations
@@ -46,34 +50,14 @@ KINDS = [  # quantization and activations
 BLOCK_SIZE = 16
 MAX_TOKENS = 2048  # of one text
 INT8_BAR = 1.005  # times f32's perplexity
-INT4_BAR = 1.01  # times that of Q4_0
+INT4_BAR = 1.01  # times llama.cpp's of Q4_0
 
-
-class Q4Checkpoint:
-    """A checkpoint after a round trip of its matrices through llama.cpp's formats, by `gguf`'s arithmetic."""
-
-    def __init__(self, inner: Checkpoint) -> None:
-        self._inner = inner
-        self.names, self.shape = inner.names, inner.shape
-
-    def read(self, name: str) -> RawTensor:
-        import gguf
-
-        raw = self._inner.read(name)
-        values = raw.array
-        if raw.dtype == "bf16":
-            values = (values.astype(np.uint32) << 16).view(np.float32)
-        values = np.ascontiguousarray(values, np.float32)
-        if values.ndim == 2:
-            is_head = name.removesuffix(".weight").endswith(("embed_tokens", "lm_head"))
-            kind = gguf.GGMLQuantizationType.Q8_0 if is_head else gguf.GGMLQuantizationType.Q4_0
-            values = gguf.quants.dequantize(gguf.quants.quantize(values, kind), kind)
-        return RawTensor("f32", values)
+Losses = Callable[[Sequence[int]], np.ndarray]
+"""Minus the log-probability of every token but the first, given those before it."""
 
 
 def make_backend(model: Path, quantization: str, activations: str) -> Backend:
     source = resolve_model(str(model))
-    checkpoint = Q4Checkpoint(source.checkpoint) if quantization == "q4_0" else source.checkpoint
     options = BackendOptions(
         weight_dtype="f32",
         num_threads=os.cpu_count() or 1,
@@ -85,14 +69,14 @@ def make_backend(model: Path, quantization: str, activations: str) -> Backend:
         kv_cache_dtype="f32",
         attention="blocked",
         enforce_eager=False,
-        quantization="none" if quantization == "q4_0" else quantization,
+        quantization=quantization,
         activations=activations,
     )
-    return backend_class("native")(source.config, checkpoint, options)
+    return backend_class("native")(source.config, source.checkpoint, options)
 
 
 def losses(backend: Backend, ids: Sequence[int]) -> np.ndarray:
-    """Minus the log-probability of every token but the first, given those before it."""
+    """As `Losses`, from the logits of one forward pass."""
     n = len(ids) - 1
     sampling = SamplingBatch(
         temperature=np.zeros(n, np.float32),
@@ -124,12 +108,12 @@ def losses(backend: Backend, ids: Sequence[int]) -> np.ndarray:
     return log_sums - logits[np.arange(n), np.asarray(ids[1:])]
 
 
-def perplexities(rows: list[Row], tokenizer: Any, backend: Backend) -> dict[str, float]:
+def perplexities(rows: list[Row], tokenizer: Any, losses_of: Losses) -> dict[str, float]:
     """Of the right answers' tokens, and of all tokens but each text's first."""
     answers, everything = [], []
     for row in rows:
         answer = [*tokenizer.encode(row["answer"], add_special_tokens=False), tokenizer.eos_token_id]
-        found = losses(backend, prompt_ids(tokenizer, row) + answer)
+        found = losses_of(prompt_ids(tokenizer, row) + answer)
         everything.append(found)
         answers.append(found[-len(answer) :])
     parts = {"answers": answers, "all_text": everything}
@@ -152,29 +136,46 @@ def accuracy(model: Path, rows: list[Row], tokenizer: Any, quantization: str, ac
 
 def measure(model: Path, rows: list[Row], tokenizer: Any, kind: tuple[str, str]) -> dict[str, Any]:
     backend = make_backend(model, *kind)
-    result: dict[str, Any] = {
+    result = {
         "weights": "f32" if kind[0] == "none" else kind[0],
         "activations": kind[1],
-        "perplexity": perplexities(rows, tokenizer, backend),
+        "perplexity": perplexities(rows, tokenizer, lambda ids: losses(backend, ids)),
+        "weight_bytes": backend.weight_bytes,  # type: ignore[attr-defined]
     }
-    if kind[0] != "q4_0":  # whose weights are dequantized here, so that their size is not its own
-        result["weight_bytes"] = backend.weight_bytes  # type: ignore[attr-defined]
     backend.close()
-    if kind[0] != "q4_0":
-        result["accuracy"] = accuracy(model, rows, tokenizer, *kind)
-    return result
+    return result | {"accuracy": accuracy(model, rows, tokenizer, *kind)}
+
+
+def measure_llama_cpp(
+    model: Path, rows: list[Row], tokenizer: Any, q4_0: Path | None = None
+) -> list[dict[str, Any]]:
+    """llama.cpp on the model in f32 and in Q4_0, by its exporter or as the file `q4_0`."""
+    source, results = resolve_model(str(model)), []
+    with tempfile.TemporaryDirectory() as directory:
+        for kind, activations in (("f32", "f32"), ("q4_0", "int8")):
+            path = q4_0 if kind == "q4_0" and q4_0 else Path(directory) / f"{kind}.gguf"
+            if path != q4_0:
+                export_gguf(source, path, kind)
+            oracle = LlamaCppOracle(path, source.config.vocab_size)
+            perplexity = perplexities(rows, tokenizer, oracle.losses)
+            results.append(
+                {"weights": f"llama.cpp {kind}", "activations": activations, "perplexity": perplexity}
+            )
+    return results
 
 
 def bars(results: list[dict[str, Any]]) -> dict[str, Any]:
-    """Perplexities with int8 activations against what they may be at most."""
+    """Perplexities with int8 activations against what they may be at most, and losses against f32."""
     by_kind = {(r["weights"], r["activations"]): r["perplexity"] for r in results}
     found: dict[str, Any] = {}
     for name in ("answers", "all_text"):
-        int8, exact = by_kind["int8", "int8"][name], by_kind["f32", "f32"][name]
-        found[f"int8_{name}"] = {"value": int8 / exact, "at_most": INT8_BAR, "met": int8 <= INT8_BAR * exact}
-        if ("q4_0", "f32") in by_kind:
-            ratio = by_kind["int4", "int8"][name] / by_kind["q4_0", "f32"][name]
-            found[f"int4_{name}"] = {"value": ratio, "at_most": INT4_BAR, "met": ratio <= INT4_BAR}
+        exact, theirs = by_kind["f32", "f32"][name], by_kind["llama.cpp f32", "f32"][name]
+        q4_0 = by_kind["llama.cpp q4_0", "int8"][name]
+        for kind, reference, bar in (("int8", exact, INT8_BAR), ("int4", q4_0, INT4_BAR)):
+            ratio = by_kind[kind, "int8"][name] / reference
+            found[f"{kind}_{name}"] = {"value": ratio, "at_most": bar, "met": ratio <= bar}
+        found[f"f32_{name}_against_llama_cpp"] = exact / theirs
+        found[f"lost_{name}"] = {"int4": by_kind["int4", "int8"][name] / exact - 1, "q4_0": q4_0 / theirs - 1}
     return found
 
 
@@ -189,17 +190,21 @@ def print_table(results: list[dict[str, Any]]) -> None:
         print(f"| {r['weights']} | {r['activations']} | {size} | {cells[0]} | {cells[1]} | {right} |")
 
 
-def evidence(model: Path, results: list[dict[str, Any]], num_rows: int) -> dict[str, Any]:
+def evidence(model: Path, results: list[dict[str, Any]], num_rows: int, q4_0: str) -> dict[str, Any]:
     commit = subprocess.run(["git", "rev-parse", "HEAD"], capture_output=True, text=True, check=False)
     return {
         "test_name": "quantization-quality",
         "test_date": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
         "hardware": {"machine": platform.machine(), "cpus": os.cpu_count()},
-        "software": {"python": platform.python_version(), "numpy": np.__version__},
+        "software": {
+            "python": platform.python_version(),
+            "numpy": np.__version__,
+            "xllamacpp": version("xllamacpp"),
+        },
         "model": model.name,
         "parameters": {"questions": num_rows, "kv_cache_dtype": "f32"},
         "method": "teacher-forced perplexity and greedy accuracy on held_out.jsonl by the native backend; "
-        "q4_0: weights quantized and dequantized by the gguf package, the head in Q8_0, f32 arithmetic",
+        f"llama.cpp: perplexity of the same tokens by xllamacpp, f32 KV cache, {q4_0}",
         "results": results,
         "how_obtained": "python tools/quantization_quality.py",
         "verification": bars(results),
@@ -213,21 +218,17 @@ def main() -> None:
     )
     parser.add_argument("--model", type=Path, default=DEFAULT_MODEL)
     parser.add_argument("--out", type=Path, help="also write the JSON here")
+    parser.add_argument("--q4-0", type=Path, metavar="FILE", help="Q4_0 by llama.cpp's quantizer")
     args = parser.parse_args()
     from transformers import AutoTokenizer
 
     rows, tokenizer = load_rows(args.model), AutoTokenizer.from_pretrained(args.model)
-    kinds = list(KINDS)
-    try:
-        import gguf  # noqa: F401
-
-        kinds.append(("q4_0", "f32"))
-    except ImportError:
-        print("no gguf package: the row of llama.cpp's Q4_0 is left out", file=sys.stderr)
     print(f"{len(rows)} held-out questions", file=sys.stderr)
-    results = [measure(args.model, rows, tokenizer, kind) for kind in kinds]
+    results = [measure(args.model, rows, tokenizer, kind) for kind in KINDS]
+    results += measure_llama_cpp(args.model, rows, tokenizer, args.q4_0)
     print_table(results)
-    document = evidence(args.model, results, len(rows))
+    writer = "llama.cpp's quantizer" if args.q4_0 else "gradus convert"
+    document = evidence(args.model, results, len(rows), f"Q4_0 by {writer}")
     if args.out:
         args.out.parent.mkdir(parents=True, exist_ok=True)
         args.out.write_text(json.dumps(document, indent=1) + "\n")

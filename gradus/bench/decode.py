@@ -142,6 +142,7 @@ def _evidence(
             "name": runtime.source.name,
             "architecture": runtime.source.config.architecture,
             "weight_dtype": sizes.weight_dtype,
+            "quantization": sizes.quantization,
             "kv_cache_dtype": sizes.kv_dtype,
             "weight_bytes": sizes.weights,
             "bytes_read_per_token": sizes.read_at(settings.mean_context),

@@ -18,6 +18,7 @@ from gradus.machine import available_cpus, available_memory
 from gradus.models.checkpoint.base import WeightDtype
 from gradus.models.outline import ModelOutline
 from gradus.models.sources import DUMMY_SHAPES
+from gradus.quantization.recipe import Width
 
 CONTEXT = 96  # tokens; the mean one of a request of 32 tokens in and 128 out
 PROBE_TOKENS = 64
@@ -62,7 +63,7 @@ def describe_machine(machine: Machine) -> dict[str, Any]:
         "kernels": {
             "variant": variant,
             "available": kernel_variants(),
-            "by_weight_type": dict.fromkeys(get_args(WeightDtype), variant),
+            "by_weight_type": dict.fromkeys([*get_args(WeightDtype), *get_args(Width)], variant),
         },
     }
 
@@ -104,7 +105,9 @@ def _memory(fit: Fit, config: EngineConfig) -> dict[str, Any]:
     sizes, cache = fit.sizes, fit.cache
     return {
         "fits": fit.fits,
-        "weight_dtype": sizes.weight_dtype if sizes.quantization == "none" else sizes.quantization,
+        "weight_dtype": sizes.weight_dtype,
+        "quantization": sizes.quantization,
+        "activations": config.activation_dtype,
         "weight_bytes": sizes.weights,
         "working_bytes": fit.working,
         "kv_cache_dtype": sizes.kv_dtype,

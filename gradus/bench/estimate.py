@@ -21,11 +21,11 @@ class ModelBytes:
     """
 
     weight_dtype: str
+    quantization: str
     kv_dtype: str
     weights: int
     read_per_token: int
     kv_per_token: int
-    quantization: str = "none"
 
     def read_at(self, context: int) -> int:
         """Bytes that one step of one stream reads when the context has so many tokens."""
@@ -37,13 +37,15 @@ def model_bytes(
 ) -> ModelBytes:
     """The sizes of a model in a weight format, `f32`, `bf16` or `f16`, with a KV cache of f32 or f16.
 
+    quantization: `none`, or what the recipe's matrices have instead: `int8` or `int4`.
+
     Raises:
         UnsupportedModelError: no such architecture.
     """
     sizes = packed_sizes(config, weight_dtype, quantization)
     read = sum(int(size * _share_read(name, config)) for name, size in sizes.items())
     kv_per_token = kv_bytes_per_token(config, kv_dtype)
-    return ModelBytes(weight_dtype, kv_dtype, sum(sizes.values()), read, kv_per_token, quantization)
+    return ModelBytes(weight_dtype, quantization, kv_dtype, sum(sizes.values()), read, kv_per_token)
 
 
 def _share_read(name: str, config: ModelConfig) -> float:

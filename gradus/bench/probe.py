@@ -62,13 +62,18 @@ def chosen_variant() -> str:
     return named
 
 
-def cut_model(config: ModelConfig, weight_dtype: str, max_bytes: int = CUT_BYTES) -> ModelConfig:
+def cut_model(
+    config: ModelConfig, weight_dtype: str, quantization: str = "none", max_bytes: int = CUT_BYTES
+) -> ModelConfig:
     """The same widths with fewer layers and a smaller vocabulary, if the model is larger than `max_bytes`."""
-    if model_bytes(config, weight_dtype, "f16").weights <= max_bytes:
+
+    def weights(of: ModelConfig) -> int:
+        return model_bytes(of, weight_dtype, "f16", quantization).weights
+
+    if weights(config) <= max_bytes:
         return config
     smaller = replace(config, vocab_size=min(config.vocab_size, CUT_VOCAB))
-    one = model_bytes(replace(smaller, num_layers=1), weight_dtype, "f16").weights
-    two = model_bytes(replace(smaller, num_layers=2), weight_dtype, "f16").weights
+    one, two = (weights(replace(smaller, num_layers=n)) for n in (1, 2))
     num_layers = 1 + max(0, max_bytes - one) // (two - one)
     return replace(smaller, num_layers=min(config.num_layers, num_layers))
 
@@ -95,7 +100,7 @@ class DecodeProbe:
     ) -> None:
         self._context = context
         self._whole = sizes.read_at(context)
-        self._model = cut_model(model, sizes.weight_dtype)
+        self._model = cut_model(model, sizes.weight_dtype, sizes.quantization)
         self._sizes = model_bytes(self._model, sizes.weight_dtype, sizes.kv_dtype, sizes.quantization)
         max_model_len = -(-(context + 4096) // _BLOCK) * _BLOCK
         scheduler = replace(config, max_num_batched_tokens=64, enable_chunked_prefill=True).scheduler(

@@ -77,7 +77,7 @@ def _memory_text(model: dict[str, Any]) -> list[str]:
     here = "" if model["weights_are_here"] else "; its weights are not downloaded yet"
     lines = [
         f"Model {model['name']} ({model['architecture']}): {verdict}{here}",
-        f"  weights   {_gb(memory['weight_bytes'])} as {memory['weight_dtype']}, and about "
+        f"  weights   {_gb(memory['weight_bytes'])} as {_weight_type(memory)}, and about "
         f"{_gb(memory['working_bytes'])} to compute in",
         f"  KV cache  {memory['kv_bytes_per_token']:,} bytes per token as {memory['kv_cache_dtype']}; "
         f"{memory['kv_cache_tokens']:,} tokens by default ({_gb(memory['kv_cache_bytes'])}), "
@@ -87,10 +87,16 @@ def _memory_text(model: dict[str, Any]) -> list[str]:
     ]
     if not memory["fits"]:
         lines.append(
-            "  way out   a smaller model, --dtype bfloat16 if it is f32, or less cache: --kv-cache-memory, "
-            "--max-model-len"
+            "  way out   a smaller model, --quantization int4, --dtype bfloat16 if it is f32, or less cache: "
+            "--kv-cache-memory, --max-model-len"
         )
     return lines
+
+
+def _weight_type(memory: dict[str, Any]) -> str:
+    if memory["quantization"] == "none":
+        return str(memory["weight_dtype"])
+    return f"{memory['quantization']} with activations in {memory['activations']}"
 
 
 def _decode_text(model: dict[str, Any], report: dict[str, Any]) -> list[str]:

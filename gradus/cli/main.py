@@ -18,6 +18,7 @@ COMMANDS = {
     "serve": "serve a model over an OpenAI-compatible HTTP API",
     "generate": "complete prompts from the command line, standard input or a batch file",
     "chat": "talk to a model in the terminal",
+    "convert": "write a model as a GGUF file",
     "doctor": "say what this machine can do, whether a model fits, and how fast it should run",
     "bench": "measure a model on this machine",
     "models": "list what is supported and what is in the hub's cache",

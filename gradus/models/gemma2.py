@@ -74,7 +74,7 @@ def gemma2_config(fields: Fields, stored_dtype: str) -> Gemma2Config:
         attention_bias=fields.flag("attention_bias", default=False),
         # Every other layer slides, the first one included.
         windows=layer_windows(fields, window, lambda layer: layer % 2 == 0),
-        embedding_scale=embedding_scale(shared["hidden_size"], shared["dtype"]),
+        embedding_scale=embedding_scale(shared["hidden_size"]),
         attention_scale=read_attention_scale(fields),
         attention_soft_cap=read_cap(fields, "attn_logit_softcapping", default=50.0),
         logit_soft_cap=read_cap(fields, "final_logit_softcapping", default=30.0),

@@ -84,7 +84,7 @@ def gemma3_config(fields: Fields, stored_dtype: str) -> Gemma3Config:
         local_rope=local_rope,
         attention_bias=fields.flag("attention_bias", default=False),
         windows=_windows(fields),
-        embedding_scale=embedding_scale(shared["hidden_size"], shared["dtype"]),
+        embedding_scale=embedding_scale(shared["hidden_size"]),
         attention_scale=read_attention_scale(fields),
         logit_soft_cap=read_cap(fields, "final_logit_softcapping", default=None),
     )

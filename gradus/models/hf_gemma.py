@@ -22,18 +22,12 @@ def check_gelu(fields: Fields) -> None:
     fields.raw("hidden_act")
 
 
-def embedding_scale(hidden_size: int, dtype: str) -> float:
-    """sqrt(hidden_size) rounded to the type that the checkpoint was trained in, as transformers rounds it."""
-    scale = np.float32(math.sqrt(hidden_size))
-    if dtype == "f16":
-        return float(np.float16(scale))
-    if dtype == "bf16":
-        bits = scale.view(np.uint32)
-        rounded = (
-            bits + np.uint32(0x7FFF) + (bits >> np.uint32(16) & np.uint32(1))
-        )  # to nearest, ties to even
-        return float((rounded & np.uint32(0xFFFF0000)).view(np.float32))
-    return float(scale)
+def embedding_scale(hidden_size: int) -> float:
+    """sqrt(hidden_size) in f32, in which everything is computed here.
+
+    As in transformers with f32 weights and in llama.cpp; transformers with bf16 weights rounds it to bf16.
+    """
+    return float(np.float32(math.sqrt(hidden_size)))
 
 
 def read_attention_scale(fields: Fields) -> float:

@@ -203,20 +203,14 @@ class InputProcessor:
         return tuple(sorted(self.eos_token_ids.union(params.stop_token_ids or ())))
 
     def _bad_words(self, words: Sequence[str]) -> tuple[tuple[int, ...], ...]:
-        """Token ids of each word as the start of a text and, where that is another token, after a space.
-
-        vLLM's rule: the form with a space is forbidden too if it has as many tokens and another first one.
-        """
+        """Token ids of each word as the start of a text, and after a space."""
         found: list[tuple[int, ...]] = []
         for word in dict.fromkeys(words):
             bare = word.lstrip()
-            plain = tuple(self.tokenizer.encode(bare, add_special_tokens=False))
-            spaced = tuple(self.tokenizer.encode(" " + bare, add_special_tokens=False))
-            if not plain:
+            forms = [tuple(self.tokenizer.encode(s + bare, add_special_tokens=False)) for s in ("", " ")]
+            if not forms[0]:
                 raise InvalidRequestError(f"bad_words has {_shown(word)}, which is no token", "bad_words")
-            found.append(plain)
-            if len(spaced) == len(plain) and spaced[0] != plain[0]:
-                found.append(spaced)
+            found += forms
         for ids in found:
             self._check_vocabulary("bad_words", ids)
         return tuple(dict.fromkeys(found))

@@ -8,7 +8,7 @@ from gradus.bench.estimate import fit_model, model_bytes
 from gradus.bench.probe import CUT_BYTES, cut_model
 from gradus.config import EngineConfig
 from gradus.models.sources import DUMMY_SHAPES
-from tests.tiny_models import tiny_backend, tiny_config
+from tests.tiny_models import tiny_backend, tiny_config, tiny_moe_config
 
 KIB = 1024
 
@@ -65,11 +65,27 @@ def test_the_backend_holds_what_was_calculated(tied, dtype):
         backend.close()
 
 
+@pytest.mark.parametrize("quantization", ["int8", "int4"])
+@pytest.mark.parametrize("make", [tiny_config, by_hand, tiny_moe_config])
+def test_the_backend_holds_what_was_calculated_of_quantized_weights(make, quantization):
+    config = make()
+    backend = tiny_backend(config=config, quantization=quantization)
+    try:
+        sizes = model_bytes(config, "f32", "f16", quantization)
+        rope_table = 4 * config.rope.head_dim // 2
+        assert backend.weight_bytes in (sizes.weights, sizes.weights + rope_table)
+        assert sizes.weights < model_bytes(config, "f32", "f16").weights
+    finally:
+        backend.close()
+
+
 def test_what_a_published_model_takes():
     """Qwen3-0.6B: 440.4 M weights in layers, 155.6 M in the tied embedding, 112 KiB of cache per token."""
     sizes = model_bytes(DUMMY_SHAPES["qwen3-0.6b"], "bf16", "f16")
     assert sizes.weights == pytest.approx(2 * (440.4e6 + 155.6e6), rel=1e-3)
     assert sizes.kv_per_token == 112 * KIB
+    int4 = model_bytes(DUMMY_SHAPES["qwen3-0.6b"], "bf16", "f16", "int4")
+    assert int4.weights == pytest.approx(440.4e6 * 20 / 32 + 155.6e6 * 34 / 32, rel=1e-3)  # an 8-bit head
 
 
 def test_a_fit_counts_weights_work_and_cache_against_what_is_free():

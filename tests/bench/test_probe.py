@@ -39,13 +39,14 @@ def test_the_variant_is_the_best_or_the_environments(monkeypatch):
         chosen_variant()
 
 
-def test_a_prediction_scales_the_cuts_rate_to_the_models_bytes(monkeypatch):
+@pytest.mark.parametrize("quantization", ["none", "int8"])
+def test_a_prediction_scales_the_cuts_rate_to_the_models_bytes(monkeypatch, quantization):
     monkeypatch.setattr(probe_module, "CUT_BYTES", 40_000)
     monkeypatch.setattr(probe_module, "CUT_VOCAB", 64)
-    monkeypatch.setattr(probe_module.cut_model, "__defaults__", (40_000,))
+    monkeypatch.setattr(probe_module.cut_model, "__defaults__", ("none", 40_000))
     model = tiny_config(num_layers=6)
-    sizes = model_bytes(model, "f32", "f16")
-    probe = DecodeProbe(EngineConfig(), model, sizes, 2, 40)
+    sizes = model_bytes(model, "f32", "f16", quantization)
+    probe = DecodeProbe(EngineConfig(quantization=quantization), model, sizes, 2, 40)
     try:
         found = [probe.measure(8), probe.measure(8)]
     finally:
@@ -53,5 +54,6 @@ def test_a_prediction_scales_the_cuts_rate_to_the_models_bytes(monkeypatch):
     for prediction in found:
         assert 1 <= prediction.cut_layers < 6
         assert prediction.cut.weights < sizes.weights
+        assert prediction.cut.quantization == quantization
         assert prediction.bytes_per_token == sizes.read_at(40)
         assert prediction.tokens_per_second == prediction.rate / sizes.read_at(40)

@@ -44,6 +44,20 @@ def test_doctors_json_adds_up(tiny_model_path):
     assert report["kernels"]["by_weight_type"]["bf16"] == report["kernels"]["variant"]
 
 
+def test_doctor_judges_the_quantized_model(tiny_model_path):
+    """Its weights are smaller than the plain model's, and the cut that is measured has them too."""
+    plain, quantized = (
+        json.loads(gradus("doctor", tiny_model_path, "--json", *flags).stdout)["model"]
+        for flags in ([], ["--quantization", "int4"])
+    )
+    assert (quantized["memory"]["quantization"], quantized["memory"]["activations"]) == ("int4", "int8")
+    assert quantized["memory"]["weight_bytes"] < plain["memory"]["weight_bytes"] / 2
+    assert quantized["decode"]["measured_on"]["weight_bytes"] == quantized["memory"]["weight_bytes"]
+    assert (
+        "int4 with activations in int8" in gradus("doctor", tiny_model_path, "--quantization", "int4").stdout
+    )
+
+
 def test_a_model_that_does_not_fit_is_said_and_exits_with_1(tiny_model_path):
     ran = gradus("doctor", tiny_model_path, "--kv-cache-memory", "900G")
     assert ran.returncode == 1

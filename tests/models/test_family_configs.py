@@ -13,7 +13,6 @@ from gradus.models.config import ModelConfig
 from gradus.models.gemma2 import Gemma2Config
 from gradus.models.gemma3 import Gemma3Config
 from gradus.models.hf_config import parse_model_config
-from gradus.models.hf_gemma import embedding_scale
 from gradus.models.ops import ExpertShape
 from gradus.models.qwen3_moe import Qwen3MoeConfig
 from gradus.models.rope import Llama3Scaling, PairwiseScaling, Rope, inverse_frequencies
@@ -111,11 +110,12 @@ def test_phi3() -> None:
     assert parsed(PHI3, **short).max_position_embeddings == 8192
 
 
-@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16])
-def test_the_embedding_scale_is_rounded_as_torch_rounds(dtype: torch.dtype) -> None:
-    name = {torch.float32: "f32", torch.bfloat16: "bf16", torch.float16: "f16"}[dtype]
-    for hidden_size in (48, 640, 1152, 2304, 2560, 3584, 3840, 4608, 5376):
-        assert embedding_scale(hidden_size, name) == torch.tensor(hidden_size**0.5).to(dtype).item()
+def test_gemmas_embedding_scale_does_not_depend_on_the_weights_type() -> None:
+    for dtype in ("float32", "bfloat16", "float16"):
+        for architecture in (GEMMA2, GEMMA3):
+            config = parsed(architecture, hidden_size=3584, torch_dtype=dtype)
+            assert isinstance(config, Gemma2Config | Gemma3Config)
+            assert config.embedding_scale == torch.tensor(3584**0.5).item()
 
 
 UNSUPPORTED: list[tuple[str, Any]] = [

@@ -7,6 +7,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, Protocol
 
+import numpy as np
 from numpy.typing import NDArray
 
 from gradus.quantization.recipe import Width
@@ -25,6 +26,13 @@ class RawTensor:
     @property
     def shape(self) -> tuple[int, ...]:
         return self.array.shape
+
+    def rows_as_float32(self, rows: slice | NDArray[np.int64]) -> NDArray[np.float32]:
+        """Some rows' values as f32, which holds all three types exactly."""
+        chosen = self.array[rows]
+        if self.dtype == "bf16":
+            return (chosen.astype(np.uint32) << 16).view(np.float32)
+        return np.ascontiguousarray(chosen, dtype=np.float32)
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,84 @@
+"""The quality of quantized weights on part of the held-out text, with llama.cpp itself as the oracle.
+
+`tools/quantization_quality.py` measures the same on all of it; the bars here are the tool's.
+"""
+
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+sys.path.insert(0, str(ROOT / "tools"))
+
+import quantization_quality as quality  # noqa: E402
+from llama_cpp_oracle import LlamaCppOracle  # noqa: E402
+from transformers import AutoTokenizer  # noqa: E402
+
+from gradus.export.gguf import export_gguf  # noqa: E402
+from gradus.models.sources import resolve_model  # noqa: E402
+
+MODEL = quality.DEFAULT_MODEL
+EVERY = 40  # one text in so many: 18, some 800 tokens
+
+Texts = list[list[int]]
+Losses = dict[str, np.ndarray]
+
+
+@pytest.fixture(scope="module")
+def texts() -> Texts:
+    """Prompts with their right answers, as token ids."""
+    tokenizer: Any = AutoTokenizer.from_pretrained(MODEL)
+    rows = quality.load_rows(MODEL)[::EVERY]
+    answers = [tokenizer.encode(row["answer"], add_special_tokens=False) for row in rows]
+    return [
+        quality.prompt_ids(tokenizer, row) + answer + [tokenizer.eos_token_id]
+        for row, answer in zip(rows, answers, strict=True)
+    ]
+
+
+@pytest.fixture(scope="module")
+def ours(texts: Texts) -> Losses:
+    """Losses of all tokens, by quantization; 8-bit activations where the weights are quantized."""
+    return {kind: _ours(texts, kind) for kind in ("none", "int8", "int4")}
+
+
+def _ours(texts: Texts, kind: str) -> np.ndarray:
+    backend = quality.make_backend(MODEL, kind, "f32" if kind == "none" else "int8")
+    try:
+        return np.concatenate([quality.losses(backend, ids) for ids in texts])
+    finally:
+        backend.close()
+
+
+@pytest.fixture(scope="module")
+def theirs(texts: Texts, tmp_path_factory: pytest.TempPathFactory) -> Losses:
+    """The same by llama.cpp, by type of file."""
+    source = resolve_model(str(MODEL))
+    found = {}
+    for kind in ("f32", "q4_0"):
+        path = tmp_path_factory.mktemp("gguf") / f"{kind}.gguf"
+        export_gguf(source, path, kind)
+        oracle = LlamaCppOracle(path, source.config.vocab_size)
+        found[kind] = np.concatenate([oracle.losses(ids) for ids in texts])
+    return found
+
+
+def perplexity(losses: np.ndarray) -> float:
+    return float(np.exp(losses.mean()))
+
+
+def test_without_quantization_each_token_is_as_likely_as_in_llama_cpp(ours: Losses, theirs: Losses) -> None:
+    assert np.abs(ours["none"] - theirs["f32"]).max() < 1e-3
+
+
+def test_int8_keeps_the_perplexity(ours: Losses) -> None:
+    assert perplexity(ours["int8"]) <= quality.INT8_BAR * perplexity(ours["none"])
+
+
+def test_int4_loses_no_more_than_llama_cpps_q4_0(ours: Losses, theirs: Losses) -> None:
+    """Stricter than the bar, which leaves 1 %: the loss itself is below 1 %."""
+    lost = perplexity(ours["int4"]) / perplexity(ours["none"])
+    assert 1 < lost <= perplexity(theirs["q4_0"]) / perplexity(theirs["f32"])
