@@ -13,7 +13,7 @@ namespace {
 constexpr int64_t logits_tile = 64;  // rows whose logits exist at a time
 constexpr int64_t attention_queries_per_item = 24;
 constexpr int64_t inline_products = 131072;  // matrix work below this is not worth waking a thread for
-constexpr int64_t panels_per_step = 4;       // chunks of panels are multiples of this
+constexpr int64_t panels_per_step = 4;       // pieces of a product are multiples of so many panels
 
 int64_t scratch_floats(const CacheShape& cache, const ExecutorShape& shape) {
   const int64_t naive = shape.max_model_len + cache.head_dim;
@@ -33,16 +33,23 @@ Executor::Executor(const Kernels& kernels, int num_threads, const CacheShape& ca
       shape_(shape),
       limits_{shape.max_rows, shape.max_model_len, shape.vocab_size, cache.num_blocks, cache.block_size},
       scratch_floats_(scratch_floats(cache, shape)),
-      scratch_(scratch_floats_ * num_threads),
+      scratch_(std::make_unique<Buffer>(scratch_floats_ * num_threads)),
       logits_stride_(spread(padded(shape.vocab_size))),
       logits_(logits_stride_ * std::min(logits_tile, shape.max_rows)),
       samplers_(static_cast<size_t>(num_threads), Sampler(kernels, shape.vocab_size)) {}
 
 size_t Executor::scratch_bytes() const {
-  return static_cast<size_t>(scratch_.size() + logits_.size() + experts_.size()) * sizeof(float);
+  return static_cast<size_t>(scratch_->size() + logits_.size() + experts_.size()) * sizeof(float);
+}
+
+void Executor::reserve_row(int64_t width) {
+  if (padded(width) <= scratch_floats_) return;
+  scratch_floats_ = padded(width);
+  scratch_ = std::make_unique<Buffer>(scratch_floats_ * pool_.num_threads());
 }
 
 void Executor::begin(Step step) {
+  awake_.emplace(pool_);
   step.check(limits_);
   step_ = std::move(step);
   output_ = StepOutput(step_, shape_.vocab_size);
@@ -54,14 +61,9 @@ void Executor::begin(Step step) {
   }
 }
 
-void Executor::execute(const Instruction& instruction) {
-  std::visit([this](const auto& operation) { perform(operation); }, instruction);
-}
-
-StepOutput Executor::run(const Program& program, Step step) {
-  begin(std::move(step));
-  for (const Instruction& instruction : program.instructions) execute(instruction);
-  return end();
+StepOutput Executor::end() {
+  awake_.reset();
+  return std::move(output_);
 }
 
 int64_t Executor::rows_of(const View& out) const {
@@ -81,11 +83,10 @@ void Executor::gemm(const GemmArgs& args, int64_t first_panel, int64_t last_pane
   const int64_t num_panels = last_panel - first_panel;
   int64_t grain = num_panels;
   if (args.rows * args.k * num_panels * panel_width >= inline_products) {
-    grain = std::clamp<int64_t>(num_panels / (pool_.num_threads() * 8), 1, 64);
-    grain = (grain + panels_per_step - 1) / panels_per_step * panels_per_step;
+    grain = panels_per_step;
   }
   pool_.parallel_for(num_panels, grain, [&](int64_t begin, int64_t end, int thread) {
-    kernels_.gemm(args, first_panel + begin, first_panel + end, scratch_.data() + thread * scratch_floats_);
+    kernels_.gemm(args, first_panel + begin, first_panel + end, scratch(thread));
   });
 }
 
@@ -115,11 +116,43 @@ void Executor::perform(const Quantize& op) {
   });
 }
 
-void Executor::perform(const RmsNorm& op) {
+void Executor::compute(const RmsNorm& op, int64_t first, int64_t count, Rows y) {
   require_room(op.x);
-  for_rows(rows_of(op.out), op.out.width, [&](int64_t row, int64_t count, int) {
-    kernels_.rms_norm(rows(op.x, row), op.weight->data(), op.eps, op.head_dim, op.out.width / op.head_dim,
-                      rows(op.out, row), count);
+  kernels_.rms_norm(rows(op.x, first), op.weight->data(), op.eps, op.head_dim, op.out.width / op.head_dim, y,
+                    count);
+}
+
+void Executor::compute(const AddRmsNorm& op, int64_t first, int64_t count, Rows y) {
+  for (const View* view : {&op.a, &op.b, &op.sum}) require_room(*view);
+  kernels_.add_rms_norm(rows(op.a, first), rows(op.b, first), rows(op.sum, first), op.weight->data(), op.eps,
+                        op.out.width, y, count);
+}
+
+void Executor::compute(const SiluMul& op, int64_t first, int64_t count, Rows y) {
+  for (const View* view : {&op.gate, &op.up}) require_room(*view);
+  kernels_.silu_mul(rows(op.gate, first), rows(op.up, first), y, op.out.width, count);
+}
+
+void Executor::compute(const GeluMul& op, int64_t first, int64_t count, Rows y) {
+  for (const View* view : {&op.gate, &op.up}) require_room(*view);
+  kernels_.gelu_mul(rows(op.gate, first), rows(op.up, first), y, op.out.width, count);
+}
+
+void Executor::perform(const RmsNorm& op) { compute_rows(op); }
+void Executor::perform(const AddRmsNorm& op) { compute_rows(op); }
+void Executor::perform(const SiluMul& op) { compute_rows(op); }
+void Executor::perform(const GeluMul& op) { compute_rows(op); }
+
+// Row by row, so that a row is still in the cache when it is quantized.
+template <class Operation>
+void Executor::perform(const Quantized<Operation>& op) {
+  const int64_t width = op.operation.out.width;
+  for_rows(rows_of(op.out), width, [&](int64_t first, int64_t count, int thread) {
+    const Rows row{scratch(thread), 0};
+    for (int64_t r = first; r < first + count; ++r) {
+      compute(op.operation, r, 1, row);
+      kernels_.quantize(row, width, rows(op.out, r), 1);
+    }
   });
 }
 
@@ -184,9 +217,8 @@ void Executor::perform(const RopeKvWrite& op) {
   args.table = op.table.data();
   args.table_stride = op.table.stride;
   args.rotary_dim = op.table.width;
-  for_rows(step_.num_rows(), op.q.width + 2 * op.k.width, [&](int64_t row, int64_t count, int thread) {
-    kernels_.rope_kv_write(args, row, row + count, scratch_.data() + thread * scratch_floats_);
-  });
+  for_rows(step_.num_rows(), op.q.width + 2 * op.k.width,
+           [&](int64_t row, int64_t count, int) { kernels_.rope_kv_write(args, row, row + count); });
 }
 
 void Executor::perform(const Attention& op) {
@@ -205,24 +237,8 @@ void Executor::perform(const Attention& op) {
   pool_.parallel_for(static_cast<int64_t>(attention_items_.size()), 1,
                      [&](int64_t begin, int64_t end, int thread) {
                        for (int64_t i = begin; i < end; ++i)
-                         attend(args, attention_items_[i], scratch_.data() + thread * scratch_floats_);
+                         attend(args, attention_items_[i], scratch(thread));
                      });
-}
-
-void Executor::perform(const SiluMul& op) {
-  require_room(op.gate);
-  require_room(op.up);
-  for_rows(rows_of(op.out), op.out.width, [&](int64_t row, int64_t count, int) {
-    kernels_.silu_mul(rows(op.gate, row), rows(op.up, row), rows(op.out, row), op.out.width, count);
-  });
-}
-
-void Executor::perform(const GeluMul& op) {
-  require_room(op.gate);
-  require_room(op.up);
-  for_rows(rows_of(op.out), op.out.width, [&](int64_t row, int64_t count, int) {
-    kernels_.gelu_mul(rows(op.gate, row), rows(op.up, row), rows(op.out, row), op.out.width, count);
-  });
 }
 
 void Executor::perform(const Add& op) {
@@ -230,16 +246,6 @@ void Executor::perform(const Add& op) {
   require_room(op.b);
   for_rows(rows_of(op.out), op.out.width, [&](int64_t row, int64_t count, int) {
     kernels_.add(rows(op.a, row), rows(op.b, row), rows(op.out, row), op.out.width, count);
-  });
-}
-
-void Executor::perform(const AddRmsNorm& op) {
-  require_room(op.a);
-  require_room(op.b);
-  require_room(op.sum);
-  for_rows(rows_of(op.out), op.out.width, [&](int64_t row, int64_t count, int) {
-    kernels_.add_rms_norm(rows(op.a, row), rows(op.b, row), rows(op.sum, row), op.weight->data(), op.eps,
-                          op.out.width, rows(op.out, row), count);
   });
 }
 
@@ -282,6 +288,16 @@ void Executor::perform(const LmHeadSample& op) {
       }
     });
   }
+}
+
+void Executor::execute(const Instruction& instruction) {
+  std::visit([this](const auto& operation) { perform(operation); }, instruction);
+}
+
+StepOutput Executor::run(const Program& program, Step step) {
+  begin(std::move(step));
+  for (const Instruction& instruction : program.instructions) execute(instruction);
+  return end();
 }
 
 }  // namespace gradus

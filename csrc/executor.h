@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <memory>
+#include <optional>
 #include <vector>
 
 #include "experts.h"
@@ -29,15 +30,16 @@ class Executor {
   // Checks and takes a step, and copies its blocks. Throws StepError; nothing has run then.
   void begin(Step step);
   void execute(const Instruction& instruction);
-  StepOutput end() { return std::move(output_); }
+  StepOutput end();
   StepOutput run(const Program& program, Step step);
 
   ThreadPool& pool() { return pool_; }
   const KvCache& cache() const { return cache_; }
   const ExecutorShape& shape() const { return shape_; }
   const Kernels& kernels() const { return kernels_; }
-  // Room for a mixture of experts; every one that will run needs it.
+  // Room for a mixture of experts, or for every thread's row of a Quantized; each that will run needs it.
   void reserve(const Experts& experts) { experts_.reserve(experts, shape_.max_rows); }
+  void reserve_row(int64_t width);
   size_t scratch_bytes() const;  // logits of a tile, and every thread's own
 
  private:
@@ -49,12 +51,19 @@ class Executor {
   // body(first row, number of rows, thread) over all rows, in parallel where that is worth it.
   template <class Body>
   void for_rows(int64_t num_rows, int64_t width, const Body& body) {
-    constexpr int64_t inline_floats = 16384;  // work below this is not worth waking a thread for
+    constexpr int64_t inline_floats = 8192;  // work below this is not worth another thread
     const int64_t grain =
         num_rows * width < inline_floats ? num_rows : std::max<int64_t>(1, inline_floats / 4 / width);
     pool_.parallel_for(num_rows, std::max<int64_t>(grain, 1),
                        [&](int64_t begin, int64_t end, int thread) { body(begin, end - begin, thread); });
   }
+  // `compute` of all rows.
+  template <class Operation>
+  void compute_rows(const Operation& op) {
+    for_rows(rows_of(op.out), op.out.width,
+             [&](int64_t first, int64_t count, int) { compute(op, first, count, rows(op.out, first)); });
+  }
+  float* scratch(int thread) const { return scratch_->data() + thread * scratch_floats_; }
   void gemm(const GemmArgs& args, int64_t first_panel, int64_t last_panel);
   void gemm(const std::vector<ExpertGemm>& gemms);
 
@@ -74,11 +83,19 @@ class Executor {
   void perform(const SelectRows&);
   void perform(const LmHeadSample&);
   void perform(const AddRmsNorm&);
+  template <class Operation>
+  void perform(const Quantized<Operation>&);
+  // Rows first .. first + count of an operation's result into y.
+  void compute(const RmsNorm&, int64_t first, int64_t count, Rows y);
+  void compute(const AddRmsNorm&, int64_t first, int64_t count, Rows y);
+  void compute(const SiluMul&, int64_t first, int64_t count, Rows y);
+  void compute(const GeluMul&, int64_t first, int64_t count, Rows y);
   void perform(const RopeKvWrite&);
   RopeKvArgs kv_args(const View& k, const View& v, int64_t layer) const;
 
   const Kernels& kernels_;
   ThreadPool pool_;
+  std::optional<ThreadPool::Awake> awake_;  // from begin to end
   KvCache cache_;
   ExecutorShape shape_;
   StepLimits limits_;
@@ -86,7 +103,7 @@ class Executor {
   StepOutput output_;
   std::vector<AttentionItem> attention_items_;
   int64_t scratch_floats_;
-  Buffer scratch_;  // [num_threads][scratch_floats_]
+  std::unique_ptr<Buffer> scratch_;  // [num_threads][scratch_floats_]
   int64_t logits_stride_;
   Buffer logits_;  // [logits_tile][logits_stride_]
   std::vector<Sampler> samplers_;

@@ -121,8 +121,7 @@ int64_t ExpertsSpace::size() const {
 void Executor::gemm(const std::vector<ExpertGemm>& gemms) {
   pool_.parallel_for(static_cast<int64_t>(gemms.size()), 1, [&](int64_t begin, int64_t end, int thread) {
     for (int64_t i = begin; i < end; ++i) {
-      kernels_.gemm(gemms[i].args, gemms[i].first_panel, gemms[i].last_panel,
-                    scratch_.data() + thread * scratch_floats_);
+      kernels_.gemm(gemms[i].args, gemms[i].first_panel, gemms[i].last_panel, scratch(thread));
     }
   });
 }
@@ -142,7 +141,7 @@ void Executor::experts_tile(const Experts& op, int64_t first_row, int64_t num_ro
   const int64_t logits_stride = stride_of(op.router->num_panels());
   const Rows x = rows(op.x, first_row);
   gemm({x.data, x.stride, num_rows, width, op.router->data(), op.router->format(), op.router->bias(),
-        space.logits->data(), logits_stride},
+        space.logits->data(), logits_stride, false},
        0, op.router->num_panels());
   for_rows(num_rows, num_experts * op.top_k, [&](int64_t begin, int64_t count, int) {
     for (int64_t row = begin; row < begin + count; ++row) {

@@ -123,18 +123,23 @@ struct AddRmsNorm {
   float eps;
   View out;
 };
-struct RopeKvWrite {  // norm (where there are weights) and rope on q in place, on k into the cache; v into
-                      // the cache
+struct RopeKvWrite {  // norm (where there are weights) and rope on q and k in place; k and v into the cache
   View q, k, v, table;
   Floats q_weight, k_weight;  // may be null
   float eps;
   int64_t head_dim;
   int64_t layer;
 };
+template <class Operation>
+struct Quantized {  // an operation on rows whose result only a Quantize reads: its own `out` has no buffer
+  Operation operation;
+  View out;
+};
 
 using Instruction =
     std::variant<Embed, Linear, RmsNorm, RopeTable, RopeHeads, KvWrite, Attention, SiluMul, GeluMul, Experts,
-                 Add, SelectRows, LmHeadSample, AddRmsNorm, RopeKvWrite, Quantize>;
+                 Add, SelectRows, LmHeadSample, AddRmsNorm, RopeKvWrite, Quantize, Quantized<RmsNorm>,
+                 Quantized<AddRmsNorm>, Quantized<SiluMul>, Quantized<GeluMul>>;
 
 struct Program {
   std::vector<Instruction> instructions;

@@ -7,7 +7,8 @@ namespace gradus {
 
 namespace {
 
-constexpr auto spin_time = std::chrono::microseconds(40);
+constexpr auto spin_time = std::chrono::microseconds(100);  // then another thread may need the CPU
+constexpr int64_t pieces_per_thread = 4;                    // that what is left would be cut into
 
 inline void relax() {
 #if defined(__x86_64__) || defined(__i386__)
@@ -53,10 +54,7 @@ void ThreadPool::run(const Loop& loop) {
   next_.store(0, std::memory_order_relaxed);
   const uint64_t generation = (state_.load() >> 32) + 1;
   state_.store(generation << 32 | open_bit);
-  if (num_sleeping_.load() > 0) {
-    std::lock_guard<std::mutex> lock(mutex_);  // nobody is between its last check and its sleep
-    wake_.notify_all();
-  }
+  notify();
   take_pieces(0);
   state_.fetch_and(~open_bit);
   const auto nobody_inside = [this] { return (state_.load() & (open_bit - 1)) == 0; };
@@ -64,13 +62,21 @@ void ThreadPool::run(const Loop& loop) {
   if (error_) std::rethrow_exception(error_);
 }
 
+// Takes a share of what is left, whole grains; false when nothing is.
+bool ThreadPool::next_piece(int64_t* begin, int64_t* end) {
+  *begin = next_.load(std::memory_order_relaxed);
+  do {
+    if (*begin >= loop_.size) return false;
+    const int64_t share = (loop_.size - *begin) / (pieces_per_thread * num_threads() * loop_.grain);
+    *end = std::min(*begin + std::max<int64_t>(share, 1) * loop_.grain, loop_.size);
+  } while (!next_.compare_exchange_weak(*begin, *end, std::memory_order_relaxed));
+  return true;
+}
+
 void ThreadPool::take_pieces(int thread) {
   try {
-    for (;;) {
-      const int64_t begin = next_.fetch_add(loop_.grain, std::memory_order_relaxed);
-      if (begin >= loop_.size) return;
-      loop_.call(loop_.context, begin, std::min(begin + loop_.grain, loop_.size), thread);
-    }
+    int64_t begin, end;
+    while (next_piece(&begin, &end)) loop_.call(loop_.context, begin, end, thread);
   } catch (...) {
     next_.store(loop_.size, std::memory_order_relaxed);
     std::lock_guard<std::mutex> lock(mutex_);
@@ -90,15 +96,34 @@ bool ThreadPool::try_join(uint64_t* seen) {
   return false;
 }
 
+void ThreadPool::wake_up() {
+  period_.fetch_add(1);
+  notify();
+}
+
+void ThreadPool::notify() {
+  if (num_sleeping_.load() == 0) return;
+  std::lock_guard<std::mutex> lock(mutex_);  // nobody is between its last check and its sleep
+  wake_.notify_all();
+}
+
 // Returns with a loop entered, or false when the pool closes.
 bool ThreadPool::wait_for_loop(uint64_t* seen) {
-  if (spin_until([&] { return try_join(seen) || stop_.load(); })) return !stop_.load();
-  std::unique_lock<std::mutex> lock(mutex_);
-  num_sleeping_.fetch_add(1);
   bool joined = false;
-  wake_.wait(lock, [&] { return stop_.load() || (joined = try_join(seen)); });
-  num_sleeping_.fetch_sub(1);
-  return joined;
+  const auto is_over = [&] { return (joined = try_join(seen)) || stop_.load(); };
+  for (;;) {
+    const uint32_t period = period_.load();
+    const bool is_awake = period % 2 == 1;
+    if (is_awake && spin_until([&] { return is_over() || period_.load() != period; })) {
+      if (joined || stop_.load()) return joined;
+      continue;
+    }
+    std::unique_lock<std::mutex> lock(mutex_);
+    num_sleeping_.fetch_add(1);
+    wake_.wait(lock, [&] { return is_over() || (period_.load() != period && period_.load() % 2 == 1); });
+    num_sleeping_.fetch_sub(1);
+    if (joined || stop_.load()) return joined;
+  }
 }
 
 void ThreadPool::work(int thread) {
@@ -107,6 +132,23 @@ void ThreadPool::work(int thread) {
     take_pieces(thread);
     state_.fetch_sub(1);
   }
+}
+
+std::vector<double> time_loops(int num_threads, int64_t num_loops, double piece_seconds) {
+  using clock = std::chrono::steady_clock;
+  const auto work = std::chrono::duration<double>(piece_seconds);
+  ThreadPool pool(num_threads);
+  const ThreadPool::Awake awake(pool);
+  std::vector<double> seconds;
+  for (int64_t loop = 0; loop < num_loops; ++loop) {
+    const auto start = clock::now();
+    pool.parallel_for(num_threads, 1, [&](int64_t, int64_t, int) {
+      const auto begin = clock::now();
+      while (clock::now() - begin < work) relax();
+    });
+    seconds.push_back(std::chrono::duration<double>(clock::now() - start).count());
+  }
+  return seconds;
 }
 
 }  // namespace gradus

@@ -1,8 +1,9 @@
 // A pool of threads for loops that last microseconds to milliseconds.
 //
-// The calling thread takes part. Idle workers spin briefly, because the next loop of a step follows within
-// microseconds, then sleep. A worker that the operating system has not scheduled yet does not hold a loop up:
-// the caller waits only for workers that have taken work. Knows nothing of what the loops do.
+// The calling thread takes part. While an `Awake` exists (a step runs) an idle worker spins for a while
+// before it sleeps, because the next loop follows within microseconds; otherwise it sleeps at once and leaves
+// the CPU to others. A worker that the operating system has not scheduled yet does not hold a loop up: the
+// caller waits only for workers that have taken work. Knows nothing of what the loops do.
 #pragma once
 
 #include <atomic>
@@ -24,8 +25,21 @@ class ThreadPool {
 
   int num_threads() const { return static_cast<int>(workers_.size()) + 1; }
 
-  // body(begin, end, thread) for all of 0 .. size in pieces of `grain`, each piece once, on any thread.
-  // The first exception stops the loop and is thrown here. Not reentrant.
+  // Wakes the workers, and has them spin between loops as long as it exists. One at a time.
+  class Awake {
+   public:
+    explicit Awake(ThreadPool& pool) : pool_(pool) { pool_.wake_up(); }
+    ~Awake() { pool_.period_.fetch_add(1); }
+    Awake(const Awake&) = delete;
+    Awake& operator=(const Awake&) = delete;
+
+   private:
+    ThreadPool& pool_;
+  };
+
+  // body(begin, end, thread) for all of 0 .. size, each index once, on any thread. Pieces are multiples of
+  // `grain` that become smaller towards the end, so that all threads finish together. The first exception
+  // stops the loop and is thrown here. Not reentrant.
   template <class Body>
   void parallel_for(int64_t size, int64_t grain, const Body& body) {
     if (size <= grain || workers_.empty()) {
@@ -47,22 +61,29 @@ class ThreadPool {
   };
 
   void run(const Loop& loop);
+  bool next_piece(int64_t* begin, int64_t* end);
   void take_pieces(int thread);
   void work(int thread);
+  void wake_up();
+  void notify();
   bool wait_for_loop(uint64_t* seen);
   bool try_join(uint64_t* seen);
 
   // generation << 32 | open << 31 | workers inside. The loop's fields change only while nobody is inside.
   static constexpr uint64_t open_bit = uint64_t{1} << 31;
-  std::atomic<uint64_t> state_{0};
+  alignas(64) std::atomic<uint64_t> state_{0};
   Loop loop_{};
   alignas(64) std::atomic<int64_t> next_{0};
+  alignas(64) std::atomic<uint32_t> period_{0};  // odd: awake
+  std::atomic<bool> stop_{false};
+  std::atomic<int> num_sleeping_{0};
   std::exception_ptr error_;
   std::mutex mutex_;
   std::condition_variable wake_;
-  std::atomic<int> num_sleeping_{0};
-  std::atomic<bool> stop_{false};
   std::vector<std::thread> workers_;
 };
+
+// Seconds that each of `num_loops` loops takes that consist of a piece of `piece_seconds` for every thread.
+std::vector<double> time_loops(int num_threads, int64_t num_loops, double piece_seconds);
 
 }  // namespace gradus

@@ -52,7 +52,9 @@ inline std::string name_of(Format format) {
 void bind_memory(nb::module_& m);        // Buffer, View, Weight, Floats
 void bind_instructions(nb::module_& m);  // Instruction and its makers, Program
 void bind_step(nb::module_& m);          // Step
-// Instructions that depend on the cache or the vocabulary are made by the executor that has them.
+// Instructions that depend on the cache, the vocabulary or scratch memory are made by the executor that has
+// it.
+void bind_quantized_instructions(nb::class_<Executor>& executor);
 void bind_cache_instructions(nb::class_<Executor>& executor);
 // (token_ids, num_sampled, logprobs, ranks, top_token_ids, top_logprobs, logits or None, hidden or None)
 nb::tuple to_python(StepOutput&& out, int64_t vocab_size);

@@ -44,6 +44,35 @@ void require_experts(const View& x, const Weight& router, const Weight& gate_up,
   }
 }
 
+RmsNorm make_rms_norm(const View& x, const Floats& w, float eps, const View& out) {
+  require(w->size() > 0 && x.width % w->size() == 0, "the norm's weight does not divide the width");
+  require_width(out, x.width);
+  return {x, w, eps, w->size(), out};
+}
+
+AddRmsNorm make_add_rms_norm(const View& a, const View& b, const Floats& w, float eps, const View& sum,
+                             const View& out) {
+  for (const View& view : {a, b, sum, out}) require_width(view, w->size());
+  return {a, b, sum, w, eps, out};
+}
+
+template <class Operation>
+Operation make_gated(const View& gate, const View& up, const View& out) {
+  require_width(gate, out.width);
+  require_width(up, out.width);
+  return {gate, up, out};
+}
+
+// The result of an operation on rows like those of `input`, which exists only until it is quantized.
+View without_buffer(const View& input) { return {nullptr, 0, 0, input.width, input.rows}; }
+
+template <class Operation>
+Instruction quantized(Executor& executor, const Operation& operation, const View& out) {
+  require_width(out, quantized_width(operation.out.width));
+  executor.reserve_row(operation.out.width);
+  return Quantized<Operation>{operation, out};
+}
+
 }  // namespace
 
 void bind_instructions(nb::module_& m) {
@@ -73,11 +102,8 @@ void bind_instructions(nb::module_& m) {
     return Instruction(Quantize{x, out});
   });
   m.def("quantized_width", &quantized_width);
-  m.def("rms_norm", [](View x, Floats w, float eps, View out) {
-    require(w->size() > 0 && x.width % w->size() == 0, "the norm's weight does not divide the width");
-    require_width(out, x.width);
-    return Instruction(RmsNorm{x, w, eps, w->size(), out});
-  });
+  m.def("rms_norm",
+        [](View x, Floats w, float eps, View out) { return Instruction(make_rms_norm(x, w, eps, out)); });
   m.def(
       "rope_table",
       [](Floats frequencies, View out, float magnitude) {
@@ -91,24 +117,17 @@ void bind_instructions(nb::module_& m) {
     require_width(out, x.width);
     return Instruction(RopeHeads{x, table, head_dim, out});
   });
-  m.def("silu_mul", [](View gate, View up, View out) {
-    require_width(gate, out.width);
-    require_width(up, out.width);
-    return Instruction(SiluMul{gate, up, out});
-  });
-  m.def("gelu_mul", [](View gate, View up, View out) {
-    require_width(gate, out.width);
-    require_width(up, out.width);
-    return Instruction(GeluMul{gate, up, out});
-  });
+  m.def("silu_mul",
+        [](View gate, View up, View out) { return Instruction(make_gated<SiluMul>(gate, up, out)); });
+  m.def("gelu_mul",
+        [](View gate, View up, View out) { return Instruction(make_gated<GeluMul>(gate, up, out)); });
   m.def("add", [](View a, View b, View out) {
     require_width(a, out.width);
     require_width(b, out.width);
     return Instruction(Add{a, b, out});
   });
   m.def("add_rms_norm", [](View a, View b, Floats w, float eps, View sum, View out) {
-    for (const View& view : {a, b, sum, out}) require_width(view, w->size());
-    return Instruction(AddRmsNorm{a, b, sum, w, eps, out});
+    return Instruction(make_add_rms_norm(a, b, w, eps, sum, out));
   });
   m.def("select_rows", [](View x, View out) {
     require_width(x, out.width);
@@ -120,6 +139,25 @@ void bind_instructions(nb::module_& m) {
       .def(nb::init<>())
       .def("append", [](Program& self, const Instruction& i) { self.instructions.push_back(i); })
       .def("__len__", [](const Program& self) { return self.instructions.size(); });
+}
+
+void bind_quantized_instructions(nb::class_<Executor>& executor) {
+  executor
+      .def("rms_norm_quantize",
+           [](Executor& self, View x, Floats w, float eps, View out) {
+             return quantized(self, make_rms_norm(x, w, eps, without_buffer(x)), out);
+           })
+      .def("add_rms_norm_quantize",
+           [](Executor& self, View a, View b, Floats w, float eps, View sum, View out) {
+             return quantized(self, make_add_rms_norm(a, b, w, eps, sum, without_buffer(a)), out);
+           })
+      .def("silu_mul_quantize",
+           [](Executor& self, View gate, View up, View out) {
+             return quantized(self, make_gated<SiluMul>(gate, up, without_buffer(gate)), out);
+           })
+      .def("gelu_mul_quantize", [](Executor& self, View gate, View up, View out) {
+        return quantized(self, make_gated<GeluMul>(gate, up, without_buffer(gate)), out);
+      });
 }
 
 void bind_cache_instructions(nb::class_<Executor>& executor) {

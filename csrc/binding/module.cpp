@@ -44,6 +44,7 @@ void bind_executor(nb::module_& m) {
         }
         return to_python(std::move(output), self.shape().vocab_size);
       });
+  bind_quantized_instructions(executor);
   bind_cache_instructions(executor);
 }
 
@@ -72,6 +73,15 @@ NB_MODULE(_native, m) {
       },
       "The sum of 0 .. size by a thread pool, for tests; the item `failing` throws.", "num_threads"_a,
       "size"_a, "grain"_a, "failing"_a = -1, nb::call_guard<nb::gil_scoped_release>());
+  m.def(
+      "time_loops",
+      [](int num_threads, int64_t num_loops, double piece_seconds) {
+        require(num_threads >= 1 && num_threads <= 1024 && num_loops >= 1, "a loop needs a thread");
+        nb::gil_scoped_release release;
+        return time_loops(num_threads, num_loops, piece_seconds);
+      },
+      "Seconds that each of so many loops takes that consist of a piece of `piece_seconds` for every thread.",
+      "num_threads"_a, "num_loops"_a, "piece_seconds"_a);
   m.def(
       "time_memory_reads",
       [](int num_threads, int64_t bytes, int num_passes) {

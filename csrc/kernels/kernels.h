@@ -91,11 +91,11 @@ struct HeadArgs {
   int64_t num_heads;
 };
 
-// q in place; k and v into the cache. Rows row_begin .. row_end of the step.
+// q and k in place, then k and v into the cache. Rows row_begin .. row_end of the step.
 struct RopeKvArgs {
   float* q;
   int64_t q_stride;
-  const float* k;
+  float* k;
   int64_t k_stride;
   const float* v;
   int64_t v_stride;
@@ -145,7 +145,7 @@ struct Kernels {
   void (*rope)(Rows x, Rows table, int64_t rotary_dim, int64_t head_dim, int64_t num_heads, Rows y,
                int64_t rows);
   void (*kv_write)(const RopeKvArgs&, int64_t num_kv_heads, int64_t row_begin, int64_t row_end);
-  void (*rope_kv_write)(const RopeKvArgs&, int64_t row_begin, int64_t row_end, float* scratch);
+  void (*rope_kv_write)(const RopeKvArgs&, int64_t row_begin, int64_t row_end);
   // Sampling, one row of logits.
   LogitSummary (*summarize)(const float* logits, int64_t n);
   // block_sums: one per weight_block of weights.

@@ -2,7 +2,7 @@
 // arithmetic.
 //
 //   embed:          y[m][i] = w[id[m]][i] * scale, gathered from the packed panels
-//   rms_norm:       y = x * (1 / sqrt(sum x^2 / n + eps)) * w; the sum in sixteen lanes, then their tree
+//   rms_norm:       y = x * (1 / sqrt(sum x^2 / n + eps)) * w; the sum in 4 x 16 lanes, then their tree
 //   rope:           pair (x[j], x[j + d/2]) -> (x[j] c - x[j + d/2] s, x[j + d/2] c + x[j] s), every product
 //                   rounded; elements from rotary_dim on stay
 //   silu_mul:       gate / (1 + exp(-gate)) * up
@@ -13,6 +13,7 @@
 // A fused kernel calls the very functions that the single ones are made of, so its results are theirs.
 #include "half.h"
 #include "kernels/simd.h"
+#include "kernels/transpose.h"
 
 namespace gradus::GRADUS_VARIANT {
 
@@ -40,13 +41,28 @@ void embed(const void* weight, Format format, int64_t k, const int32_t* ids, flo
 
 namespace {
 
-void norm_one(const float* x, const float* weight, float eps, index_t n, float* y) {
-  f32x16 squares = zero();
-  for (index_t i = 0; i < n; i += 16) {
-    const f32x16 v = load_first(x + i, n - i);
-    squares = fma(v, v, squares);
+float sum_of_squares(const float* x, index_t n) {
+  f32x16 squares[4] = {zero(), zero(), zero(), zero()};
+  index_t i = 0;
+  for (; i + 64 <= n; i += 64) {
+    for (index_t j = 0; j < 4; ++j) {
+      const f32x16 v = load(x + i + j * 16);
+      squares[j] = fma(v, v, squares[j]);
+    }
   }
-  const f32x16 factor = broadcast(1.0f / __builtin_sqrtf(sum(squares) / static_cast<float>(n) + eps));
+  for (index_t j = 0; i < n; i += 16, ++j) {
+    const f32x16 v = load_first(x + i, n - i);
+    squares[j] = fma(v, v, squares[j]);
+  }
+  return sum((squares[0] + squares[1]) + (squares[2] + squares[3]));
+}
+
+float norm_factor(float squares, float eps, index_t n) {
+  return 1.0f / __builtin_sqrtf(squares / static_cast<float>(n) + eps);
+}
+
+void norm_one(const float* x, const float* weight, float eps, index_t n, float* y) {
+  const f32x16 factor = broadcast(norm_factor(sum_of_squares(x, n), eps, n));
   for (index_t i = 0; i < n; i += 16) {
     const f32x16 normed = load_first(x + i, n - i) * factor * load_first(weight + i, n - i);
     store_first(y + i, normed, n - i);
@@ -58,58 +74,120 @@ void add_one(const float* a, const float* b, index_t n, float* y) {
     store_first(y + i, load_first(a + i, n - i) + load_first(b + i, n - i), n - i);
 }
 
+// What the elements of a head are multiplied by before they are rotated.
+struct Unscaled {
+  f32x16 at(const float* x, index_t i, index_t count) const { return load_first(x + i, count); }
+};
+struct Normed {
+  f32x16 factor;
+  const float* weight;
+  f32x16 at(const float* x, index_t i, index_t count) const {
+    return load_first(x + i, count) * factor * load_first(weight + i, count);
+  }
+};
+
 // x and y may be the same.
-void rope_one(const float* x, const float* table, index_t rotary_dim, index_t head_dim, float* y) {
+template <class Scaled>
+void rotate(const float* x, const Scaled& scaled, const float* table, index_t rotary_dim, index_t head_dim,
+            float* y) {
   const index_t half = rotary_dim / 2;
   for (index_t j = 0; j < half; j += 16) {
     const index_t count = half - j;
     const f32x16 c = load_first(table + j, count);
     const f32x16 s = load_first(table + half + j, count);
-    const f32x16 first = load_first(x + j, count);
-    const f32x16 second = load_first(x + half + j, count);
+    const f32x16 first = scaled.at(x, j, count);
+    const f32x16 second = scaled.at(x, half + j, count);
     store_first(y + j, first * c - second * s, count);
     store_first(y + half + j, second * c + first * s, count);
   }
-  for (index_t i = rotary_dim; i < head_dim; ++i) y[i] = x[i];
+  for (index_t i = rotary_dim; i < head_dim; i += 16)
+    store_first(y + i, scaled.at(x, i, head_dim - i), head_dim - i);
 }
 
-struct Slot {
+// All heads of one row in place, normed where there is a weight. Their factors are computed side by side,
+// because each is a chain of slow instructions.
+void rope_heads(float* x, const HeadArgs& norm, float eps, const float* table, index_t rotary_dim,
+                index_t head_dim) {
+  for (index_t first = 0; first < norm.num_heads; first += 16) {
+    const index_t count = min_of(16, norm.num_heads - first);
+    float* heads = x + first * head_dim;
+    if (!norm.weight) {
+      for (index_t h = 0; h < count; ++h)
+        rotate(heads + h * head_dim, Unscaled{}, table, rotary_dim, head_dim, heads + h * head_dim);
+      continue;
+    }
+    float factors[16] = {};
+    for (index_t h = 0; h < count; ++h) factors[h] = sum_of_squares(heads + h * head_dim, head_dim);
+    for (index_t h = 0; h < 16; ++h) factors[h] = norm_factor(factors[h], eps, head_dim);
+    for (index_t h = 0; h < count; ++h) {
+      const Normed normed{broadcast(factors[h]), norm.weight};
+      rotate(heads + h * head_dim, normed, table, rotary_dim, head_dim, heads + h * head_dim);
+    }
+  }
+}
+
+// Neighbouring rows, at most 16, whose tokens lie side by side in one group of the cache.
+struct Run {
   index_t block;
-  index_t offset;
+  index_t offset;  // of the first token in its block
+  index_t count;
 };
 
-// One head of one token's K: a column of its group of sixteen tokens.
-void write_key(const RopeKvArgs& args, Slot slot, index_t num_kv_heads, index_t head, const float* k) {
-  const index_t group = slot.offset - slot.offset % panel_width;
-  const index_t first = ((slot.block * num_kv_heads + head) * args.block_size + group) * args.head_dim +
-                        slot.offset % panel_width;
+Run run_at(const RopeKvArgs& args, index_t row, index_t row_end) {
+  const int64_t* slots = args.slots + row;
+  const index_t most = min_of(row_end - row, panel_width - slots[0] % panel_width);
+  index_t count = 1;
+  while (count < most && slots[count] == slots[0] + count) ++count;
+  return {slots[0] / args.block_size, slots[0] % args.block_size, count};
+}
+
+// One head's K of a run: columns of its group of sixteen tokens. k: [run.count][stride].
+void write_keys(const RopeKvArgs& args, const Run& run, index_t num_kv_heads, index_t head, const float* k,
+                index_t stride) {
+  const index_t lane = run.offset % panel_width;
+  const index_t first =
+      ((run.block * num_kv_heads + head) * args.block_size + run.offset - lane) * args.head_dim + lane;
   if (args.format == Format::f32) {
     float* out = static_cast<float*>(args.keys) + first;
-    for (index_t d = 0; d < args.head_dim; ++d) out[d * panel_width] = k[d];
+    for (index_t d = 0; d < args.head_dim; ++d) {
+      for (index_t i = 0; i < run.count; ++i) out[d * panel_width + i] = k[i * stride + d];
+    }
     return;
   }
   uint16_t* out = static_cast<uint16_t*>(args.keys) + first;
-  for (index_t d = 0; d < args.head_dim; d += 16) {
-    uint16_t bits[16];
-    store_f16(bits, load_first(k + d, args.head_dim - d));
+  for (index_t d = 0; d < args.head_dim; d += 16, out += 16 * panel_width) {
     const index_t count = min_of(16, args.head_dim - d);
-    for (index_t i = 0; i < count; ++i) out[(d + i) * panel_width] = bits[i];
+    uint16_t bits[panel_width][16];
+    for (index_t i = 0; i < run.count; ++i) store_f16(bits[i], load_first(k + i * stride + d, count));
+    if (run.count == panel_width && count == panel_width) {
+      transpose16(bits, out);
+    } else {
+      for (index_t i = 0; i < run.count; ++i) {
+        for (index_t j = 0; j < count; ++j) out[j * panel_width + i] = bits[i][j];
+      }
+    }
   }
 }
 
-void write_value(const RopeKvArgs& args, Slot slot, index_t num_kv_heads, index_t head, const float* v) {
-  const index_t first = ((slot.block * num_kv_heads + head) * args.block_size + slot.offset) * args.head_dim;
-  if (args.format == Format::f32) {
-    float* out = static_cast<float*>(args.values) + first;
-    for (index_t d = 0; d < args.head_dim; ++d) out[d] = v[d];
-    return;
-  }
-  uint16_t* out = static_cast<uint16_t*>(args.values) + first;
-  for (index_t d = 0; d < args.head_dim; d += 16) {
-    uint16_t bits[16];
-    store_f16(bits, load_first(v + d, args.head_dim - d));
-    const index_t count = min_of(16, args.head_dim - d);
-    for (index_t i = 0; i < count; ++i) out[d + i] = bits[i];
+void write_values(const RopeKvArgs& args, const Run& run, index_t num_kv_heads, index_t head, const float* v,
+                  index_t stride) {
+  const index_t head_dim = args.head_dim;
+  const index_t first = ((run.block * num_kv_heads + head) * args.block_size + run.offset) * head_dim;
+  for (index_t i = 0; i < run.count; ++i) {
+    for (index_t d = 0; d < head_dim; d += 16) {
+      const index_t count = head_dim - d;
+      const f32x16 values = load_first(v + i * stride + d, count);
+      const index_t at = first + i * head_dim + d;
+      if (args.format == Format::f32) {
+        store_first(static_cast<float*>(args.values) + at, values, count);
+      } else if (count >= 16) {
+        store_f16(static_cast<uint16_t*>(args.values) + at, values);
+      } else {
+        uint16_t bits[16];
+        store_f16(bits, values);
+        for (index_t j = 0; j < count; ++j) static_cast<uint16_t*>(args.values)[at + j] = bits[j];
+      }
+    }
   }
 }
 
@@ -184,44 +262,33 @@ void soft_cap(Rows x, float cap, int64_t width, int64_t rows) {
 void rope(Rows x, Rows table, int64_t rotary_dim, int64_t head_dim, int64_t num_heads, Rows y, int64_t rows) {
   for (index_t row = 0; row < rows; ++row) {
     for (index_t h = 0; h < num_heads; ++h) {
-      rope_one(x.data + row * x.stride + h * head_dim, table.data + row * table.stride, rotary_dim, head_dim,
-               y.data + row * y.stride + h * head_dim);
+      rotate(x.data + row * x.stride + h * head_dim, Unscaled{}, table.data + row * table.stride, rotary_dim,
+             head_dim, y.data + row * y.stride + h * head_dim);
     }
   }
 }
 
 void kv_write(const RopeKvArgs& args, int64_t num_kv_heads, int64_t row_begin, int64_t row_end) {
-  for (index_t row = row_begin; row < row_end; ++row) {
-    const Slot slot{args.slots[row] / args.block_size, args.slots[row] % args.block_size};
+  for (index_t row = row_begin; row < row_end;) {
+    const Run run = run_at(args, row, row_end);
     for (index_t h = 0; h < num_kv_heads; ++h) {
-      write_key(args, slot, num_kv_heads, h, args.k + row * args.k_stride + h * args.head_dim);
-      write_value(args, slot, num_kv_heads, h, args.v + row * args.v_stride + h * args.head_dim);
+      const index_t column = h * args.head_dim;
+      write_keys(args, run, num_kv_heads, h, args.k + row * args.k_stride + column, args.k_stride);
+      write_values(args, run, num_kv_heads, h, args.v + row * args.v_stride + column, args.v_stride);
     }
+    row += run.count;
   }
 }
 
-// scratch: head_dim floats.
-void rope_kv_write(const RopeKvArgs& args, int64_t row_begin, int64_t row_end, float* scratch) {
-  const index_t head_dim = args.head_dim;
+void rope_kv_write(const RopeKvArgs& args, int64_t row_begin, int64_t row_end) {
   for (index_t row = row_begin; row < row_end; ++row) {
-    const Slot slot{args.slots[row] / args.block_size, args.slots[row] % args.block_size};
     const float* table = args.table + row * args.table_stride;
-    for (index_t h = 0; h < args.q_norm.num_heads; ++h) {
-      float* q = args.q + row * args.q_stride + h * head_dim;
-      if (args.q_norm.weight) norm_one(q, args.q_norm.weight, args.eps, head_dim, q);
-      rope_one(q, table, args.rotary_dim, head_dim, q);
-    }
-    for (index_t h = 0; h < args.k_norm.num_heads; ++h) {
-      const float* k = args.k + row * args.k_stride + h * head_dim;
-      if (args.k_norm.weight) {
-        norm_one(k, args.k_norm.weight, args.eps, head_dim, scratch);
-        k = scratch;
-      }
-      rope_one(k, table, args.rotary_dim, head_dim, scratch);
-      write_key(args, slot, args.k_norm.num_heads, h, scratch);
-      write_value(args, slot, args.k_norm.num_heads, h, args.v + row * args.v_stride + h * head_dim);
-    }
+    float* q = args.q + row * args.q_stride;
+    float* k = args.k + row * args.k_stride;
+    rope_heads(q, args.q_norm, args.eps, table, args.rotary_dim, args.head_dim);
+    rope_heads(k, args.k_norm, args.eps, table, args.rotary_dim, args.head_dim);
   }
+  kv_write(args, args.k_norm.num_heads, row_begin, row_end);
 }
 
 }  // namespace gradus::GRADUS_VARIANT

@@ -20,7 +20,7 @@ void gelu_mul(Rows, Rows, Rows, int64_t, int64_t);
 void soft_cap(Rows, float, int64_t, int64_t);
 void rope(Rows, Rows, int64_t, int64_t, int64_t, Rows, int64_t);
 void kv_write(const RopeKvArgs&, int64_t, int64_t, int64_t);
-void rope_kv_write(const RopeKvArgs&, int64_t, int64_t, float*);
+void rope_kv_write(const RopeKvArgs&, int64_t, int64_t);
 LogitSummary summarize(const float*, int64_t);
 void softmax_weights(const float*, int64_t, double, double, double*, double*);
 int64_t count_above(const float*, int64_t, float);

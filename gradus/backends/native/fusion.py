@@ -21,6 +21,7 @@ def fuse(operations: Sequence[Operation]) -> list[Operation]:
         _fuse_linears(fused)
         _fuse_add_norm(fused)
         _fuse_rope_kv_write(fused, uses)
+        _fuse_quantize(fused, uses)
     return fused
 
 
@@ -73,8 +74,8 @@ def _fuse_rope_kv_write(tail: list[Operation], uses: Uses) -> None:
             q, k, length = norm_q.inputs[0], norm_k.inputs[0], 5
             q_weight, k_weight = norm_q.arguments["weight"], norm_k.arguments["weight"]
             eps = norm_q.arguments["eps"]
-    if uses[q] > 1 or uses[rope_k.outputs[0]] > 1:
-        return  # q is overwritten, the rotated k only goes to the cache
+    if uses[q] > 1 or uses[k] > 1 or uses[rope_k.outputs[0]] > 1:
+        return  # q and k are overwritten, the rotated k only goes to the cache
     tail[-length:] = [
         Operation(
             "rope_kv_write",
@@ -84,3 +85,18 @@ def _fuse_rope_kv_write(tail: list[Operation], uses: Uses) -> None:
             in_place=True,
         )
     ]
+
+
+_QUANTIZABLE = {"rms_norm", "add_rms_norm", "silu_mul", "gelu_mul"}
+
+
+def _fuse_quantize(tail: list[Operation], uses: Uses) -> None:
+    """A result that is only quantized: each of its rows exists just as long as that takes."""
+    if len(tail) < 2:
+        return
+    source, quantize = tail[-2:]
+    if source.kind not in _QUANTIZABLE or quantize.kind != "quantize":
+        return
+    if quantize.inputs[0] is source.outputs[-1] and uses[source.outputs[-1]] == 1:
+        outputs = source.outputs[:-1] + quantize.outputs
+        tail[-2:] = [Operation(f"{source.kind}_quantize", source.inputs, outputs, source.arguments)]

@@ -148,6 +148,22 @@ def _rope_kv_write(
     return executor.rope_kv_write(q, k, v, table, q_weight, k_weight, eps, layer)
 
 
+def _rms_norm_quantize(i: list[Any], o: list[Any], executor: Any, weight: Any, eps: float) -> Any:
+    return executor.rms_norm_quantize(i[0], weight, eps, o[0])
+
+
+def _add_rms_norm_quantize(i: list[Any], o: list[Any], executor: Any, weight: Any, eps: float) -> Any:
+    return executor.add_rms_norm_quantize(i[0], i[1], weight, eps, o[0], o[1])
+
+
+def _silu_mul_quantize(i: list[Any], o: list[Any], executor: Any) -> Any:
+    return executor.silu_mul_quantize(i[0], i[1], o[0])
+
+
+def _gelu_mul_quantize(i: list[Any], o: list[Any], executor: Any) -> Any:
+    return executor.gelu_mul_quantize(i[0], i[1], o[0])
+
+
 _LOWERINGS: dict[str, Callable[..., Any]] = {
     "embed": _embed,
     "linear": _linear,
@@ -165,4 +181,8 @@ _LOWERINGS: dict[str, Callable[..., Any]] = {
     "lm_head_sample": _lm_head_sample,
     "add_rms_norm": _add_rms_norm,
     "rope_kv_write": _rope_kv_write,
+    "rms_norm_quantize": _rms_norm_quantize,
+    "add_rms_norm_quantize": _add_rms_norm_quantize,
+    "silu_mul_quantize": _silu_mul_quantize,
+    "gelu_mul_quantize": _gelu_mul_quantize,
 }

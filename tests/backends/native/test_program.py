@@ -114,6 +114,33 @@ def test_a_query_that_is_read_again_is_not_overwritten():
     assert fused.in_place
     assert len(fuse([*rope_and_write, Operation("add", (q, rotated_q), (value(),))])) == 4
     assert len(fuse([*rope_and_write, Operation("add", (rotated_k, rotated_q), (value(),))])) == 4
+    assert len(fuse([*rope_and_write, Operation("add", (k, rotated_q), (value(),))])) == 4
+
+
+@pytest.mark.parametrize("kind", ["rms_norm", "silu_mul", "gelu_mul"])
+def test_a_result_that_is_only_quantized_is_never_stored(kind):
+    x, result, codes = (value() for _ in range(3))
+    operations = [
+        Operation(kind, (x,), (result,), {"weight": Weight()}),
+        Operation("quantize", (result,), (codes,)),
+    ]
+    (fused,) = fuse(operations)
+    assert (fused.kind, fused.inputs, fused.outputs) == (f"{kind}_quantize", (x,), (codes,))
+    assert len(fuse([*operations, Operation("add", (result, codes), (value(),))])) == 3
+    other = Operation("quantize", (value(),), (value(),))
+    assert len(fuse([operations[0], other])) == 2
+
+
+def test_a_sum_its_norm_and_quantization_are_one():
+    a, b, total, normed, codes = (value() for _ in range(5))
+    (fused,) = fuse(
+        [
+            Operation("add", (a, b), (total,)),
+            Operation("rms_norm", (total,), (normed,), {"weight": Weight(), "eps": 1e-6}),
+            Operation("quantize", (normed,), (codes,)),
+        ]
+    )
+    assert (fused.kind, fused.outputs) == ("add_rms_norm_quantize", (total, codes))
 
 
 def test_memory_is_reused_but_never_while_it_is_read():

@@ -34,3 +34,11 @@ def test_pools_of_several_callers_do_not_disturb_each_other():
     for caller in callers:
         caller.join()
     assert results == [300 * 299 // 2] * 200
+
+
+@pytest.mark.parametrize("num_threads", [1, 2, 5])
+def test_a_loop_after_a_pause_finds_its_workers(num_threads):
+    """Pieces of 1 ms outlast the spinning of a worker that has none, so it sleeps and is woken again."""
+    seconds = _native.time_loops(num_threads, 20, 1e-3)
+    assert len(seconds) == 20
+    assert all(each > 0.9e-3 for each in seconds)
