@@ -25,9 +25,10 @@ TENSOR_AND_WEB = {
 ALLOWED = {
     "engine": {"", "engine"},
     "text": {"", "text"},
-    "models": {"", "models"},
+    "models": {"", "models", "quantization"},
     "backends": {"", "backends", "models", "quantization"},
     "quantization": {"", "quantization"},
+    "export": {"", "export", "models", "quantization", "text"},
     "server": {"", "server", "engine", "text"},
 }
 ABOVE_ALL = {"gradus.llm", "gradus.offline", "gradus.runtime", "gradus.cache_plan"}

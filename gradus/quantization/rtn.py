@@ -31,13 +31,13 @@ class QuantizedMatrix:
     Attributes:
         codes: [outputs, groups * 32], int8 for int8 and uint8 for int4.
         scales: [outputs, groups].
-        minima: [outputs, groups], of int4 only.
+        minima: [outputs, groups], of int4 only; of the scales' type, which is f32 where f16 holds too little.
         inputs: columns that are the matrix's.
     """
 
     codes: NDArray[np.int8] | NDArray[np.uint8]
-    scales: Float16
-    minima: Float16 | None
+    scales: Float16 | Float32
+    minima: Float16 | Float32 | None
     inputs: int
 
     def dequantize(self) -> Float32:

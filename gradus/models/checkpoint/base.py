@@ -10,6 +10,9 @@ from typing import Any, Literal, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from gradus.quantization.recipe import Width
+from gradus.quantization.rtn import QuantizedMatrix
+
 WeightDtype = Literal["f32", "bf16", "f16"]
 
 
@@ -32,6 +35,22 @@ class RawTensor:
         return np.ascontiguousarray(chosen, dtype=np.float32)
 
 
+@dataclass(frozen=True, slots=True)
+class StoredFile:
+    """A file of a checkpoint as it was when it was opened, without reading its data.
+
+    Attributes:
+        path: absolute; or a name for weights that are made and not stored.
+        mtime_ns: when it was last written, in nanoseconds since the epoch.
+        header_sha256: of everything before the data, in hexadecimal.
+    """
+
+    path: str
+    size: int
+    mtime_ns: int
+    header_sha256: str
+
+
 class Checkpoint(Protocol):
     """Weights by their Hugging Face names."""
 
@@ -46,4 +65,13 @@ class Checkpoint(Protocol):
 
         Raises:
             CheckpointError: it is missing or of a type that Gradus does not read.
+        """
+
+    def width(self, name: str) -> Width | None:
+        """The width in which a matrix is stored quantized, without reading it; None where it is not."""
+
+    def quantized(self, name: str) -> QuantizedMatrix | None:
+        """A matrix that is stored quantized, in Gradus's formats; None where `width` is None.
+
+        `read` gives its values too, as f32.
         """

@@ -45,6 +45,12 @@ class DummyCheckpoint:
             return RawTensor("bf16", np.full(shape, value, dtype=np.uint16))
         return RawTensor("bf16", _normal(shape, self._seed, name))
 
+    def width(self, name: str) -> None:
+        """No tensor of random weights is read quantized."""
+
+    def quantized(self, name: str) -> None:
+        """No tensor of random weights is read quantized."""
+
 
 def _normal(shape: Shape, seed: int, name: str) -> NDArray[np.uint16]:
     """Draws from the table of quantiles, each entry equally likely."""

@@ -117,6 +117,12 @@ class SafetensorsCheckpoint:
     def read(self, name: str) -> RawTensor:
         return self._file(name).read(name)
 
+    def width(self, name: str) -> None:
+        """No tensor of this format is read quantized."""
+
+    def quantized(self, name: str) -> None:
+        """No tensor of this format is read quantized."""
+
     def _file(self, name: str) -> SafetensorsFile:
         if name not in self._files:
             raise CheckpointError(f"the checkpoint has no tensor named {name}")
