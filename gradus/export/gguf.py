@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from gradus.errors import CheckpointError
 from gradus.export.gguf_blocks import encode
 from gradus.export.gguf_file import OutputTensor, write_gguf
-from gradus.export.gguf_model import gguf_architecture, model_metadata, rope_factors
+from gradus.export.gguf_model import gguf_architecture, model_metadata, rope_factors, sampling_metadata
 from gradus.export.gguf_tokenizer import tokenizer_metadata
 from gradus.models.checkpoint.base import Checkpoint
 from gradus.models.checkpoint.gguf.names import ROPE_FACTORS, gguf_name, interleaved_rows, is_rotated
@@ -52,6 +52,7 @@ def export_gguf(source: ModelSource, path: Path, file_type: str) -> None:
     """
     config = source.config
     metadata = model_metadata(config, source.name, FILE_TYPES[file_type].id)
+    metadata |= sampling_metadata(source.generation)
     metadata |= tokenizer_metadata(source.tokenizer_path, config.vocab_size, source.generation.eos_token_ids)
     tensors = [
         _tensor(name, shape, source.checkpoint, config, FILE_TYPES[file_type])
