@@ -28,7 +28,9 @@ def text_entry(key: str, text: str) -> bytes:
     return entry(key, STRING, string(text))
 
 
-def tensor(name: str, dims: Sequence[int], kind: int = 0, offset: int = 0, num_dims: int | None = None) -> bytes:
+def tensor(
+    name: str, dims: Sequence[int], kind: int = 0, offset: int = 0, num_dims: int | None = None
+) -> bytes:
     """A line of the table; `dims` as ggml has them, the row's first."""
     count = len(dims) if num_dims is None else num_dims
     return string(name) + struct.pack(f"<I{len(dims)}QIQ", count, *dims, kind, offset)

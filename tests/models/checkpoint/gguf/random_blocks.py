@@ -22,7 +22,7 @@ _HALVES = {
 def random_blocks(
     tensor_type: TensorType, rows: int, blocks_per_row: int, seed: int = 0, scale: float = 0.01
 ) -> np.ndarray:
-    """[rows, bytes of a row]; the numbers are normal with the standard deviation `scale`, so of both signs."""
+    """[rows, bytes of a row]; the numbers are normal, of both signs, with the standard deviation `scale`."""
     random = np.random.default_rng(seed)
     blocks = random.integers(0, 256, (rows * blocks_per_row, tensor_type.block_bytes), dtype=np.uint8)
     for offset in _HALVES[tensor_type.name]:

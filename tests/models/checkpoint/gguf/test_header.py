@@ -35,7 +35,13 @@ def array(kind: int, count: int, payload: bytes) -> bytes:
 
 
 def test_agrees_with_the_gguf_package(tmp_path):
-    extra = {"a.bool": True, "a.float": 0.5, "a.text": "grün", "a.numbers": [1, -2, 3], "a.texts": ["x", "", "ß"]}
+    extra = {
+        "a.bool": True,
+        "a.float": 0.5,
+        "a.text": "grün",
+        "a.numbers": [1, -2, 3],
+        "a.texts": ["x", "", "ß"],
+    }
     path = write_model(tmp_path / "m.gguf", extra=extra)
     header, expected = read(path.read_bytes()), gguf.GGUFReader(path)
     assert header.num_bytes == expected.data_offset
@@ -52,8 +58,19 @@ def test_agrees_with_the_gguf_package(tmp_path):
 
 @pytest.mark.parametrize(
     ("kind", "layout", "value"),
-    [(0, "B", 200), (1, "b", -3), (2, "H", 60000), (3, "h", -3), (4, "I", 2**32 - 1), (5, "i", -3)]
-    + [(6, "f", 0.1), (7, "?", True), (10, "Q", 2**64 - 1), (11, "q", -(2**62)), (12, "d", 0.1)],
+    [
+        (0, "B", 200),
+        (1, "b", -3),
+        (2, "H", 60000),
+        (3, "h", -3),
+        (4, "I", 2**32 - 1),
+        (5, "i", -3),
+        (6, "f", 0.1),
+        (7, "?", True),
+        (10, "Q", 2**64 - 1),
+        (11, "q", -(2**62)),
+        (12, "d", 0.1),
+    ],
 )
 def test_every_type_of_value(kind, layout, value):
     single = entry("one", kind, struct.pack(f"<{layout}", value))
@@ -94,17 +111,26 @@ REFUSED = {
     "an old version": (file_bytes(version=1), "version 1; Gradus reads versions 2 and 3"),
     "a big-endian file": (file_bytes(version=3 << 24), "big-endian"),
     "absurdly many tensors": (file_bytes(num_tensors=HUGE), f"number of tensors is {HUGE:,}"),
-    "more tensors than bytes": (file_bytes(num_tensors=1000), "number of tensors is 1,000; .* bytes left hold"),
+    "more tensors than bytes": (
+        file_bytes(num_tensors=1000),
+        "number of tensors is 1,000; .* bytes left hold",
+    ),
     "absurdly many entries": (file_bytes(num_entries=HUGE), f"metadata entries is {HUGE:,}"),
     "a huge key": (file_bytes([struct.pack("<Q", HUGE) + bytes(32)]), "length of the key"),
     "a huge string": (file_bytes([entry("k", STRING, struct.pack("<Q", HUGE))]), f"length of k is {HUGE:,}"),
     "a string beyond the end": (file_bytes([entry("k", STRING, struct.pack("<Q", 99))]), "length of k is 99"),
     "a string that is no UTF-8": (file_bytes([entry("k", STRING, string(b"\xff"))]), "k is not UTF-8"),
-    "an unknown type of value": (file_bytes([entry("k", 13, bytes(8))]), "type of k is 13; there are 0 to 12"),
+    "an unknown type of value": (
+        file_bytes([entry("k", 13, bytes(8))]),
+        "type of k is 13; there are 0 to 12",
+    ),
     "a bool of 2": (file_bytes([entry("k", 7, b"\x02")]), "k is a bool of value 2"),
     "a huge array": (file_bytes([entry("k", ARRAY, array(UINT64, HUGE, b""))]), "length of k is"),
     "an array that wraps": (file_bytes([entry("k", ARRAY, array(FLOAT32, 2**62, b""))]), "length of k is"),
-    "an array beyond the end": (file_bytes([entry("k", ARRAY, array(UINT32, 9, bytes(4)))]), "length of k is 9"),
+    "an array beyond the end": (
+        file_bytes([entry("k", ARRAY, array(UINT32, 9, bytes(4)))]),
+        "length of k is 9",
+    ),
     "strings beyond the end": (
         file_bytes([entry("k", ARRAY, array(STRING, 3, string("x") + struct.pack("<Q", 640) + bytes(99)))]),
         "k ends beyond the file, .*: string 1 of 3",
@@ -130,14 +156,20 @@ REFUSED = {
     "an unknown type": (file_bytes((), [tensor("a", [256], 99)]), "a has type 99"),
     "part of a block": (file_bytes((), [tensor("a", [100, 2], 8)]), "rows of 100 elements; .* blocks of 32"),
     "an offset between": (file_bytes((), [tensor("a", [8], offset=4)]), "offset 4, no multiple of 32"),
-    "an offset beyond the end": (file_bytes((), [tensor("a", [8], offset=64)], bytes(32)), "ends beyond the file"),
+    "an offset beyond the end": (
+        file_bytes((), [tensor("a", [8], offset=64)], bytes(32)),
+        "ends beyond the file",
+    ),
     "an offset that wraps": (file_bytes((), [tensor("a", [8], offset=2**64 - 32)], bytes(32)), "ends beyond"),
     "data cut off": (file_bytes((), ONE, bytes(127)), "tensor a, 128 bytes at byte .* ends beyond the file"),
     "tensors over each other": (
         file_bytes((), [tensor("a", [32]), tensor("b", [8], offset=96)], bytes(128)),
         "tensor b begins at byte .*, inside tensor a",
     ),
-    "two equal tensors": (file_bytes((), [*ONE, tensor("a", [8], offset=128)], bytes(256)), "two tensors named a"),
+    "two equal tensors": (
+        file_bytes((), [*ONE, tensor("a", [8], offset=128)], bytes(256)),
+        "two tensors named a",
+    ),
 }
 
 

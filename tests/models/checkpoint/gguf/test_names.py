@@ -18,7 +18,11 @@ ARCHITECTURES = {
 @pytest.mark.parametrize("architecture", ARCHITECTURES)
 def test_names_agree_with_the_gguf_package(architecture):
     config = tiny_config(
-        architecture=architecture, tie_word_embeddings=False, attention_bias=True, num_layers=12, mlp_bias=True
+        architecture=architecture,
+        tie_word_embeddings=False,
+        attention_bias=True,
+        num_layers=12,
+        mlp_bias=True,
     )
     names = gguf.get_tensor_name_map(ARCHITECTURES[architecture], config.num_layers)
     for name in expected_weights(config):
@@ -27,7 +31,8 @@ def test_names_agree_with_the_gguf_package(architecture):
 
 
 @pytest.mark.parametrize(
-    "name", ["", "weight", "blk.0.weight", "blk.x.attn_q.weight", "blk.00.attn_q.weight", "blk.-1.attn_q.weight"]
+    "name",
+    ["", "weight", "blk.0.weight", "blk.x.attn_q.weight", "blk.00.attn_q.weight", "blk.-1.attn_q.weight"],
 )
 def test_names_of_nothing(name):
     assert hf_name(name) is None

@@ -81,7 +81,9 @@ def test_numbers_that_are_no_weights_are_refused(name, number):
     blocks = np.full((1, TYPE_BY_NAME[name].block_bytes), 0x7B, np.uint8)
     blocks[0, offset : offset + 2] = np.array([number], np.float16).view(np.uint8)
     for use in (repack, dequantize):
-        with pytest.raises(CheckpointError, match="the tensor has values up to .* weights are read up to 65,504"):
+        with pytest.raises(
+            CheckpointError, match=r"the tensor has values up to .* weights are read up to 65,504"
+        ):
             use(blocks, TYPE_BY_NAME[name], None, "the tensor")
 
 
