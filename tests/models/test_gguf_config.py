@@ -1,4 +1,4 @@
-"""GGUF's metadata gives the same `ModelConfig` as Hugging Face's files; what is not implemented is refused."""
+"""GGUF's metadata gives the same `ModelConfig` as Hugging Face's files; what is not there is refused."""
 
 from dataclasses import replace
 
