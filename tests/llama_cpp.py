@@ -1,4 +1,4 @@
-"""llama.cpp as an oracle, from the prebuilt wheel `xllamacpp`: its server in this process, and its quantizer."""
+"""llama.cpp as an oracle, by the prebuilt wheel `xllamacpp`: a server in this process, and its quantizer."""
 
 import ctypes
 import json

@@ -1,6 +1,6 @@
 """GGUF files from end to end: transformers and llama.cpp are the oracles of what they compute.
 
-The files are made by `gradus convert` from a Hugging Face model; their k-quants also by llama.cpp's quantizer.
+The files are made by `gradus convert`; their k-quants also by llama.cpp's own quantizer.
 """
 
 import shutil
