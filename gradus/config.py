@@ -130,11 +130,6 @@ class EngineConfig:
         _check_one_of("kv_layout", self.kv_layout, ("paged", "contiguous"))
         _check_one_of("quantization", self.quantization, ("none", "int8", "int4"))
         _check_one_of("activations", self.activations, ("auto", "int8", "f32"))
-        if self.activations == "int8" and self.quantization == "none":
-            raise ConfigError(
-                "activations is int8, but the weights are not quantized; set quantization to int8 or int4, "
-                "or activations to f32"
-            )
         if self.activations == "int8" and self.backend == "torch":
             raise ConfigError("activations is int8, which the torch backend lacks; set it to f32 or auto")
         _check_one_of("attention", self.attention, ("blocked", "naive"))
@@ -159,10 +154,10 @@ class EngineConfig:
 
     @property
     def activation_dtype(self) -> str:
-        """ "int8" or "f32"."""
+        """ "int8" or "f32": what weights are multiplied by that are quantized."""
         if self.activations != "auto":
             return self.activations
-        return "f32" if self.quantization == "none" or self.backend == "torch" else "int8"
+        return "f32" if self.backend == "torch" else "int8"
 
     def num_batched_tokens(self, max_model_len: int) -> int:
         """Tokens in one step at most, for a model whose longest sequence is `max_model_len` tokens."""

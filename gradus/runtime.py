@@ -13,6 +13,7 @@ from gradus.cache_plan import CachePlan, plan_cache, weight_dtype
 from gradus.config import EngineConfig, SchedulerConfig
 from gradus.disk_cache.folder import cache_size
 from gradus.engine.core import EngineCore
+from gradus.errors import ConfigError
 from gradus.machine import available_cpus, available_memory
 from gradus.memory_plan import packed_sizes
 from gradus.models.config import ModelConfig
@@ -58,6 +59,7 @@ def load_runtime(config: EngineConfig) -> Runtime:
         ConfigError: the configuration cannot work with this model on this machine.
     """
     source = resolve_model(config.model, seed=config.seed or 0)
+    check_quantization(config, source)
     weight_bytes = _weight_bytes(config, source)
     cache = plan_cache(config, source.config, available_memory(), weight_bytes)
     if config.max_model_len is None and cache.max_model_len < source.config.max_position_embeddings:
@@ -69,7 +71,7 @@ def load_runtime(config: EngineConfig) -> Runtime:
         )
     scheduler = config.scheduler(cache.max_model_len)
     generation = choose_generation_defaults(config.generation_config, source.generation)
-    tokenizer = Tokenizer.from_directory(source.tokenizer_path)
+    tokenizer = _tokenizer(source)
     tokenizer.start_loading()  # beside the weights
     options = _backend_options(config, source.config, scheduler, cache)
     backend = backend_class(config.backend)(source.config, source.checkpoint, options)
@@ -92,6 +94,32 @@ def _weight_bytes(config: EngineConfig, source: ModelSource) -> int:
         return sum(packed_sizes(source.config, "f32").values())
     dtype, width = weight_dtype(config, source.config), source.checkpoint.width
     return sum(packed_sizes(source.config, dtype, config.quantization, width).values())
+
+
+def check_quantization(config: EngineConfig, source: ModelSource) -> None:
+    """Weights are quantized once: by whoever made the file, or now.
+
+    Raises:
+        ConfigError: quantization or 8-bit activations were asked for where they have no place.
+    """
+    if config.quantization != "none" and source.is_quantized:
+        raise ConfigError(
+            f"quantization is {config.quantization}, but the weights of {source.name} are stored quantized; "
+            "leave it at none, or use a file with weights in F32, F16 or BF16"
+        )
+    if config.activations == "int8" and config.quantization == "none" and not source.is_quantized:
+        raise ConfigError(
+            "activations is int8, but the weights are not quantized; set quantization to int8 or int4, or "
+            "activations to f32"
+        )
+
+
+def _tokenizer(source: ModelSource) -> Tokenizer:
+    if source.metadata is None:
+        return Tokenizer.from_directory(source.tokenizer_path)
+    from gradus.text.gguf_tokenizer import gguf_tokenizer
+
+    return gguf_tokenizer(source.metadata, str(source.tokenizer_path))
 
 
 def _backend_options(

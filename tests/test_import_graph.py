@@ -29,6 +29,7 @@ ALLOWED = {
     "backends": {"", "backends", "disk_cache", "models", "quantization"},
     "disk_cache": {"", "disk_cache"},
     "quantization": {"", "quantization"},
+    "export": {"", "export", "models", "quantization", "text"},
     "server": {"", "server", "engine", "text"},
 }
 ABOVE_ALL = {"gradus.llm", "gradus.offline", "gradus.runtime", "gradus.cache_plan", "gradus.memory_plan"}

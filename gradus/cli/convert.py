@@ -6,7 +6,7 @@ from pathlib import Path
 from gradus.cli import exit_codes
 from gradus.errors import ConfigError
 
-TYPES = ("f32", "f16", "bf16", "q8_0", "q4_0")
+TYPES = ("f32", "f16", "bf16", "q8_0", "q6_k", "q5_1", "q5_0", "q4_k_m", "q4_1", "q4_0")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

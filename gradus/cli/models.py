@@ -29,7 +29,7 @@ def supported() -> dict[str, Any]:
 
     return {
         "architectures": supported_architectures(),
-        "formats": ["safetensors"],
+        "formats": ["safetensors", "gguf"],
         "weight_types": list(get_args(WeightDtype)),
         "embedded": ["demo"] if (DEMO_DIRECTORY / "config.json").exists() else [],
         "dummies": [f"dummy:{name}" for name in DUMMY_SHAPES],
@@ -84,7 +84,7 @@ def _text(report: dict[str, Any]) -> list[str]:
         f"  formats        {', '.join(report['formats'])}, weights in {', '.join(report['weight_types'])}",
         f"  embedded       {', '.join(report['embedded']) or 'none in this installation'}",
         f"  random weights {', '.join(report['dummies'])}",
-        "  also           a directory with config.json and weights, or a name from the Hugging Face hub",
+        "  also           a .gguf file, a directory with config.json and weights, or a name from the hub",
         "In the hub's cache",
     ]
     for model in report["cached"]:

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from gradus.errors import UnsupportedModelError
 from gradus.export.gguf_file import MetadataValue
 from gradus.models.config import ModelConfig
+from gradus.models.generation_config import GenerationDefaults
 from gradus.models.rope import LinearScaling, Llama3Scaling, Rope, YarnScaling, inverse_frequencies
 
 _GGUF_ARCHITECTURES = {
@@ -61,6 +62,12 @@ def model_metadata(config: ModelConfig, name: str, file_type: int) -> dict[str, 
         "general.quantization_version": 2,
         **{f"{architecture}.{key}": value for key, value in values.items()},
     }
+
+
+def sampling_metadata(defaults: GenerationDefaults) -> dict[str, MetadataValue]:
+    """The recommended sampling, under llama.cpp's names."""
+    names = {"temperature": "temp", "repetition_penalty": "penalty_repeat"}
+    return {f"general.sampling.{names.get(key, key)}": value for key, value in defaults.sampling.items()}
 
 
 def rope_factors(rope: Rope) -> NDArray[np.float32] | None:

@@ -81,13 +81,17 @@ def choose_generation_defaults(choice: str, own: GenerationDefaults) -> Generati
     return given if given.eos_token_ids else replace(given, eos_token_ids=own.eos_token_ids)
 
 
-def parse_generation_defaults(generation: Mapping[str, Any], config: Mapping[str, Any]) -> GenerationDefaults:
+def parse_generation_defaults(
+    generation: Mapping[str, Any], config: Mapping[str, Any], where: str = "generation_config.json"
+) -> GenerationDefaults:
     """Of the two files' contents; `generation` goes first where both name end-of-sequence tokens.
+
+    `where` names the first in messages.
 
     Raises:
         CheckpointError: names the field and its value.
     """
-    fields = Fields(generation, "generation_config.json")
+    fields = Fields(generation, where)
     eos = _token_ids(fields) or _token_ids(Fields(config, "config.json"))
     sampling: dict[str, Any] = {}
     if fields.raw("top_p") is not None:

@@ -21,6 +21,10 @@ class Fields:
         self._where = where
         self._handled: set[str] = set()
 
+    @property
+    def where(self) -> str:
+        return self._where
+
     def has(self, name: str) -> bool:
         return name in self._raw
 

@@ -22,7 +22,7 @@ class ModelOutline:
     """
 
     name: str
-    kind: str  # demo, dummy, local or hub
+    kind: str  # demo, dummy, local, gguf or hub
     config: ModelConfig
     has_weights: bool
 

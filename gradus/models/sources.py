@@ -1,30 +1,36 @@
 """What a user names as `model` -> everything needed to load it.
 
-Accepts "demo" (embedded), "dummy:NAME" (a published shape with random weights), a local directory, and a
-Hugging Face hub name. Knows where files are; nothing of backends.
+Accepts "demo" (embedded), "dummy:NAME" (a published shape with random weights), a local directory, a GGUF
+file, and a Hugging Face hub name. Knows where files are; nothing of backends.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 
 from gradus.errors import CheckpointError, ModelNotFoundError
 from gradus.models.checkpoint.base import Checkpoint
 from gradus.models.checkpoint.dummy import DummyCheckpoint
+from gradus.models.checkpoint.gguf.checkpoint import GgufCheckpoint
+from gradus.models.checkpoint.gguf.file import open_parts
+from gradus.models.checkpoint.gguf.names import ROPE_FACTORS
 from gradus.models.checkpoint.safetensors import open_safetensors
 from gradus.models.config import ModelConfig
 from gradus.models.dummy_shapes import DUMMY_SHAPES
 from gradus.models.generation_config import GenerationDefaults, load_generation_defaults
+from gradus.models.gguf_config import gguf_model_config, interleaved_head_dim
+from gradus.models.gguf_generation import gguf_generation_defaults
 from gradus.models.hf_config import load_model_config
 from gradus.models.hub import download_model, is_hub_name
-from gradus.models.weights import check_weights
+from gradus.models.weights import check_weights, expected_weights
 
 DEMO_DIRECTORY = Path(__file__).parents[1] / "demo_model"
 ACCEPTED = (
     'a model is "demo", "dummy:NAME" (such as dummy:qwen3-0.6b), a directory with config.json and '
-    "safetensors weights, or a Hugging Face hub name such as Qwen/Qwen3-0.6B"
+    "safetensors weights, a .gguf file, or a Hugging Face hub name such as Qwen/Qwen3-0.6B"
 )
 
 
@@ -35,15 +41,22 @@ class ModelSource:
     Attributes:
         kind: where it comes from.
         name: what to call it, for people and in the HTTP API.
-        tokenizer_path: directory with the tokenizer's files.
+        tokenizer_path: directory with the tokenizer's files, or the GGUF file that has it in its metadata.
+        metadata: a GGUF file's; None of other sources.
     """
 
-    kind: Literal["demo", "dummy", "local", "hub"]
+    kind: Literal["demo", "dummy", "local", "hub", "gguf"]
     name: str
     config: ModelConfig
     checkpoint: Checkpoint
     tokenizer_path: Path
     generation: GenerationDefaults
+    metadata: Mapping[str, Any] | None = None
+
+    @property
+    def is_quantized(self) -> bool:
+        """Whether some matrix is stored quantized."""
+        return any(self.checkpoint.width(name) is not None for name in self.checkpoint.names())
 
 
 def resolve_model(model: str, seed: int = 0) -> ModelSource:
@@ -61,14 +74,19 @@ def resolve_model(model: str, seed: int = 0) -> ModelSource:
         path = Path(model).expanduser()
         if model and path.is_dir():
             return _from_directory("local", path.resolve().name, path)
+        if model and path.suffix == ".gguf" and path.is_file():
+            return _from_gguf(path)
         if model and path.exists():
-            raise CheckpointError(_why_not_a_file(path))
+            raise CheckpointError(
+                f"{path} is a file; give a .gguf file, or the directory that holds config.json and the "
+                "safetensors weights"
+            )
     except (OSError, RuntimeError) as error:  # no permission, a name too long, a home directory of nobody's
         raise ModelNotFoundError(f"model {model!r:.200}: {error}; {ACCEPTED}") from error
     if is_hub_name(model):
         return _from_directory("hub", model, download_model(model))
     looks_local = model.startswith((".", "/", "~")) or "\\" in model or model.count("/") > 1
-    reason = "there is no such directory" if looks_local else "neither a directory nor a hub name"
+    reason = "there is no such directory or file" if looks_local else "neither a directory nor a hub name"
     raise ModelNotFoundError(f"model {model!r}: {reason}; {ACCEPTED}")
 
 
@@ -105,12 +123,41 @@ def _check_tied(config: ModelConfig, checkpoint: Checkpoint) -> None:
         )
 
 
-def _why_not_a_file(path: Path) -> str:
-    if path.suffix == ".gguf":
-        return (
-            f"{path} is a GGUF file, which Gradus does not read yet; use the safetensors version of the model"
+def _from_gguf(path: Path) -> ModelSource:
+    files = open_parts(path)
+    first, where = files[0], str(files[0].path)
+    checkpoint = GgufCheckpoint(files, interleaved_head_dim(first.metadata, where))
+    factors = checkpoint.read(ROPE_FACTORS).array if ROPE_FACTORS in checkpoint.names() else None
+    shapes = {name: checkpoint.shape(name) for name in checkpoint.names()}
+    config = gguf_model_config(first.metadata, shapes, _plain_dtype(checkpoint), factors, where)
+    check_weights(config, checkpoint)
+    _check_all_read(config, checkpoint, where)
+    return ModelSource(
+        kind="gguf",
+        name=path.name.removesuffix(".gguf"),
+        config=config,
+        checkpoint=checkpoint,
+        tokenizer_path=first.path,
+        generation=gguf_generation_defaults(first.metadata, where),
+        metadata=first.metadata,
+    )
+
+
+def _plain_dtype(checkpoint: GgufCheckpoint) -> str:
+    """The type that holds all matrices that are not quantized; f16 where all are."""
+    names = [name for name in checkpoint.names() if len(checkpoint.shape(name)) == 2]
+    found = {checkpoint.dtype(name) for name in names if checkpoint.width(name) is None}
+    return found.pop() if len(found) == 1 else "f32" if found else "f16"
+
+
+def _check_all_read(config: ModelConfig, checkpoint: Checkpoint, where: str) -> None:
+    """A GGUF file has what its model reads and nothing else; anything else would change the result."""
+    unread = set(checkpoint.names()) - expected_weights(config).keys() - {ROPE_FACTORS}
+    if unread:
+        raise CheckpointError(
+            f"{where} has {len(unread)} tensors that {config.architecture} does not read, such as "
+            f"{min(unread)}"
         )
-    return f"{path} is a file; give the directory that holds config.json and the safetensors weights"
 
 
 def _demo_directory() -> Path:

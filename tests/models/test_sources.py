@@ -131,7 +131,7 @@ def test_what_the_file_system_refuses(model: str) -> None:
 
 
 def test_files_are_refused_with_advice(tmp_path: Path) -> None:
-    for name, advice in (("m.gguf", "GGUF"), ("model.safetensors", "give the directory")):
+    for name, advice in (("m.gguf", "GGUF"), ("model.safetensors", "the directory that holds")):
         (tmp_path / name).touch()
         with pytest.raises(CheckpointError, match=advice):
             resolve_model(str(tmp_path / name))

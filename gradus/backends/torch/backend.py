@@ -15,7 +15,7 @@ from gradus.backends.sampling import sample
 from gradus.backends.torch.ops import EagerOps
 from gradus.batch import Batch, StepResult
 from gradus.errors import BackendError
-from gradus.models.checkpoint.base import Checkpoint, RawTensor
+from gradus.models.checkpoint.base import Checkpoint
 from gradus.models.config import ModelConfig
 from gradus.models.registry import model_function
 from gradus.models.weights import expected_weights
@@ -35,9 +35,7 @@ class TorchBackend:
         self._config = config
         self._options = options
         self._model = model_function(config.architecture)
-        self._weights = {
-            name: _load(name, checkpoint.read(name), options) for name in expected_weights(config)
-        }
+        self._weights = {name: _load(name, checkpoint, options) for name in expected_weights(config)}
         self._kv_cache = torch.zeros(
             (
                 config.num_layers,
@@ -87,8 +85,12 @@ class TorchBackend:
         return {name: value.numpy() for name, value in ops.outputs.items()}
 
 
-def _load(name: str, raw: RawTensor, options: BackendOptions) -> Tensor:
-    """A weight in f32, rounded to the options' type, or quantized and dequantized."""
+def _load(name: str, checkpoint: Checkpoint, options: BackendOptions) -> Tensor:
+    """A weight in f32: rounded to the options' type, or quantized (now, or as stored) and dequantized."""
+    stored_quantized = checkpoint.quantized(name)
+    if stored_quantized is not None:
+        return torch.from_numpy(stored_quantized.dequantize())
+    raw = checkpoint.read(name)
     array = raw.array.view(np.int16) if raw.dtype == "bf16" else raw.array
     stored = torch.from_numpy(array.copy())  # a copy, since torch takes no read-only memory
     if raw.dtype == "bf16":

@@ -285,5 +285,5 @@ def _what_to_do_without_safetensors(directory: Path) -> str:
             "    model.save_pretrained('converted', safe_serialization=True)"
         )
     if ".gguf" in suffixes:
-        return f"{directory} has weights in GGUF only, which Gradus does not read yet; use safetensors"
+        return f"{directory} has weights in GGUF only; give the path of the .gguf file itself as the model"
     return f"{directory} has no {SINGLE_FILE} and no {INDEX_FILE}; other formats are not read"

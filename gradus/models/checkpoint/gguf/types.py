@@ -63,3 +63,27 @@ TENSOR_TYPES = (
 
 TYPE_BY_ID = {tensor_type.id: tensor_type for tensor_type in TENSOR_TYPES}
 TYPE_BY_NAME = {tensor_type.name: tensor_type for tensor_type in TENSOR_TYPES}
+
+UNREADABLE_TYPES = {
+    9: "Q8_1",
+    15: "Q8_K",
+    16: "IQ2_XXS",
+    17: "IQ2_XS",
+    18: "IQ3_XXS",
+    19: "IQ1_S",
+    20: "IQ4_NL",
+    21: "IQ3_S",
+    22: "IQ2_S",
+    23: "IQ4_XS",
+    24: "I8",
+    25: "I16",
+    26: "I32",
+    27: "I64",
+    28: "F64",
+    29: "IQ1_M",
+    34: "TQ1_0",
+    35: "TQ2_0",
+    39: "MXFP4",
+    40: "NVFP4",
+}
+"""Number -> name of those that it does not."""

@@ -1,0 +1,90 @@
+"""Repacking into Gradus's formats: how far a weight may move, and what is refused."""
+
+import numpy as np
+import pytest
+
+from gradus.errors import CheckpointError
+from gradus.models.checkpoint.gguf.blocks import GROUPED, VALUES
+from gradus.models.checkpoint.gguf.repack import dequantize, repack, stored_width
+from gradus.models.checkpoint.gguf.types import TENSOR_TYPES, TYPE_BY_NAME
+from gradus.quantization.rtn import quantize
+from tests.models.checkpoint.gguf.random_blocks import random_blocks
+
+EXACT = ["Q4_0", "Q4_1", "Q4_K", "Q5_0", "Q8_0"]
+BOUND = 2**-11  # of the group's largest weight
+ROWS, BLOCKS_PER_ROW = 96, 4
+
+
+def both(name: str, **keywords):
+    """The repacked matrix, and its exact values."""
+    blocks = random_blocks(TYPE_BY_NAME[name], ROWS, BLOCKS_PER_ROW, **keywords)
+    matrix = repack(blocks, TYPE_BY_NAME[name], None, "x")
+    return matrix, dequantize(blocks, TYPE_BY_NAME[name], None, "x")
+
+
+def errors(found: np.ndarray, exact: np.ndarray) -> np.ndarray:
+    """Of each weight, in shares of its group's largest."""
+    largest = np.abs(exact).reshape(len(exact), -1, 32).max(axis=-1).repeat(32, axis=-1)
+    return np.abs(found - exact) / np.where(largest == 0, 1, largest)
+
+
+@pytest.mark.parametrize("name", EXACT)
+def test_types_that_fit_lose_next_to_nothing(name):
+    matrix, exact = both(name)
+    bound = 0.0 if name in ("Q4_0", "Q5_0", "Q8_0") else BOUND
+    assert errors(matrix.dequantize(), exact).max() <= bound
+    assert matrix.codes.dtype == (np.uint8 if stored_width(TYPE_BY_NAME[name]) == "int4" else np.int8)
+    assert matrix.codes.shape == exact.shape
+    assert (matrix.centres is not None) == (stored_width(TYPE_BY_NAME[name]) == "int4")
+
+
+def test_factors_are_kept_in_f16():
+    matrix, _ = both("Q4_K")
+    assert matrix.scales.dtype == matrix.centres.dtype == np.float16
+
+
+@pytest.mark.parametrize("name", sorted(VALUES))
+def test_the_others_are_rounded_to_8_bits_once(name):
+    matrix, exact = both(name)
+    expected = quantize(exact, "int8")
+    np.testing.assert_array_equal(matrix.codes, expected.codes)
+    np.testing.assert_array_equal(matrix.scales, expected.scales)
+    is_normal = (matrix.scales > 2**-14).repeat(32, axis=-1)  # below, f16 is coarse
+    assert errors(matrix.dequantize(), exact)[is_normal].max() < 1 / 254 + BOUND
+
+
+def test_the_lowest_code_of_q8_0_stays():
+    blocks = np.full((1, 34), 0x80, np.uint8)  # codes of -128
+    blocks[0, :2] = np.array([0.5], np.float16).view(np.uint8)
+    matrix = repack(blocks, TYPE_BY_NAME["Q8_0"], None, "x")
+    assert (matrix.dequantize() == -64.0).all()
+
+
+@pytest.mark.parametrize("name", ["Q4_K", "Q6_K", "Q8_0"])
+def test_rows_are_reordered_and_threads_change_nothing(name):
+    blocks = random_blocks(TYPE_BY_NAME[name], 5000, 1)
+    order = np.random.default_rng(1).permutation(len(blocks))
+    plain = repack(blocks, TYPE_BY_NAME[name], None, "x")
+    reordered = repack(blocks, TYPE_BY_NAME[name], order, "x", num_threads=3)
+    np.testing.assert_array_equal(reordered.codes, plain.codes[order])
+    np.testing.assert_array_equal(reordered.scales, plain.scales[order])
+    values = dequantize(blocks, TYPE_BY_NAME[name], order, "x")
+    np.testing.assert_array_equal(values, dequantize(blocks, TYPE_BY_NAME[name], None, "x")[order])
+
+
+@pytest.mark.parametrize("name", sorted([*GROUPED, *VALUES]))
+@pytest.mark.parametrize("number", [np.inf, np.nan, 60000.0])
+def test_numbers_that_are_no_weights_are_refused(name, number):
+    offset = {"Q2_K": 80, "Q3_K": 108, "Q6_K": 208}.get(name, 0)
+    blocks = np.full((1, TYPE_BY_NAME[name].block_bytes), 0x7B, np.uint8)
+    blocks[0, offset : offset + 2] = np.array([number], np.float16).view(np.uint8)
+    for use in (repack, dequantize):
+        with pytest.raises(
+            CheckpointError, match=r"the tensor has values up to .* weights are read up to 65,504"
+        ):
+            use(blocks, TYPE_BY_NAME[name], None, "the tensor")
+
+
+def test_plain_types_have_no_width():
+    for tensor_type in TENSOR_TYPES:
+        assert (stored_width(tensor_type) is None) == (tensor_type.block_size == 1)
