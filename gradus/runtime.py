@@ -11,11 +11,13 @@ from gradus.backends.registry import backend_class
 from gradus.batch import Backend
 from gradus.cache_plan import CachePlan, plan_cache, weight_dtype
 from gradus.config import EngineConfig, SchedulerConfig
+from gradus.disk_cache.store import DiskCache
 from gradus.engine.core import EngineCore
 from gradus.machine import available_cpus, available_memory
 from gradus.models.config import ModelConfig
 from gradus.models.generation_config import choose_generation_defaults
 from gradus.models.sources import ModelSource, resolve_model
+from gradus.text.hf_tokenizer import load_tokenizer
 from gradus.text.input_processor import InputProcessor
 from gradus.text.tokenizer import Tokenizer
 
@@ -64,7 +66,7 @@ def load_runtime(config: EngineConfig) -> Runtime:
         )
     scheduler = config.scheduler(cache.max_model_len)
     generation = choose_generation_defaults(config.generation_config, source.generation)
-    tokenizer = Tokenizer.from_directory(source.tokenizer_path)
+    tokenizer = load_tokenizer(source.tokenizer_path, DiskCache())
     tokenizer.start_loading()  # beside the weights
     options = _backend_options(config, source.config, scheduler, cache)
     backend = backend_class(config.backend)(source.config, source.checkpoint, options)
