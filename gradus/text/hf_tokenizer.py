@@ -39,12 +39,16 @@ def load_tokenizer(path: str | Path, cache: DiskCache | None = None) -> Tokenize
         )
     config = _read_json(directory / "special_tokens_map.json")
     config |= _read_json(directory / "tokenizer_config.json")
-    return Tokenizer(
-        lambda: _read_encoder(vocabulary, cache),
-        _special_token_strings(config),
-        _extra_special_tokens(config),
-        _find_chat_template(directory, config),
-    )
+    special_tokens = _special_token_strings(config)
+
+    def read() -> Encoder:
+        encoder = _read_encoder(vocabulary, cache)
+        # A token that the configuration calls special is left out of text even where tokenizer.json does not
+        # say so.
+        encoder.mark_special([*special_tokens.values(), *_extra_special_tokens(config)])
+        return encoder
+
+    return Tokenizer(read, special_tokens, _find_chat_template(directory, config))
 
 
 def _read_encoder(path: Path, cache: DiskCache | None) -> Encoder:

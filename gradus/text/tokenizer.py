@@ -25,16 +25,13 @@ class Tokenizer:
         self,
         read: Callable[[], Encoder],
         special_tokens: Mapping[str, str] | None = None,
-        more_special_tokens: Iterable[str] = (),
         chat_template: str | None = None,
     ) -> None:
         """
         read: gives the vocabulary; raises CheckpointError if it is broken.
         special_tokens: by their role, such as "bos_token".
-        more_special_tokens: others to leave out of text.
         """
         self._read = read
-        self._more_special_tokens = tuple(more_special_tokens)
         self._lock = Lock()
         self._loaded: Encoder | None = None
         self.chat_template = chat_template
@@ -134,9 +131,5 @@ class Tokenizer:
         if self._loaded is None:
             with self._lock:
                 if self._loaded is None:
-                    encoder = self._read()
-                    # A token that the configuration calls special is left out of text even where the
-                    # vocabulary does not say so.
-                    encoder.mark_special([*self.special_tokens.values(), *self._more_special_tokens])
-                    self._loaded = encoder
+                    self._loaded = self._read()
         return self._loaded

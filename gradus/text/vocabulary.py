@@ -10,7 +10,7 @@ the post-processor says. Knows no files.
 import json
 from array import array
 from bisect import bisect_right
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import accumulate
 from typing import TYPE_CHECKING, Any
@@ -69,18 +69,18 @@ class Vocabulary:
         """The id of a token by its text. Looks through all texts: for names that few ask for."""
         sought = token.encode()
         texts, ends = bytes(self.texts), memoryview(self.ends).cast("I")
-        begin = texts.find(sought) if sought else -1
+        begin = texts.rfind(sought) if sought else -1
         while begin >= 0:
             token_id = bisect_right(ends, begin)  # the one that holds the byte at `begin`
             if (ends[token_id - 1] if token_id else 0) == begin and ends[token_id] == begin + len(sought):
                 return token_id
-            begin = texts.find(sought, begin + 1)
+            begin = texts.rfind(sought, 0, begin + len(sought) - 1)
         return None
 
 
 def make_vocabulary(
     front: Mapping[str, Any],
-    tokens: Mapping[str, int],
+    tokens: Sequence[str],
     merges: Iterable[Merge],
     *,
     whole_words_first: bool = False,
@@ -88,25 +88,23 @@ def make_vocabulary(
     """The tables of a tokenizer.
 
     front: a `tokenizer.json` as an object; the vocabulary and the merges of its model do not count.
-    tokens: text -> id, added tokens included.
+    tokens: each id's text, added tokens included; empty for an id without a token. Of two ids with the same
+        text the higher one is that text's.
     whole_words_first: a word that is a token becomes that token, whatever the merges say.
 
     Raises:
-        ValueError: the ids are no numbering of the tokens, or a token cannot be cut into smaller ones.
+        ValueError: the front is no tokenizer, or a token has a character that no token is.
     """
-    by_id = {token_id: text for text, token_id in tokens.items()}
-    size = max(by_id, default=-1) + 1
-    if len(by_id) != len(tokens) or min(by_id, default=0) < 0 or size > 2 * len(tokens):
-        raise ValueError(f"{len(tokens):,} tokens have {len(by_id):,} ids, the highest is {size - 1:,}")
-    texts = [by_id.get(token_id, "").encode() for token_id in range(size)]
+    ids = {text: token_id for token_id, text in enumerate(tokens) if text}
+    texts = [text.encode() for text in tokens]
     table = build_table(list(merges))
-    smallest = _smallest_tokens(front, tokens)
+    smallest = _smallest_tokens(front, ids)
     return Vocabulary(
         front=_with_model(front, {"vocab": smallest, "merges": [], "ignore_merges": False}),
         texts=b"".join(texts),
         ends=array("I", accumulate(map(len, texts))).tobytes(),
         merges=table,
-        whole_words=_unmerged(MergeTable(table, ()), smallest, tokens) if whole_words_first else (),
+        whole_words=_unmerged(MergeTable(table, ()), smallest, ids) if whole_words_first else (),
     )
 
 
@@ -118,20 +116,31 @@ def take_apart(text: str, library: "LibraryTokenizer") -> Vocabulary | None:
         return None
     if any(model.get(name) for name in ("dropout", "continuing_subword_prefix", "end_of_word_suffix")):
         return None
-    tokens = dict(model["vocab"])
+    ids = model["vocab"]
+    added = {token.content: token_id for token_id, token in library.get_added_tokens_decoder().items()}
     pairs = [merge.split(" ") if isinstance(merge, str) else merge for merge in model["merges"]]
     try:
         merges = [
-            (tokens[left], tokens[right], rank, tokens[left + right])
-            for rank, (left, right) in enumerate(pairs)
+            (ids[left], ids[right], rank, ids[left + right]) for rank, (left, right) in enumerate(pairs)
         ]
-        added = {token.content: token_id for token_id, token in library.get_added_tokens_decoder().items()}
-        front = described | {"truncation": None, "padding": None}
         return make_vocabulary(
-            front, tokens | added, merges, whole_words_first=bool(model.get("ignore_merges"))
+            {**described, "truncation": None, "padding": None},
+            _by_id({**ids, **added}),
+            merges,
+            whole_words_first=bool(model.get("ignore_merges")),
         )
     except (KeyError, ValueError):
         return None
+
+
+def _by_id(ids: Mapping[str, int]) -> list[str]:
+    size = max(ids.values(), default=-1) + 1
+    if len(set(ids.values())) != len(ids) or size > 2 * len(ids):
+        raise ValueError(f"{len(ids):,} tokens do not have as many ids, or ids as high as {size - 1:,}")
+    tokens = [""] * size
+    for text, token_id in ids.items():
+        tokens[token_id] = text
+    return tokens
 
 
 def with_tokens(front: str, tokens: Mapping[str, int]) -> str:
@@ -144,18 +153,18 @@ def _with_model(front: Mapping[str, Any], changes: Mapping[str, Any]) -> str:
     return json.dumps({**front, "model": {**front["model"], **changes}})
 
 
-def _smallest_tokens(front: Mapping[str, Any], tokens: Mapping[str, int]) -> dict[str, int]:
+def _smallest_tokens(front: Mapping[str, Any], ids: Mapping[str, int]) -> dict[str, int]:
     """What the front must know: single characters, and whole tokens that no merge makes."""
     named = {token["content"] for token in front.get("added_tokens", ())} | {front["model"].get("unk_token")}
     if front["model"].get("byte_fallback"):
         named |= {f"<0x{byte:02X}>" for byte in range(256)}
-    return {text: token_id for text, token_id in tokens.items() if len(text) == 1 or text in named}
+    return {text: token_id for text, token_id in ids.items() if len(text) == 1 or text in named}
 
 
-def _unmerged(table: MergeTable, smallest: Mapping[str, int], tokens: Mapping[str, int]) -> WholeWords:
+def _unmerged(table: MergeTable, smallest: Mapping[str, int], ids: Mapping[str, int]) -> WholeWords:
     """The tokens that merging does not arrive at."""
     found = []
-    for text, token_id in tokens.items():
+    for text, token_id in ids.items():
         if text in smallest:
             continue
         if any(char not in smallest for char in text):

@@ -115,11 +115,11 @@ def test_other_models_are_left_to_the_library():
     assert take_apart(text, fast_of(text)) is None
 
 
-def test_ids_must_number_the_tokens():
-    front = {"model": {"type": "BPE"}}
-    for tokens in ({"a": 0, "b": 0}, {"a": 0, "b": 10**6}, {"a": -1, "b": 0}):
-        with pytest.raises(ValueError, match="2 tokens have"):
-            make_vocabulary(front, tokens, [])
+def test_ids_without_tokens_and_two_with_the_same_text():
+    tokens = ["a", "", "bc", "bc", "cb"]
+    vocabulary = make_vocabulary({"model": {"type": "BPE"}}, tokens, [])
+    assert [vocabulary.token(token_id) or "" for token_id in range(-1, 6)] == ["", *tokens, ""]
+    assert [vocabulary.token_id(text) for text in ("a", "bc", "cb", "b", "")] == [0, 3, 4, None, None]
 
 
 def merged(word, merges):
