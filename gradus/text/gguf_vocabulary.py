@@ -55,7 +55,7 @@ def check_supported(metadata: Metadata) -> None:
     if model not in ("gpt2", "llama"):
         raise ValueError(f"its tokenizer is {model!r:.80}; gpt2 (byte-level BPE) and llama are supported")
     pre = _pre_tokenizer(metadata)
-    if model == "gpt2" and pre not in _SPLITS:
+    if model == "gpt2" and (not isinstance(pre, str) or pre not in _SPLITS):
         raise ValueError(f"its pre-tokenizer is {pre!r:.80}; supported are {', '.join(_SPLITS)}")
 
 
