@@ -12,6 +12,7 @@ from gradus.batch import Backend
 from gradus.cache_plan import CachePlan, plan_cache, weight_dtype
 from gradus.config import EngineConfig, SchedulerConfig
 from gradus.disk_cache.folder import cache_size
+from gradus.disk_cache.store import DiskCache
 from gradus.engine.core import EngineCore
 from gradus.errors import ConfigError
 from gradus.machine import available_cpus, available_memory
@@ -19,6 +20,7 @@ from gradus.memory_plan import packed_sizes
 from gradus.models.config import ModelConfig
 from gradus.models.generation_config import choose_generation_defaults
 from gradus.models.sources import ModelSource, resolve_model
+from gradus.text.hf_tokenizer import load_tokenizer
 from gradus.text.input_processor import InputProcessor
 from gradus.text.tokenizer import Tokenizer
 
@@ -71,7 +73,7 @@ def load_runtime(config: EngineConfig) -> Runtime:
         )
     scheduler = config.scheduler(cache.max_model_len)
     generation = choose_generation_defaults(config.generation_config, source.generation)
-    tokenizer = _tokenizer(source)
+    tokenizer = _tokenizer(config, source)
     tokenizer.start_loading()  # beside the weights
     options = _backend_options(config, source.config, scheduler, cache)
     backend = backend_class(config.backend)(source.config, source.checkpoint, options)
@@ -114,12 +116,14 @@ def check_quantization(config: EngineConfig, source: ModelSource) -> None:
         )
 
 
-def _tokenizer(source: ModelSource) -> Tokenizer:
+def _tokenizer(config: EngineConfig, source: ModelSource) -> Tokenizer:
+    size = _packed_cache_size(config)
+    cache = None if size is None else DiskCache(max_bytes=size)
     if source.metadata is None:
-        return Tokenizer.from_directory(source.tokenizer_path)
+        return load_tokenizer(source.tokenizer_path, cache)
     from gradus.text.gguf_tokenizer import gguf_tokenizer
 
-    return gguf_tokenizer(source.metadata, str(source.tokenizer_path))
+    return gguf_tokenizer(source.metadata, source.tokenizer_path, cache)
 
 
 def _backend_options(

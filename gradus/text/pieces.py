@@ -9,7 +9,7 @@ Formats: the `decoder` object of a `tokenizer.json`, as the `tokenizers` library
 """
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 _BYTE_TOKEN = re.compile(r"<0x([0-9A-Fa-f]{2})>")
@@ -39,6 +39,12 @@ class Pieces:
             token = self._id_to_token(token_id)
             piece = self._cache[token_id] = b"" if token is None else self._to_bytes(token)
         return piece
+
+    def decode(self, token_ids: Iterable[int]) -> str:
+        """The text of a whole sequence; bytes that are no UTF-8 become U+FFFD."""
+        text = b"".join([self[token_id] for token_id in token_ids]).decode("utf-8", "replace")
+        spaces = len(text) - len(text.lstrip(" "))
+        return text[min(spaces, self.num_leading_spaces) :]
 
 
 def make_pieces(decoder: dict[str, Any] | None, id_to_token: Callable[[int], str | None]) -> Pieces | None:

@@ -6,7 +6,7 @@ import pytest
 import transformers
 
 from gradus.errors import CheckpointError, InvalidRequestError
-from gradus.text.tokenizer import Tokenizer
+from gradus.text.hf_tokenizer import load_tokenizer
 
 
 def directory(path, tokenizer_json, config=None, **files):
@@ -20,7 +20,7 @@ def directory(path, tokenizer_json, config=None, **files):
 
 def test_ids_and_sizes(tmp_path, byte_level_text):
     config = {"eos_token": {"content": "<|im_end|>"}, "pad_token": "<|endoftext|>", "bos_token": None}
-    tokenizer = Tokenizer.from_directory(directory(tmp_path, byte_level_text, config))
+    tokenizer = load_tokenizer(directory(tmp_path, byte_level_text, config))
     assert tokenizer.eos_token_id == tokenizer.token_id("<|im_end|>") == 2
     assert tokenizer.pad_token_id == 0
     assert tokenizer.bos_token_id is None
@@ -57,7 +57,7 @@ def with_beginning(byte_level_text):
 
 @pytest.mark.parametrize("config", [{}, {"bos_token": "<|im_start|>", "add_bos_token": False}])
 def test_the_post_processor_decides_on_the_beginning_of_a_text(tmp_path, byte_level_text, config):
-    tokenizer = Tokenizer.from_directory(directory(tmp_path, with_beginning(byte_level_text), config))
+    tokenizer = load_tokenizer(directory(tmp_path, with_beginning(byte_level_text), config))
     plain = tokenizer.encode("Hi", add_special_tokens=False)
     assert tokenizer.encode("Hi") == [0, *plain]
     assert 0 not in plain
@@ -74,7 +74,7 @@ def test_truncation_and_padding_of_the_file_are_off(tmp_path, byte_level_text):
         "pad_type_id": 0,
         "pad_token": "<|endoftext|>",
     }
-    tokenizer = Tokenizer.from_directory(directory(tmp_path, json.dumps(built)))
+    tokenizer = load_tokenizer(directory(tmp_path, json.dumps(built)))
     assert tokenizer.decode(tokenizer.encode("a text of some length")) == "a text of some length"
     assert 0 not in tokenizer.encode("ab")
 
@@ -83,9 +83,9 @@ def test_a_token_is_special_where_only_the_configuration_says_so(tmp_path, byte_
     built = json.loads(byte_level_text)
     for token in built["added_tokens"]:
         token["special"] = False
-    tokenizer = Tokenizer.from_directory(directory(tmp_path, json.dumps(built), {"eos_token": "<|im_end|>"}))
+    tokenizer = load_tokenizer(directory(tmp_path, json.dumps(built), {"eos_token": "<|im_end|>"}))
     assert tokenizer.special_ids == {2}
-    absent = Tokenizer.from_directory(directory(tmp_path, byte_level_text, {"eos_token": "<|absent|>"}))
+    absent = load_tokenizer(directory(tmp_path, byte_level_text, {"eos_token": "<|absent|>"}))
     assert absent.eos_token_id is None
     assert absent.vocab_size == 422
 
@@ -105,38 +105,38 @@ def test_a_token_is_special_where_only_the_configuration_says_so(tmp_path, byte_
     ],
 )
 def test_where_the_chat_template_comes_from(tmp_path, byte_level_text, config, files, expected):
-    tokenizer = Tokenizer.from_directory(directory(tmp_path, byte_level_text, config, **files))
+    tokenizer = load_tokenizer(directory(tmp_path, byte_level_text, config, **files))
     assert tokenizer.chat_template == expected
     assert tokenizer.has_chat_template is (expected is not None)
 
 
 def test_missing_and_broken_files_say_so(tmp_path, byte_level_text):
     with pytest.raises(CheckpointError, match=r"no tokenizer\.json"):
-        Tokenizer.from_directory(tmp_path)
-    broken = Tokenizer.from_directory(directory(tmp_path, "{"))
+        load_tokenizer(tmp_path)
+    broken = load_tokenizer(directory(tmp_path, "{"))
     with pytest.raises(CheckpointError, match=r"tokenizer\.json is not a tokenizer"):
         broken.load()
     directory(tmp_path, byte_level_text, tokenizer_config__json="[]")
     with pytest.raises(CheckpointError, match="holds a list"):
-        Tokenizer.from_directory(tmp_path)
+        load_tokenizer(tmp_path)
     directory(tmp_path, byte_level_text, tokenizer_config__json="{,}")
     with pytest.raises(CheckpointError, match="is not JSON"):
-        Tokenizer.from_directory(tmp_path)
+        load_tokenizer(tmp_path)
     directory(tmp_path, byte_level_text, {"chat_template": 3})
     with pytest.raises(CheckpointError, match="chat template"):
-        Tokenizer.from_directory(tmp_path)
+        load_tokenizer(tmp_path)
     (tmp_path / "tokenizer.json").write_bytes(b"\xff\xfe")
     (tmp_path / "tokenizer_config.json").unlink()
     with pytest.raises(CheckpointError, match="cannot be read"):
-        Tokenizer.from_directory(tmp_path).load()
+        load_tokenizer(tmp_path).load()
 
 
 def test_loading_in_a_thread_ends_as_loading_does(tmp_path, byte_level_text):
-    good = Tokenizer.from_directory(directory(tmp_path, byte_level_text))
+    good = load_tokenizer(directory(tmp_path, byte_level_text))
     good.start_loading()
     good.load()
     assert good.decode(good.encode("Hi")) == "Hi"
-    broken = Tokenizer.from_directory(directory(tmp_path, "{"))
+    broken = load_tokenizer(directory(tmp_path, "{"))
     broken.start_loading()
     with pytest.raises(CheckpointError, match="is not a tokenizer"):
         broken.load()
@@ -159,7 +159,7 @@ def test_transformers_agrees_on_beginning_of_sequence_and_text(tmp_path, sentenc
         path.mkdir()
         directory(path, text, config | {"tokenizer_class": "PreTrainedTokenizerFast"})
         theirs = transformers.AutoTokenizer.from_pretrained(path)
-        ours = Tokenizer.from_directory(path)
+        ours = load_tokenizer(path)
         for prompt in ["Hello, world!", " 你好 ", "a<|im_end|>b", "👩‍👩‍👧‍👦"]:
             for add in (True, False):
                 ids = ours.encode(prompt, add)

@@ -1,10 +1,13 @@
 """Small tokenizers of the three kinds of decoder, built by the tests themselves."""
 
 import json
+from pathlib import Path
+from tempfile import TemporaryDirectory
 
 from tokenizers import AddedToken, decoders, models, normalizers, pre_tokenizers, trainers
 from tokenizers import Tokenizer as FastTokenizer
 
+from gradus.text.hf_tokenizer import load_tokenizer
 from gradus.text.tokenizer import Tokenizer
 
 CORPUS = [
@@ -83,4 +86,9 @@ def fast_of(text: str) -> FastTokenizer:
 
 def toy_tokenizer(text: str, **config: object) -> Tokenizer:
     """Ours."""
-    return Tokenizer(lambda: text, dict(config), TEMPLATE)
+    with TemporaryDirectory() as folder:
+        Path(folder, "tokenizer.json").write_text(text)
+        Path(folder, "tokenizer_config.json").write_text(json.dumps({"chat_template": TEMPLATE, **config}))
+        tokenizer = load_tokenizer(folder)
+        tokenizer.load()
+    return tokenizer
