@@ -35,6 +35,7 @@ class Weight {
   int64_t num_panels() const { return first_panels_.back(); }
   int64_t first_panel(size_t index) const { return first_panels_.at(index); }
   int64_t outputs(size_t index) const { return outputs_.at(index); }
+  const std::vector<int64_t>& all_outputs() const { return outputs_; }
   size_t num_matrices() const { return outputs_.size(); }
   const void* data() const { return memory_.data(); }
   const void* panel(int64_t index) const {

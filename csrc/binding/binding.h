@@ -44,11 +44,17 @@ inline Format format_of(const std::string& name) {
   throw SetupError("the format is \"" + name + "\"; it must be f32, bf16, f16, int8 or int4");
 }
 
+inline std::string name_of(Format format) {
+  constexpr const char* names[] = {"f32", "bf16", "f16", "int8", "int4"};
+  return names[static_cast<int>(format)];
+}
+
 void bind_memory(nb::module_& m);        // Buffer, View, Weight, Floats
 void bind_instructions(nb::module_& m);  // Instruction and its makers, Program
 void bind_step(nb::module_& m);          // Step
 // Instructions that depend on the cache or the vocabulary are made by the executor that has them.
 void bind_cache_instructions(nb::class_<Executor>& executor);
+void bind_measurements(nb::module_& m, nb::class_<Executor>& executor);
 // (token_ids, num_sampled, logprobs, ranks, top_token_ids, top_logprobs, logits or None, hidden or None)
 nb::tuple to_python(StepOutput&& out, int64_t vocab_size);
 

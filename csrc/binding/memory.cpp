@@ -59,6 +59,9 @@ void bind_weight(nb::module_& m) {
                      "the bias has another shape than its matrix");
              self.set_bias(index, bias.data());
            })
+      .def_prop_ro("format", [](const Weight& self) { return name_of(self.format()); })
+      .def_prop_ro("outputs", &Weight::all_outputs)
+      .def_prop_ro("inputs", &Weight::inputs)
       .def_prop_ro("is_quantized", [](const Weight& self) { return is_quantized(self.format()); })
       .def_prop_ro("bytes", &Weight::bytes);
   nb::class_<FloatVector>(m, "Floats", "A constant vector.")

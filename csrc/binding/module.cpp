@@ -45,6 +45,7 @@ void bind_executor(nb::module_& m) {
         return to_python(std::move(output), self.shape().vocab_size);
       });
   bind_cache_instructions(executor);
+  bind_measurements(m, executor);
 }
 
 }  // namespace

@@ -109,9 +109,7 @@ class EngineDriver:
             before, start = _tokens(counters), time.perf_counter()
             self._engine.step()
             seconds = time.perf_counter() - start
-            prompt_tokens, batched_tokens = (
-                b - a for a, b in zip(before, _tokens(counters), strict=True)
-            )
+            prompt_tokens, batched_tokens = (b - a for a, b in zip(before, _tokens(counters), strict=True))
             steps.add(prompt_tokens, batched_tokens - prompt_tokens, seconds)
             loop.collect()
         return DrivenRun(

@@ -86,7 +86,9 @@ def _stream(
         connection.request("POST", "/v1/completions", encoded, {"Content-Type": "application/json"})
         response = connection.getresponse()
         if response.status != 200:
-            raise RequestFailedError(f"status {response.status}: {response.read(400).decode(errors='replace')}")
+            raise RequestFailedError(
+                f"status {response.status}: {response.read(400).decode(errors='replace')}"
+            )
         first, usage = 0.0, b""
         for line in response:
             if not line.startswith(b"data: {"):

@@ -84,7 +84,9 @@ def _evidence(
         },
         runs=[_run_as_dict(driven) for driven in runs],
         verification={
-            "every_request_gave_all_tokens": all(r.num_output_tokens == workload.output_len for r in requests),
+            "every_request_gave_all_tokens": all(
+                r.num_output_tokens == workload.output_len for r in requests
+            ),
             "the_engine_counted_the_same_output_tokens": all(
                 driven.num_generated_tokens == driven.run.num_output_tokens for driven in runs
             ),

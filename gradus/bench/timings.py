@@ -81,7 +81,9 @@ def percentiles(values: Iterable[float | None]) -> dict[str, float] | None:
     known = [value for value in values if value is not None]
     if not known:
         return None
-    return {f"p{p}": float(value) for p, value in zip(PERCENTILES, np.percentile(known, PERCENTILES), strict=True)}
+    return {
+        f"p{p}": float(value) for p, value in zip(PERCENTILES, np.percentile(known, PERCENTILES), strict=True)
+    }
 
 
 def latencies(requests: Sequence[RequestTiming]) -> dict[str, dict[str, float] | None]:

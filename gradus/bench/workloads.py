@@ -40,9 +40,7 @@ class Workload:
     def prompts(self, vocab_size: int, round_index: int) -> list[list[int]]:
         """The prompts of one round; the same ones whenever it is asked for that round."""
         draw = random.Random(f"{self.name}/{round_index}")
-        return [
-            [draw.randrange(vocab_size) for _ in range(self.input_len)] for _ in range(self.num_requests)
-        ]
+        return [[draw.randrange(vocab_size) for _ in range(self.input_len)] for _ in range(self.num_requests)]
 
     def changed(
         self,

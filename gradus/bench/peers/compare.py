@@ -27,6 +27,8 @@ METHOD = (
     "Gradus is better; its interval is a bootstrap over rounds."
 )
 
+TRIAL_OUTPUT = 32  # tokens of each request of a trial run
+
 Report = Callable[[str], None]
 
 
@@ -102,9 +104,12 @@ def _measure_speed(
 def _choose_options(
     endpoint: Endpoint, environment: Environment, side: Side, row: Row, vocab_size: int
 ) -> Mapping[str, Any]:
-    """Warm a side up; of several settings the one with the best figure, over one wave of requests."""
-    candidates = environment.candidates(side)
-    wave = row.workload.changed(num_requests=min(row.workload.concurrency, row.workload.num_requests))
+    """Warm a side up; of several settings the one with the best figure, over a short wave of requests."""
+    candidates, workload = environment.candidates(side), row.workload
+    wave = workload.changed(
+        num_requests=min(workload.concurrency, workload.num_requests),
+        output_len=min(workload.output_len, TRIAL_OUTPUT),
+    )
     prompts = wave.prompts(vocab_size, 0)
     scores: list[float] = []
     for options in candidates:
@@ -113,7 +118,8 @@ def _choose_options(
             return options
         scores.append(_run(endpoint, wave, prompts, options)[row.figure])
     best = candidates[scores.index(min(scores) if row.lower_is_better else max(scores))]
-    _run(endpoint, wave, prompts, best)
+    if best is not candidates[-1]:
+        _run(endpoint, wave, prompts, best)  # its engine is made anew and warms up again
     return best
 
 

@@ -63,7 +63,9 @@ _OPENVINO = Side(OPENVINO, "openvino-int8")
 _K_MIX = "q4_k_m.gguf"
 
 
-def _speed(name: str, workload: str, figure: str, goal: float, peers: tuple[Side, ...], ours: Side = _OURS) -> Row:
+def _speed(
+    name: str, workload: str, figure: str, goal: float, peers: tuple[Side, ...], ours: Side = _OURS
+) -> Row:
     return Row(name=name, workload=WORKLOADS[workload], figure=figure, ours=ours, peers=peers, goal=goal)
 
 

@@ -36,7 +36,9 @@ class Clock:
         return time.perf_counter() - self._begin
 
     @staticmethod
-    def timing(start: float, first_token: float, end: float, prompt: Sequence[int], count: int) -> dict[str, Any]:
+    def timing(
+        start: float, first_token: float, end: float, prompt: Sequence[int], count: int
+    ) -> dict[str, Any]:
         return {
             "start": start,
             "first_token": first_token,
