@@ -56,6 +56,7 @@ void bind_step(nb::module_& m);          // Step
 // it.
 void bind_quantized_instructions(nb::class_<Executor>& executor);
 void bind_cache_instructions(nb::class_<Executor>& executor);
+void bind_measurements(nb::module_& m, nb::class_<Executor>& executor);
 // (token_ids, num_sampled, logprobs, ranks, top_token_ids, top_logprobs, logits or None, hidden or None)
 nb::tuple to_python(StepOutput&& out, int64_t vocab_size);
 

@@ -46,6 +46,7 @@ void bind_executor(nb::module_& m) {
       });
   bind_quantized_instructions(executor);
   bind_cache_instructions(executor);
+  bind_measurements(m, executor);
 }
 
 }  // namespace

@@ -1,75 +1,31 @@
-"""`gradus bench WORKLOAD [MODEL]`: a measurement; a table for people, then one line of JSON."""
+"""`gradus bench NAME ...`: a measurement; a table for people, then one line of JSON."""
 
 import argparse
-import sys
-from typing import TYPE_CHECKING, Any
+from importlib import import_module
 
-from gradus.cli import exit_codes
-from gradus.cli.engine_args import add_engine_arguments, engine_config
-
-if TYPE_CHECKING:
-    from gradus.bench.decode import DecodeRun
+# name -> what it measures; its module `bench_NAME` gives `add_arguments(parser)` and `run(args) -> int`
+BENCHES = {
+    "decode": "one stream: tokens per second, beside the prediction that doctor makes",
+    "throughput": "a workload in process: tokens per second, latencies, prefill and decode steps",
+    "roofline": "where a step's time goes, and how close each operation is to this machine's ceilings",
+    "peers": "Gradus against other engines, measured in turns",
+}
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    workloads = parser.add_subparsers(title="workloads", metavar="WORKLOAD", required=True)
-    purpose = "one stream: tokens per second, beside the prediction that doctor makes"
-    decode = workloads.add_parser("decode", help=purpose, description=purpose[0].upper() + purpose[1:] + ".")
-    decode.add_argument(
-        "--debug",
-        action="store_true",
-        default=argparse.SUPPRESS,
-        help="show a traceback when something fails",
-    )
-    add_engine_arguments(decode)
-    group = decode.add_argument_group("workload")
-    group.add_argument("--prompt-tokens", type=int, default=32, metavar="N", help="default: %(default)s")
-    group.add_argument("--output-tokens", type=int, default=128, metavar="N", help="default: %(default)s")
-    group.add_argument("--runs", type=int, default=5, metavar="N", help="default: %(default)s")
-    decode.set_defaults(workload=_decode)
+    benches = parser.add_subparsers(title="benches", metavar="NAME", required=True)
+    for name, purpose in BENCHES.items():
+        bench = benches.add_parser(name, help=purpose, description=purpose[0].upper() + purpose[1:] + ".")
+        bench.add_argument(
+            "--debug",
+            action="store_true",
+            default=argparse.SUPPRESS,
+            help="show a traceback when something fails",
+        )
+        module = import_module(f"gradus.cli.bench_{name}")
+        module.add_arguments(bench)
+        bench.set_defaults(bench=module.run)
 
 
 def run(args: argparse.Namespace) -> int:
-    return args.workload(args)
-
-
-def _decode(args: argparse.Namespace) -> int:
-    config = engine_config(args)
-    from gradus.bench.decode import DecodeSettings, bench_decode
-    from gradus.bench.evidence import to_line
-
-    settings = DecodeSettings(
-        prompt_tokens=args.prompt_tokens, output_tokens=args.output_tokens, num_runs=args.runs
-    )
-    print(
-        f"{config.model}: {settings.num_runs} runs of {settings.prompt_tokens} tokens in, "
-        f"{settings.output_tokens} out, one stream"
-    )
-    print("run   predicted tokens/s   measured tokens/s   first token ms", flush=True)
-    numbers = iter(range(1, settings.num_runs + 1))
-    document = bench_decode(config, settings, lambda run: _print_run(next(numbers), run))
-    results = document["results"]
-    _print_row(
-        "median",
-        results["predicted_tokens_per_second"]["median"],
-        results["tokens_per_second"]["median"],
-        results["first_token_seconds"]["median"],
-    )
-    print(f"measured / predicted: {_spread(results['measured_over_predicted'])}")
-    failed = [name for name, holds in document["verification"].items() if not holds]
-    for name in failed:
-        print(f"not so: {name.replace('_', ' ')}", file=sys.stderr)
-    print(to_line(document))
-    return exit_codes.FAILED if failed else exit_codes.DONE
-
-
-def _print_run(number: int, run: "DecodeRun") -> None:
-    _print_row(str(number), run.predicted.tokens_per_second, run.tokens_per_second, run.first_token_seconds)
-
-
-def _print_row(name: str, predicted: float, measured: float, first_token_seconds: float) -> None:
-    print(f"{name:6}{predicted:>18.1f}{measured:>20.1f}{1000 * first_token_seconds:>17.1f}", flush=True)
-
-
-def _spread(values: dict[str, Any]) -> str:
-    return f"{values['median']:.2f} (from {values['min']:.2f} to {values['max']:.2f})"
+    return args.bench(args)

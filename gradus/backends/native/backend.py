@@ -54,10 +54,10 @@ class NativeBackend:
                 self._executor,
                 options.quantization,
             )
-            operations = self._trace()
+            self.operations = self._trace()  # as a step runs them
             if not options.enforce_eager:
-                num_rows = options.max_num_batched_tokens
-                self._program, arena_bytes = compile_program(fuse(operations), self._executor, num_rows)
+                self.operations, num_rows = fuse(self.operations), options.max_num_batched_tokens
+                self._program, arena_bytes = compile_program(self.operations, self._executor, num_rows)
         except _native.SetupError as error:
             raise ConfigError(str(error)) from error
         self.cpu_variant: str = self._executor.cpu_variant
@@ -104,12 +104,27 @@ class NativeBackend:
             except (_native.StepError, _native.SetupError, MemoryError) as error:
                 raise BackendError(str(error)) from error
 
+    def time_operations(self, batch: Batch) -> list[float]:
+        """Run one step for its times: the seconds of each of `operations`.
+
+        Raises:
+            BackendError: as `execute` does, or there is no program because the backend is eager.
+        """
+        with self._lock:
+            if self._program is None:
+                raise BackendError("the backend is closed, or runs op by op (enforce_eager)")
+            try:
+                return list(self._executor.run_timed(self._program, make_step(batch)))
+            except (_native.StepError, MemoryError) as error:
+                raise BackendError(str(error)) from error
+
     def close(self) -> None:
         """Free threads and memory."""
         if self._mover is not None:
             self._mover.stop()
         with self._lock:
             self._executor = self._program = self._weights = None
+            self.operations = []
 
     def _trace(self) -> list[Operation]:
         """The model's operations. Loads its weights on the way, which is all that eager execution needs."""

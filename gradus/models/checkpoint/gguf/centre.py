@@ -19,7 +19,7 @@ Codes = NDArray[np.uint8]
 def centred(codes: Codes, scales: Float32, minima: Float32) -> tuple[Codes, Float16, Float16]:
     """Codes, scales and centres with scale * (code - 8) + centre nearest to scale * code + minimum.
 
-    codes: [groups, 32] in 0 .. 15; scales, minima: [groups], finite and within f16's range. An error is at most
+    codes: [groups, 32] in 0 .. 15; scales, minima: [groups], finite and in f16's range. An error is at most
     about 2^-11 of the group's largest weight, where the scale is at least 2^-14; where nothing has to be
     rounded with code 8 as the centre, codes stay as they are.
     """

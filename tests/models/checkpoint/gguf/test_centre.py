@@ -13,7 +13,8 @@ BOUND = 2**-11
 def errors(codes, scales, minima):
     """Of each group, its largest in shares of its largest weight."""
     found, halves, centres = centred(codes, scales, minima)
-    assert found.dtype == np.uint8 and found.max() <= 15
+    assert found.dtype == np.uint8
+    assert found.max() <= 15
     exact = scales[:, None].astype(np.float64) * codes + minima[:, None]
     stored = halves[:, None].astype(np.float64) * (found - 8.0) + centres[:, None]
     return np.abs(stored - exact).max(axis=1) / np.abs(exact).max(axis=1)

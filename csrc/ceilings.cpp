@@ -1,0 +1,146 @@
+#include "ceilings.h"
+
+#include <atomic>
+#include <chrono>
+#include <cstdint>
+#include <thread>
+
+#if GRADUS_HAVE_avx2
+#include <immintrin.h>
+#endif
+
+namespace gradus {
+
+namespace {
+
+constexpr int64_t num_rounds = 1 << 20;  // of every thread and pass: some milliseconds
+
+struct Loop {
+  void (*run)(int64_t rounds);
+  int64_t per_round;  // multiply-adds
+};
+
+#if GRADUS_HAVE_avx2
+// As many sums as hide an instruction's latency. `opaque` keeps the compiler from taking a product whose
+// operands do not change out of the loop; it is no instruction.
+constexpr int num_sums = 12;
+#define GRADUS_OPAQUE(x) __asm__ volatile("" : "+x"(x))
+
+__attribute__((target("avx2,fma"))) void f32_avx2(int64_t rounds) {
+  __m256 sums[num_sums] = {};
+  __m256 x = _mm256_set1_ps(0.5f);
+  const __m256 w = _mm256_set1_ps(0.25f);
+  for (int64_t i = 0; i < rounds; ++i) {
+#pragma GCC unroll 16
+    for (auto& sum : sums) {
+      sum = _mm256_fmadd_ps(x, w, sum);
+      GRADUS_OPAQUE(x);
+    }
+  }
+  for (auto& sum : sums) GRADUS_OPAQUE(sum);
+}
+
+// vpmaddubsw and its addition in 16 bits.
+__attribute__((target("avx2"))) void int4_avx2(int64_t rounds) {
+  __m256i sums[num_sums] = {};
+  __m256i x = _mm256_set1_epi8(3);
+  const __m256i w = _mm256_set1_epi8(5);
+  for (int64_t i = 0; i < rounds; ++i) {
+#pragma GCC unroll 16
+    for (auto& sum : sums) {
+      sum = _mm256_add_epi16(sum, _mm256_maddubs_epi16(w, x));
+      GRADUS_OPAQUE(x);
+      GRADUS_OPAQUE(sum);
+    }
+  }
+}
+
+// The signs moved to the activations, vpmaddubsw, vpmaddwd by ones and an addition in 32 bits.
+__attribute__((target("avx2"))) void int8_avx2(int64_t rounds) {
+  __m256i sums[num_sums] = {};
+  __m256i x = _mm256_set1_epi8(3);
+  const __m256i w = _mm256_set1_epi8(5);
+  const __m256i ones = _mm256_set1_epi16(1);
+  for (int64_t i = 0; i < rounds; ++i) {
+#pragma GCC unroll 16
+    for (auto& sum : sums) {
+      const __m256i pairs = _mm256_maddubs_epi16(w, _mm256_sign_epi8(x, w));
+      sum = _mm256_add_epi32(sum, _mm256_madd_epi16(pairs, ones));
+      GRADUS_OPAQUE(x);
+      GRADUS_OPAQUE(sum);
+    }
+  }
+}
+
+__attribute__((target("avx512f"))) void f32_avx512(int64_t rounds) {
+  __m512 sums[num_sums] = {};
+  __m512 x = _mm512_set1_ps(0.5f);
+  const __m512 w = _mm512_set1_ps(0.25f);
+  for (int64_t i = 0; i < rounds; ++i) {
+#pragma GCC unroll 16
+    for (auto& sum : sums) {
+      sum = _mm512_fmadd_ps(x, w, sum);
+      __asm__ volatile("" : "+v"(x));
+    }
+  }
+  for (auto& sum : sums) __asm__ volatile("" : "+v"(sum));
+}
+
+// vpdpbusd, for either width.
+__attribute__((target("avx512f,avx512vnni"))) void integers_avx512(int64_t rounds) {
+  __m512i sums[num_sums] = {};
+  __m512i x = _mm512_set1_epi8(3);
+  const __m512i w = _mm512_set1_epi8(5);
+  for (int64_t i = 0; i < rounds; ++i) {
+#pragma GCC unroll 16
+    for (auto& sum : sums) {
+      sum = _mm512_dpbusd_epi32(sum, w, x);
+      __asm__ volatile("" : "+v"(x), "+v"(sum));
+    }
+  }
+}
+#undef GRADUS_OPAQUE
+#endif
+
+Loop loop_of([[maybe_unused]] const std::string& variant, [[maybe_unused]] MultiplyAdd kind) {
+#if GRADUS_HAVE_avx2
+  const bool is_f32 = kind == MultiplyAdd::f32;
+  if (variant == "avx512") return {is_f32 ? f32_avx512 : integers_avx512, num_sums * (is_f32 ? 16 : 64)};
+  if (variant == "avx2") {
+    if (is_f32) return {f32_avx2, num_sums * 8};
+    return {kind == MultiplyAdd::int4 ? int4_avx2 : int8_avx2, num_sums * 32};
+  }
+#endif
+  return {nullptr, 0};
+}
+
+// All threads run the loop once, from a common start.
+double seconds_of(const Loop& loop, int num_threads) {
+  std::atomic<int> num_ready{0};
+  std::vector<std::thread> others;
+  const auto run = [&] {
+    num_ready.fetch_add(1);
+    while (num_ready.load() < num_threads) std::this_thread::yield();
+    loop.run(num_rounds);
+  };
+  for (int i = 1; i < num_threads; ++i) others.emplace_back(run);
+  while (num_ready.load() < num_threads - 1) std::this_thread::yield();
+  const auto start = std::chrono::steady_clock::now();
+  run();
+  for (auto& other : others) other.join();
+  return std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+}
+
+}  // namespace
+
+std::vector<double> time_multiply_adds(const std::string& variant, MultiplyAdd kind, int num_threads,
+                                       int num_passes) {
+  const Loop loop = loop_of(variant, kind);
+  std::vector<double> rates;
+  if (!loop.run) return rates;
+  const double work = static_cast<double>(num_rounds) * static_cast<double>(loop.per_round) * num_threads;
+  for (int pass = 0; pass < num_passes; ++pass) rates.push_back(work / seconds_of(loop, num_threads));
+  return rates;
+}
+
+}  // namespace gradus

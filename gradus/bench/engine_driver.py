@@ -1,0 +1,185 @@
+"""Runs a workload on the engine in this process, and says when tokens came and what the steps did.
+
+Drives `OfflineEngine` as `LLM` does: requests go through the input processor and the engine's public methods.
+"""
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from gradus.bench.timings import RequestTiming, Run
+from gradus.engine.stats import EngineCounters
+from gradus.errors import RequestFailedError
+from gradus.offline import Live, OfflineEngine
+from gradus.runtime import Runtime
+from gradus.sampling_params import SamplingParams
+
+
+@dataclass(slots=True)
+class StepTotals:
+    """What all steps of one kind did together."""
+
+    num_steps: int = 0
+    num_prompt_tokens: int = 0
+    num_decode_tokens: int = 0
+    seconds: float = 0.0
+
+    def merge(self, other: "StepTotals") -> None:
+        self.num_steps += other.num_steps
+        self.num_prompt_tokens += other.num_prompt_tokens
+        self.num_decode_tokens += other.num_decode_tokens
+        self.seconds += other.seconds
+
+    def as_dict(self) -> dict[str, float] | None:
+        """None if there was no such step."""
+        if not self.num_steps:
+            return None
+        tokens = {"num_prompt_tokens": self.num_prompt_tokens, "num_decode_tokens": self.num_decode_tokens}
+        return {
+            "num_steps": self.num_steps,
+            **{name: count for name, count in tokens.items() if count},
+            "seconds": self.seconds,
+            "tokens_per_second": (self.num_prompt_tokens + self.num_decode_tokens) / self.seconds,
+        }
+
+
+@dataclass(slots=True)
+class StepAccount:
+    """Steps by what they computed, from the engine's own counters."""
+
+    prefill: StepTotals = field(default_factory=StepTotals)  # prompt tokens only
+    decode: StepTotals = field(default_factory=StepTotals)  # one token of each running request
+    mixed: StepTotals = field(default_factory=StepTotals)  # both: the two shares cannot be told apart
+
+    def add(self, num_prompt_tokens: int, num_decode_tokens: int, seconds: float) -> None:
+        if not num_prompt_tokens and not num_decode_tokens:
+            return
+        if num_prompt_tokens and num_decode_tokens:
+            totals = self.mixed
+        else:
+            totals = self.prefill if num_prompt_tokens else self.decode
+        totals.merge(StepTotals(1, num_prompt_tokens, num_decode_tokens, seconds))
+
+    def merge(self, other: "StepAccount") -> None:
+        """Add another run's steps."""
+        for mine, theirs in (
+            (self.prefill, other.prefill),
+            (self.decode, other.decode),
+            (self.mixed, other.mixed),
+        ):
+            mine.merge(theirs)
+
+    def as_dict(self) -> dict[str, dict[str, float] | None]:
+        return {
+            "prefill": self.prefill.as_dict(),
+            "decode": self.decode.as_dict(),
+            "mixed": self.mixed.as_dict(),
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class DrivenRun:
+    """A run and what the engine counted during it."""
+
+    run: Run
+    steps: StepAccount
+    token_ids: list[list[int]]  # per request
+    num_generated_tokens: int  # by the engine's count
+    num_computed_prompt_tokens: int
+
+
+class EngineDriver:
+    """A loaded model that runs prompts, so many at a time."""
+
+    def __init__(self, runtime: Runtime) -> None:
+        self._runtime = runtime
+        self._engine = OfflineEngine(runtime.core, runtime.tokenizer)
+
+    def run(self, prompts: Sequence[list[int]], output_len: int, concurrency: int) -> DrivenRun:
+        """Greedy, past the end of the sequence; the next prompt begins as soon as a running one ends.
+
+        Raises:
+            RequestFailedError: a request ended with an error.
+            InvalidRequestError: prompt and output do not fit into the context.
+        """
+        counters = self._runtime.core.counters
+        generated, computed = counters.num_generated_tokens, counters.num_computed_prompt_tokens
+        steps, loop = StepAccount(), _ClosedLoop(self._engine, self._runtime, prompts, output_len)
+        while loop.fill(concurrency):
+            before, start = _tokens(counters), time.perf_counter()
+            self._engine.step()
+            seconds = time.perf_counter() - start
+            prompt_tokens, batched_tokens = (b - a for a, b in zip(before, _tokens(counters), strict=True))
+            steps.add(prompt_tokens, batched_tokens - prompt_tokens, seconds)
+            loop.collect()
+        return DrivenRun(
+            Run(tuple(loop.timings[i] for i in range(len(prompts)))),
+            steps,
+            [loop.token_ids[i] for i in range(len(prompts))],
+            counters.num_generated_tokens - generated,
+            counters.num_computed_prompt_tokens - computed,
+        )
+
+
+@dataclass(slots=True)
+class _InFlight:
+    index: int
+    live: Live
+    start: float
+    first_token: float | None = None
+
+
+class _ClosedLoop:
+    """Which prompts have not begun, which are in flight, and what was seen of them."""
+
+    def __init__(
+        self, engine: OfflineEngine, runtime: Runtime, prompts: Sequence[list[int]], output_len: int
+    ) -> None:
+        self.timings: dict[int, RequestTiming] = {}
+        self.token_ids: dict[int, list[int]] = {}
+        self._engine = engine
+        self._runtime = runtime
+        self._prompts = prompts
+        self._params = SamplingParams(temperature=0.0, max_tokens=output_len, ignore_eos=True)
+        self._next = 0
+        self._in_flight: list[_InFlight] = []
+        self._begin = time.perf_counter()
+
+    def fill(self, concurrency: int) -> bool:
+        """Start what may start; whether anything is in flight."""
+        while self._next < len(self._prompts) and len(self._in_flight) < concurrency:
+            start = self._now()
+            name = self._engine.new_id()
+            request = self._runtime.inputs.process(name, self._prompts[self._next], self._params)
+            self._in_flight.append(_InFlight(self._next, self._engine.start(request, None), start))
+            self._next += 1
+        return bool(self._in_flight)
+
+    def collect(self) -> None:
+        """Take note of what the last step gave."""
+        now = self._now()
+        for entry in self._in_flight:
+            while entry.live.deltas:
+                delta = entry.live.deltas.popleft()
+                if delta.error is not None:
+                    raise RequestFailedError(delta.error)
+                if delta.token_ids and entry.first_token is None:
+                    entry.first_token = now
+            if entry.live.state.finished:
+                self._finish(entry, now)
+        self._in_flight = [entry for entry in self._in_flight if entry.index not in self.timings]
+
+    def _finish(self, entry: _InFlight, now: float) -> None:
+        self._engine.forget(entry.live)
+        token_ids = entry.live.state.output().outputs[0].token_ids
+        first = now if entry.first_token is None else entry.first_token
+        prompt = self._prompts[entry.index]
+        self.token_ids[entry.index] = token_ids
+        self.timings[entry.index] = RequestTiming(entry.start, first, now, len(prompt), len(token_ids))
+
+    def _now(self) -> float:
+        return time.perf_counter() - self._begin
+
+
+def _tokens(counters: EngineCounters) -> tuple[int, int]:
+    return counters.num_computed_prompt_tokens, counters.num_batched_tokens

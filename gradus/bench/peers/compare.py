@@ -1,0 +1,205 @@
+"""`gradus bench peers`: every row of the comparison, its sides measured in turns.
+
+The first round of each side is left out. What cannot be measured is absent, and said to be.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from time import perf_counter
+from typing import Any
+
+from gradus.bench.evidence import evidence, spread
+from gradus.bench.peers.endpoint import Endpoint
+from gradus.bench.peers.rows import Row, Side
+from gradus.bench.peers.sides import Environment
+from gradus.bench.ratios import advantage
+from gradus.bench.workloads import Workload
+from gradus.errors import GradusError
+
+METHOD = (
+    "Each side is a process of its own with the same number of threads, f16 keys and values, and no prefix "
+    "cache; prompts are random token ids, others in every request and round; greedy, past the end of the "
+    "sequence. Speed: the sides take turns, round by round, with the processes kept; one round of each is left "
+    "out, and of several settings of a peer the fastest is kept. Startup: from the start of the process to the "
+    "first token of an 8-token prompt, files in the page cache. Memory: the kernel's high-water mark of "
+    "resident pages, mapped files included, of a process that ran the workload once. A ratio above 1 says that "
+    "Gradus is better; its interval is a bootstrap over rounds."
+)
+
+TRIAL_OUTPUT = 32  # tokens of each request of a trial run
+
+Report = Callable[[str], None]
+
+
+@dataclass(slots=True)
+class RowResult:
+    """A row's figures per side and round, the options of each side, and why sides are missing."""
+
+    row: Row
+    figures: dict[Side, list[float]] = field(default_factory=dict)
+    options: dict[Side, Mapping[str, Any]] = field(default_factory=dict)
+    software: dict[Side, Mapping[str, Any]] = field(default_factory=dict)
+    absent: dict[Side, str] = field(default_factory=dict)
+
+    def as_dict(self) -> dict[str, Any]:
+        """Results; a side that was not measured is absent."""
+        row, ours = self.row, self.figures.get(self.row.ours)
+        found: dict[str, Any] = {
+            "figure": row.figure,
+            "goal": row.goal,
+            "sides": {side.label: spread(values) for side, values in self.figures.items()},
+        }
+        if ours:
+            found["ratios"] = {
+                side.label: advantage(ours, values, lower_is_better=row.lower_is_better).as_dict()
+                for side, values in self.figures.items()
+                if side != row.ours
+            }
+        return found
+
+
+def bench_peers(
+    environment: Environment, vocab_size: int, rows: Sequence[Row], num_rounds: int, report: Report
+) -> tuple[list[RowResult], dict[str, Any]]:
+    """Measure rows; `report` gets a line now and then. The results, and their evidence."""
+    results = []
+    for row in rows:
+        report(f"{row.name}: {row.workload.name}, {num_rounds} rounds")
+        result = RowResult(row)
+        for side in row.sides:
+            reason = environment.why_absent(side)
+            if reason is not None:
+                result.absent[side] = reason
+        measure = _measure_speed if row.measure == "speed" else _measure_processes
+        measure(environment, vocab_size, num_rounds, result, report)
+        results.append(result)
+    return results, _evidence(environment, num_rounds, results)
+
+
+def _measure_speed(
+    environment: Environment, vocab_size: int, num_rounds: int, result: RowResult, report: Report
+) -> None:
+    row = result.row
+    with ExitStack() as stack:
+        endpoints: dict[Side, Endpoint] = {}
+        for side in _present(result):
+            try:
+                endpoint = _open(environment, side, row.workload)
+                stack.callback(endpoint.close)
+                result.options[side] = _choose_options(endpoint, environment, side, row, vocab_size)
+            except GradusError as error:
+                result.absent[side] = str(error)
+                continue
+            endpoints[side], result.software[side] = endpoint, endpoint.software
+            result.figures[side] = []
+        for round_index in range(1, num_rounds + 1):
+            prompts = row.workload.prompts(vocab_size, round_index)
+            for side, endpoint in endpoints.items():
+                figures = _run(endpoint, row.workload, prompts, result.options[side])
+                result.figures[side].append(figures[row.figure])
+            report(_round_line(result))
+
+
+def _choose_options(
+    endpoint: Endpoint, environment: Environment, side: Side, row: Row, vocab_size: int
+) -> Mapping[str, Any]:
+    """Warm a side up; of several settings the one with the best figure, over a short wave of requests."""
+    candidates, workload = environment.candidates(side), row.workload
+    wave = workload.changed(
+        num_requests=min(workload.concurrency, workload.num_requests),
+        output_len=min(workload.output_len, TRIAL_OUTPUT),
+    )
+    prompts = wave.prompts(vocab_size, 0)
+    scores: list[float] = []
+    for options in candidates:
+        _run(endpoint, wave, prompts, options)
+        if len(candidates) == 1:
+            return options
+        scores.append(_run(endpoint, wave, prompts, options)[row.figure])
+    best = candidates[scores.index(min(scores) if row.lower_is_better else max(scores))]
+    if best is not candidates[-1]:
+        _run(endpoint, wave, prompts, best)  # its engine is made anew and warms up again
+    return best
+
+
+def _measure_processes(
+    environment: Environment, vocab_size: int, num_rounds: int, result: RowResult, report: Report
+) -> None:
+    """A fresh process for each figure; the first of each side is left out where time is the figure."""
+    row = result.row
+    warm_ups, rounds = (1, num_rounds) if row.measure == "startup" else (0, 1)
+    for round_index in range(warm_ups + rounds):
+        prompts = row.workload.prompts(vocab_size, round_index)
+        for side in _present(result):
+            try:
+                value = _measure_process(environment, side, row, prompts)
+            except GradusError as error:
+                result.absent[side] = str(error)
+                result.figures.pop(side, None)
+                continue
+            if round_index >= warm_ups:
+                result.figures.setdefault(side, []).append(value)
+        if round_index >= warm_ups:
+            report(_round_line(result))
+
+
+def _measure_process(environment: Environment, side: Side, row: Row, prompts: list[list[int]]) -> float:
+    endpoint = _open(environment, side, row.workload)
+    try:
+        asked = perf_counter()
+        run = endpoint.run(prompts, row.workload.output_len, row.workload.concurrency, {})
+        if row.measure == "startup":
+            return asked - endpoint.started + run.requests[0].first_token
+        peak = endpoint.peak_memory()
+        if peak is None:
+            raise GradusError("the system does not say how much memory a process had")
+        return float(peak)
+    finally:
+        endpoint.close()
+
+
+def _open(environment: Environment, side: Side, workload: Workload) -> Endpoint:
+    return environment.open(side, min(workload.concurrency, workload.num_requests), workload.context)
+
+
+def _run(
+    endpoint: Endpoint, workload: Workload, prompts: list[list[int]], options: Mapping[str, Any]
+) -> dict[str, float]:
+    return endpoint.run(prompts, workload.output_len, workload.concurrency, options).figures()
+
+
+def _present(result: RowResult) -> list[Side]:
+    return [side for side in result.row.sides if side not in result.absent]
+
+
+def _round_line(result: RowResult) -> str:
+    return "  " + ", ".join(f"{side.label} {values[-1]:,.4g}" for side, values in result.figures.items())
+
+
+def _evidence(environment: Environment, num_rounds: int, results: Sequence[RowResult]) -> dict[str, Any]:
+    software = {side.engine: found for result in results for side, found in result.software.items() if found}
+    absent = {
+        f"{result.row.name}: {side.label}": reason
+        for result in results
+        for side, reason in result.absent.items()
+    }
+    return evidence(
+        "peers",
+        software={"peers": software},
+        model={"name": environment.model, "weights": str(environment.weights)},
+        parameters={"num_threads": environment.num_threads, "num_rounds": num_rounds},
+        method=METHOD,
+        results={result.row.name: result.as_dict() for result in results},
+        runs=[
+            {
+                "row": result.row.name,
+                "side": side.label,
+                "options": dict(result.options.get(side, {})),
+                result.row.figure: values,
+            }
+            for result in results
+            for side, values in result.figures.items()
+        ],
+        verification={"every_side_was_measured": not absent, "absent": absent or None},
+    )

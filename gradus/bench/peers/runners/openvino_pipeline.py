@@ -1,0 +1,82 @@
+"""Runner: OpenVINO GenAI's `ContinuousBatchingPipeline` on the CPU, f16 keys and values, no prefix cache.
+
+Options: `max_num_batched_tokens`.
+"""
+
+from typing import Any
+
+import numpy as np
+import openvino
+import openvino_genai
+from peer_protocol import closed_loop, serve
+
+BLOCK = 32  # tokens of one of its KV blocks on the CPU
+
+
+class OpenVinoPipeline:
+    """Implements `Runner`; the pipeline is made anew when options change."""
+
+    def __init__(self) -> None:
+        self._pipeline: Any = None
+        self._options: dict[str, Any] | None = None
+        self._settings: dict[str, Any] = {}
+
+    def load(self, command: dict[str, Any]) -> dict[str, Any]:
+        self._settings = command
+        self._make_pipeline({})
+        return {"openvino_genai": openvino_genai.__version__}
+
+    def run(self, command: dict[str, Any]) -> list[dict[str, Any]]:
+        options = command.get("options", {})
+        if options != self._options:
+            self._make_pipeline(options)
+        loop = StepLoop(self._pipeline, command["output_len"])
+        return closed_loop(loop, command["prompts"], command["output_len"], command["concurrency"])
+
+    def _make_pipeline(self, options: dict[str, Any]) -> None:
+        self._pipeline = None
+        settings = self._settings
+        scheduler = openvino_genai.SchedulerConfig()
+        scheduler.num_kv_blocks = settings["num_sequences"] * (-(-settings["context"] // BLOCK) + 1)
+        scheduler.max_num_seqs = settings["num_sequences"]
+        scheduler.enable_prefix_caching = False
+        if "max_num_batched_tokens" in options:
+            scheduler.max_num_batched_tokens = options["max_num_batched_tokens"]
+        properties = {"INFERENCE_NUM_THREADS": settings["num_threads"], "KV_CACHE_PRECISION": "f16"}
+        self._pipeline = openvino_genai.ContinuousBatchingPipeline(
+            settings["model"], scheduler, "CPU", properties
+        )
+        self._options = options
+
+
+class StepLoop:
+    """Implements `Loop`."""
+
+    def __init__(self, pipeline: Any, output_len: int) -> None:
+        self._pipeline = pipeline
+        self._handles: dict[int, Any] = {}
+        self._config = openvino_genai.GenerationConfig(
+            max_new_tokens=output_len, ignore_eos=True, do_sample=False
+        )
+
+    def start(self, index: int, prompt: list[int]) -> None:
+        tensor = openvino.Tensor(np.array([prompt], np.int64))
+        self._handles[index] = self._pipeline.add_request(index, tensor, self._config)
+
+    def step(self) -> dict[int, int]:
+        self._pipeline.step()
+        return {index: _num_new(handle) for index, handle in self._handles.items()}
+
+    def finish(self, index: int) -> None:
+        del self._handles[index]
+
+
+def _num_new(handle: Any) -> int:
+    count = 0
+    while handle.can_read():
+        count += sum(len(output.generated_ids) for output in handle.read().values())
+    return count
+
+
+if __name__ == "__main__":
+    serve(OpenVinoPipeline())

@@ -1,0 +1,96 @@
+"""`gradus bench peers`: Gradus against other engines, each with the interpreter of its own environment."""
+
+import argparse
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from gradus.errors import ConfigError
+
+if TYPE_CHECKING:
+    from gradus.bench.peers.compare import RowResult
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("model", help="what Gradus loads: a directory, dummy:NAME, ...")
+    parser.add_argument(
+        "--weights",
+        type=Path,
+        required=True,
+        metavar="DIR",
+        help="the same model in the peers' formats (benchmarks/make_peer_weights.py)",
+    )
+    parser.add_argument(
+        "--peer",
+        action="append",
+        default=[],
+        metavar="NAME=PYTHON",
+        help="llama.cpp, llama.cpp-server or openvino, and the interpreter that has it; repeatable",
+    )
+    parser.add_argument("--rows", metavar="NAMES", help="comma-separated (default: all)")
+    parser.add_argument("--rounds", type=int, default=5, metavar="N", help="default: %(default)s")
+    parser.add_argument("--threads", type=int, default=2, metavar="N", help="default: %(default)s")
+
+
+def run(args: argparse.Namespace) -> int:
+    if args.rounds < 1 or args.threads < 1:
+        raise ConfigError(f"rounds is {args.rounds}, threads {args.threads}; both must be 1 or more")
+    from gradus.bench.peers.compare import bench_peers
+    from gradus.bench.peers.rows import find_rows
+    from gradus.bench.peers.sides import Environment
+    from gradus.cli.bench_output import finish, print_table
+    from gradus.models.outline import outline_model
+
+    rows = find_rows(args.rows)
+    environment = Environment(
+        model=args.model,
+        weights=args.weights,
+        interpreters=dict(_interpreter(text) for text in args.peer),
+        num_threads=args.threads,
+    )
+    vocab_size = outline_model(args.model).config.vocab_size
+    results, document = bench_peers(
+        environment, vocab_size, rows, args.rounds, lambda line: print(line, flush=True)
+    )
+    cells = [cell for result in results for cell in _table_rows(result)]
+    print_table(("row", "figure", "Gradus", "peer", "its figure", "ratio", "95 %", "goal"), cells)
+    return finish(document)
+
+
+def _interpreter(text: str) -> tuple[str, str]:
+    name, has_path, path = text.partition("=")
+    if not has_path or not Path(path).exists():
+        raise ConfigError(f"--peer is {text!r}; it must be NAME=PYTHON with an interpreter that exists")
+    return name, path
+
+
+def _table_rows(result: "RowResult") -> list[list[str]]:
+    found = result.as_dict()
+    sides, ratios = found["sides"], found.get("ratios", {})
+    row = result.row
+    ours = _figure(row.figure, sides.get(row.ours.label))
+    cells = []
+    for peer in row.peers:
+        ratio = ratios.get(peer.label)
+        shown = (f"{ratio['median']:.2f}", _interval(ratio.get("interval_95"))) if ratio else ("-", "-")
+        theirs = _figure(row.figure, sides.get(peer.label))
+        cells.append([row.name, _unit(row.figure), ours, peer.label, theirs, *shown, f"{row.goal:.1f}"])
+    return cells
+
+
+def _unit(figure: str) -> str:
+    if figure == "peak_memory_bytes":
+        return "peak GB"
+    return "tok/s" if figure.endswith("per_second") else figure.replace("_seconds", " ms")
+
+
+def _figure(figure: str, values: dict[str, float] | None) -> str:
+    if values is None:
+        return "-"
+    median = values["median"]
+    if figure == "peak_memory_bytes":
+        return f"{median / 1e9:.2f}"
+    return f"{median:,.1f}" if figure.endswith("per_second") else f"{1000 * median:,.1f}"
+
+
+def _interval(interval: list[float] | None) -> str:
+    return "-" if interval is None else f"{interval[0]:.2f}-{interval[1]:.2f}"

@@ -1,0 +1,66 @@
+"""How sides are started."""
+
+from pathlib import Path
+
+import pytest
+
+from gradus.bench.peers import sides
+from gradus.bench.peers.rows import LLAMA, LLAMA_SERVER, OPENVINO, SERVER, Side
+from gradus.bench.peers.sides import Environment
+from gradus.errors import ConfigError
+
+
+@pytest.fixture
+def started(monkeypatch):
+    """Every command that would have been started, and what it would have been told."""
+    found = []
+    monkeypatch.setattr(sides, "RunnerEndpoint", lambda *given: found.append(given))
+    monkeypatch.setattr(sides, "ServerEndpoint", lambda *given: found.append(given))
+    return found
+
+
+def test_both_sides_get_the_same_threads_sequences_and_context(started, tmp_path):
+    where = Environment(
+        model="demo", weights=tmp_path, interpreters=dict.fromkeys((LLAMA, OPENVINO), "py"), num_threads=3
+    )
+    for side in (Side("gradus", "4-bit"), Side(LLAMA, "q4_0.gguf"), Side(OPENVINO, "openvino-int8")):
+        where.open(side, 8, 82)
+    loads = [load for _, load in started]
+    for load in loads:
+        assert (load["num_threads"], load["num_sequences"], load["context"]) == (3, 8, 82)
+    assert [Path(load["model"]).name for load in loads] == ["demo", "q4_0.gguf", "openvino-int8"]
+    assert loads[0]["options"] == {"quantization": "int4"}
+    assert [command[0] for command, _ in started[1:]] == ["py", "py"]
+
+
+def test_servers_are_told_the_same_and_neither_keeps_prefixes(started, tmp_path):
+    where = Environment(model="demo", weights=tmp_path, interpreters={LLAMA_SERVER: "py"}, num_threads=3)
+    where.open(Side(SERVER, "8-bit"), 8, 82)
+    where.open(Side(LLAMA_SERVER, "q4_0.gguf"), 8, 82)
+    (ours, our_extra), (theirs, their_extra) = started
+    flags = dict(zip(ours, ours[1:], strict=False))
+    assert flags["--threads"] == "3"
+    assert flags["--max-num-seqs"] == "8"
+    assert flags["--max-model-len"] == "82"
+    assert flags["--kv-cache-dtype"] == "f16"
+    assert flags["--quantization"] == "int8"
+    assert "--no-prefix-caching" in ours
+    assert our_extra == {}
+    flags = dict(zip(theirs, theirs[1:], strict=False))
+    assert (flags["--num-threads"], flags["--num-sequences"], flags["--context"]) == ("3", "8", "82")
+    assert their_extra == {"cache_prompt": False}
+
+
+def test_what_is_missing_is_named(tmp_path):
+    where = Environment(model="demo", weights=tmp_path, interpreters={LLAMA: "py"})
+    assert where.why_absent(Side("gradus", "4-bit")) is None
+    assert "openvino" in where.why_absent(Side(OPENVINO, "openvino-int8"))
+    assert "q4_0.gguf" in where.why_absent(Side(LLAMA, "q4_0.gguf"))
+    assert "q4_k_m.gguf" in where.why_absent(Side("gradus", "q4_k_m.gguf"))
+    (tmp_path / "q4_0.gguf").touch()
+    assert where.why_absent(Side(LLAMA, "q4_0.gguf")) is None
+
+
+def test_an_unknown_peer_is_refused(tmp_path):
+    with pytest.raises(ConfigError, match="ollama.*openvino"):
+        Environment(model="demo", weights=tmp_path, interpreters={"ollama": "py"})

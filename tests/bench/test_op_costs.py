@@ -1,0 +1,67 @@
+"""What operations cost, against sums over the model's weights."""
+
+import math
+
+import pytest
+
+from gradus.bench.op_costs import op_cost
+from gradus.bench.step_batches import decode_shape, prefill_shape
+from gradus.models.weights import expected_weights
+from tests.tiny_models import tiny_backend, tiny_config
+
+
+def costs(shape, **options):
+    config = tiny_config()
+    backend = tiny_backend(config=config, **options)
+    try:
+        kv_bytes = backend.kv_bytes_per_token
+        return [op_cost(operation, shape, config, kv_bytes) for operation in backend.operations]
+    finally:
+        backend.close()
+
+
+def products(found):
+    return [cost for cost in found if cost.name.startswith(("linear", "lm_head"))]
+
+
+def num_matrix_weights():
+    return sum(math.prod(shape) for shape in expected_weights(tiny_config()).values() if len(shape) == 2)
+
+
+@pytest.mark.parametrize("streams", [1, 8])
+def test_decoding_multiplies_every_matrix_weight_once_per_stream(streams):
+    found = products(costs(decode_shape(streams, 40)))
+    assert sum(cost.num_macs for cost in found) == streams * num_matrix_weights()  # the head is the embedding
+    assert sum(cost.num_bytes for cost in found) >= 4 * num_matrix_weights()  # panels are padded
+
+
+def test_a_prompts_last_layer_and_head_are_computed_for_sampled_rows_only():
+    one = sum(cost.num_macs for cost in products(costs(decode_shape(1, 40))))
+    prompt = sum(cost.num_macs for cost in products(costs(prefill_shape(32))))
+    head = 97 * 48
+    last_mlp = 3 * 48 * 80
+    assert prompt < 32 * (one - head - last_mlp) + 32 * last_mlp
+    assert prompt >= 32 * (one - head - last_mlp - 48 * 64) + head + last_mlp
+
+
+def test_attention_counts_pairs_and_reads_the_context_once():
+    shape = decode_shape(3, 40)
+    found = [cost for cost in costs(shape) if cost.name == "attention"]
+    assert len(found) == 2  # layers
+    assert found[0].num_macs == 2 * 3 * 41 * 4 * 16  # scores and values, streams, context, heads, width
+    assert found[0].num_bytes == 3 * 41 * 2 * 2 * 16 * 2  # K and V, heads, width, bytes of f16
+
+
+def test_quantized_products_run_against_the_integer_ceiling_and_others_do_not():
+    kinds = {
+        cost.multiply_add
+        for cost in products(costs(decode_shape(1, 8), quantization="int8", activations="int8"))
+    }
+    assert kinds == {"int8"}
+    kinds = {cost.multiply_add for cost in products(costs(decode_shape(1, 8), quantization="int8"))}
+    assert kinds == {"f32"}
+
+
+def test_what_is_no_product_has_a_name_and_no_numbers():
+    (embed,) = [cost for cost in costs(decode_shape(1, 8)) if cost.name == "embed"]
+    assert (embed.multiply_add, embed.num_macs, embed.num_bytes) == (None, None, None)
