@@ -31,6 +31,7 @@ void bind_executor(nb::module_& m) {
           "block_size"_a, "num_heads"_a, "num_kv_heads"_a, "head_dim"_a, "vocab_size"_a, "max_rows"_a,
           "max_model_len"_a)
       .def_prop_ro("cpu_variant", [](const Executor& self) { return std::string(self.kernels().name); })
+      .def_prop_ro("num_threads", [](Executor& self) { return self.pool().num_threads(); })
       .def_prop_ro("kv_bytes", [](const Executor& self) { return self.cache().bytes(); })
       .def_prop_ro("scratch_bytes", &Executor::scratch_bytes)
       .def("begin", [](Executor& self, const Step& step) { self.begin(step); })

@@ -174,7 +174,7 @@ class _MadeUp:
     def width(self, name: str) -> None:
         """Nothing is stored quantized."""
 
-    def quantized(self, name: str) -> None:
+    def quantized(self, name: str, num_threads: int = 1) -> None:
         """Nothing is stored quantized."""
 
 

@@ -9,8 +9,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
-import numpy as np
-
 from gradus.errors import CheckpointError, ModelNotFoundError
 from gradus.models.checkpoint.base import Checkpoint
 from gradus.models.checkpoint.dummy import DummyCheckpoint
@@ -97,7 +95,6 @@ def _from_directory(kind: Literal["demo", "local", "hub"], name: str, directory:
     config = load_model_config(path)  # before the weights: an unsupported model is refused as such
     checkpoint = open_safetensors(directory)
     check_weights(config, checkpoint)
-    _check_tied(config, checkpoint)
     # A configuration that names no type means the type that is stored.
     config = load_model_config(path, stored_dtype=checkpoint.dtype("model.embed_tokens.weight"))
     return ModelSource(
@@ -108,19 +105,6 @@ def _from_directory(kind: Literal["demo", "local", "hub"], name: str, directory:
         tokenizer_path=directory,
         generation=load_generation_defaults(directory),
     )
-
-
-def _check_tied(config: ModelConfig, checkpoint: Checkpoint) -> None:
-    """A second lm_head beside tied embeddings must equal them: transformers 4 and 5 differ on which wins."""
-    if not config.tie_word_embeddings or "lm_head.weight" not in checkpoint.names():
-        return
-    embeddings = checkpoint.read("model.embed_tokens.weight").array
-    if not np.array_equal(embeddings, checkpoint.read("lm_head.weight").array):
-        raise CheckpointError(
-            "config.json has tie_word_embeddings true, but the checkpoint has an lm_head.weight that "
-            "differs from model.embed_tokens.weight; set tie_word_embeddings to false to use it, or delete "
-            "the tensor"
-        )
 
 
 def _from_gguf(path: Path) -> ModelSource:

@@ -1,10 +1,13 @@
 """Which weights a model reads, in which shapes: found by running its function over `Ops` that take notes.
 
-So there is no second list of names beside the model's own thirty lines. Knows names and shapes; no data.
+So there is no second list of names beside the model's own thirty lines. Knows names and shapes, and of the
+data only whether two tensors are equal.
 """
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+
+import numpy as np
 
 from gradus.errors import CheckpointError
 from gradus.models.checkpoint.base import Checkpoint
@@ -58,6 +61,25 @@ def check_weights(config: ModelConfig, checkpoint: Checkpoint) -> None:
                 f"tensor {name} has shape {list(checkpoint.shape(name))}, "
                 f"but config.json makes it {list(shape)}"
             )
+
+
+def check_tied(config: ModelConfig, checkpoint: Checkpoint) -> None:
+    """A second lm_head beside tied embeddings must equal them: transformers 4 and 5 differ on which wins.
+
+    Reads both, so only who reads the weights anyway asks.
+
+    Raises:
+        CheckpointError: they differ.
+    """
+    if not config.tie_word_embeddings or "lm_head.weight" not in checkpoint.names():
+        return
+    embeddings = checkpoint.read("model.embed_tokens.weight").array
+    if not np.array_equal(embeddings, checkpoint.read("lm_head.weight").array):
+        raise CheckpointError(
+            "config.json has tie_word_embeddings true, but the checkpoint has an lm_head.weight that "
+            "differs from model.embed_tokens.weight; set tie_word_embeddings to false to use it, or delete "
+            "the tensor"
+        )
 
 
 class _NotingOps:

@@ -15,7 +15,7 @@ from gradus.errors import CheckpointError, ModelNotFoundError, UnsupportedModelE
 from gradus.models import hub, sources
 from gradus.models.hf_config import parse_model_config
 from gradus.models.sources import resolve_model
-from gradus.models.weights import expected_weights
+from gradus.models.weights import check_tied, expected_weights
 from tests.models.published_configs import LLAMA, QWEN2, QWEN3_MOE
 from tests.models.test_hf_config import PUBLISHED as QWEN3
 
@@ -158,14 +158,15 @@ def test_weights_must_fit_the_configuration(tmp_path: Path) -> None:
 
 
 def test_second_head_beside_tied_embeddings_must_be_the_same(tmp_path: Path) -> None:
-    same = {"lm_head.weight": np.ones((64, 16), np.float16)}
-    assert resolve_model(str(write_model(tmp_path, same))).config.tie_word_embeddings
+    def check(weights: dict[str, np.ndarray], **changes: object) -> None:
+        source = resolve_model(str(write_model(tmp_path, weights, **changes)))
+        check_tied(source.config, source.checkpoint)
+
     other = {"lm_head.weight": np.zeros((64, 16), np.float16)}
+    check({"lm_head.weight": np.ones((64, 16), np.float16)})
     with pytest.raises(CheckpointError, match="tie_word_embeddings"):
-        resolve_model(str(write_model(tmp_path, other)))
-    assert not resolve_model(
-        str(write_model(tmp_path, other, tie_word_embeddings=False))
-    ).config.tie_word_embeddings
+        check(other)
+    check(other, tie_word_embeddings=False)
 
 
 class FakeHub:
@@ -264,6 +265,7 @@ def test_offline_is_said_to_be_offline(tmp_path: Path, monkeypatch: pytest.Monke
 
 OFFLINE = """
 from gradus.errors import ModelNotFoundError
+from gradus.models.weights import check_tied
 from gradus.models.sources import resolve_model
 print(resolve_model("org/cached").name)
 try:

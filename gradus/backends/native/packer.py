@@ -13,32 +13,45 @@ from numpy.typing import NDArray
 
 import gradus.backends.native._native as _native
 from gradus.models.checkpoint.base import Checkpoint, RawTensor
+from gradus.models.config import ModelConfig
+from gradus.models.weights import check_tied
 from gradus.quantization.recipe import weight_width
 from gradus.quantization.rtn import QuantizedMatrix
 
 
-class Packer:
-    """Packs matrices: in the width in which the checkpoint stores them, else the recipe's, else `dtype`."""
+class Formats:
+    """The width in which the checkpoint stores a matrix, else the recipe's, else `dtype`. Reads nothing."""
 
-    def __init__(self, checkpoint: Checkpoint, dtype: str, quantization: str, executor: Any) -> None:
+    def __init__(self, checkpoint: Checkpoint, dtype: str, quantization: str) -> None:
         self._checkpoint = checkpoint
         self._dtype = dtype
         self._quantization = quantization
-        self._executor = executor
 
-    def format_of(self, name: str) -> str:
-        """The format that the matrix `name` (without ".weight") gets."""
+    def of(self, name: str) -> str:
+        """The format of the matrix `name` (without ".weight")."""
         stored = self._checkpoint.width(f"{name}.weight")
         return stored or weight_width(name, self._quantization) or self._dtype
 
-    def by_format(self, names: Sequence[str]) -> list[tuple[str, ...]]:
+    def runs(self, names: Sequence[str]) -> list[tuple[str, ...]]:
         """The names in runs of one format."""
-        return [tuple(run) for _, run in groupby(names, self.format_of)]
+        return [tuple(run) for _, run in groupby(names, self.of)]
+
+
+class Packer:
+    """Raises:
+    CheckpointError: a second lm_head differs from tied embeddings; from reading any tensor.
+    """
+
+    def __init__(self, checkpoint: Checkpoint, config: ModelConfig, formats: Formats, executor: Any) -> None:
+        check_tied(config, checkpoint)
+        self._checkpoint = checkpoint
+        self._formats = formats
+        self._executor = executor
 
     def linear(self, names: Sequence[str], bias: bool) -> Any:
         """Matrices of one format and the same input, side by side."""
         shapes = [self._checkpoint.shape(f"{name}.weight") for name in names]
-        weight = _native.Weight(self.format_of(names[0]), [shape[0] for shape in shapes], shapes[0][1])
+        weight = _native.Weight(self._formats.of(names[0]), [shape[0] for shape in shapes], shapes[0][1])
         for i, name in enumerate(names):
             self._pack(weight, i, name)
             if bias:
@@ -49,8 +62,8 @@ class Packer:
         """One stored matrix as several, `widths` rows each."""
         ends = np.cumsum(widths)
         inputs = self._checkpoint.shape(f"{name}.weight")[1]
-        weight = _native.Weight(self.format_of(name), list(widths), inputs)
-        quantized = self._checkpoint.quantized(f"{name}.weight")
+        weight = _native.Weight(self._formats.of(name), list(widths), inputs)
+        quantized = self._quantized(name)
         if quantized is not None:
             for i, end in enumerate(ends):
                 _pack_codes(weight, i, quantized, slice(end - widths[i], end), self._executor)
@@ -64,8 +77,11 @@ class Packer:
         """A norm's weight plus `offset`."""
         return to_float32(self._checkpoint.read(f"{name}.weight")) + np.float32(offset)
 
+    def _quantized(self, name: str) -> QuantizedMatrix | None:
+        return self._checkpoint.quantized(f"{name}.weight", self._executor.num_threads)
+
     def _pack(self, weight: Any, index: int, name: str) -> None:
-        quantized = self._checkpoint.quantized(f"{name}.weight")
+        quantized = self._quantized(name)
         if quantized is not None:
             _pack_codes(weight, index, quantized, slice(None), self._executor)
         else:

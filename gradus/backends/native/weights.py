@@ -6,7 +6,7 @@ stored once.
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from functools import partial
+from functools import cached_property, partial
 from typing import Any
 
 import numpy as np
@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 import gradus.backends.native._native as _native
 from gradus.backends.native.packed_entry import PackedReader, PackedWriter, packed_key
-from gradus.backends.native.packer import Packer
+from gradus.backends.native.packer import Formats, Packer
 from gradus.disk_cache.store import DiskCache
 from gradus.models.checkpoint.base import Checkpoint
 from gradus.models.config import ModelConfig
@@ -41,7 +41,8 @@ class Weights:
         self._checkpoint = checkpoint
         self._config = config
         self._recipe = weight_format, quantization
-        self._packer = Packer(checkpoint, weight_format, quantization, executor)
+        self._executor = executor
+        self._formats = Formats(checkpoint, weight_format, quantization)
         self._reader: PackedReader | None = None
         self._writer: PackedWriter | None = None
         self._linears: dict[tuple[str, ...], list[Any]] = {}
@@ -79,8 +80,8 @@ class Weights:
         key = tuple(names)
         if key not in self._linears:
             self._linears[key] = [
-                self._load(",".join(run), partial(self._packer.linear, run, bias))
-                for run in self._packer.by_format(names)
+                self._load(",".join(run), partial(Packer.linear, names=run, bias=bias))
+                for run in self._formats.runs(names)
             ]
         return self._linears[key]
 
@@ -88,7 +89,7 @@ class Weights:
         """One stored matrix as several, `widths` rows each."""
         key = (name,)
         if key not in self._linears:
-            self._linears[key] = [self._load(name, partial(self._packer.fused, name, widths))]
+            self._linears[key] = [self._load(name, partial(Packer.fused, name=name, widths=widths))]
         return self._linears[key][0]
 
     def vector(self, name: str, offset: float = 0.0) -> Any:
@@ -103,11 +104,15 @@ class Weights:
             self._frequencies[rope] = _native.Floats(inverse_frequencies(rope))
         return self._frequencies[rope]
 
-    def _load(self, name: str, pack: Callable[[], Any]) -> Any:
+    @cached_property
+    def _packer(self) -> Packer:
+        return Packer(self._checkpoint, self._config, self._formats, self._executor)
+
+    def _load(self, name: str, pack: Callable[[Packer], Any]) -> Any:
         found = self._reader.linear(name) if self._reader else None
         if found is not None:
             return found
-        packed = pack()
+        packed = pack(self._packer)
         if self._writer:
             self._writer.add_linear(name, packed)
         return packed

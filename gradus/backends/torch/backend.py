@@ -18,7 +18,7 @@ from gradus.errors import BackendError
 from gradus.models.checkpoint.base import Checkpoint
 from gradus.models.config import ModelConfig
 from gradus.models.registry import model_function
-from gradus.models.weights import expected_weights
+from gradus.models.weights import check_tied, expected_weights
 from gradus.quantization.recipe import weight_width
 from gradus.quantization.rtn import quantize
 
@@ -35,6 +35,7 @@ class TorchBackend:
         self._config = config
         self._options = options
         self._model = model_function(config.architecture)
+        check_tied(config, checkpoint)
         self._weights = {name: _load(name, checkpoint, options) for name in expected_weights(config)}
         self._kv_cache = torch.zeros(
             (

@@ -80,7 +80,7 @@ class Checkpoint(Protocol):
     def width(self, name: str) -> Width | None:
         """The width in which a matrix is stored quantized, without reading it; None where it is not."""
 
-    def quantized(self, name: str) -> QuantizedMatrix | None:
+    def quantized(self, name: str, num_threads: int = 1) -> QuantizedMatrix | None:
         """A matrix that is stored quantized, in Gradus's formats; None where `width` is None.
 
         `read` gives its values too, as f32.

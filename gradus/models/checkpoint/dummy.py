@@ -58,7 +58,7 @@ class DummyCheckpoint:
     def width(self, name: str) -> None:
         """No tensor of random weights is read quantized."""
 
-    def quantized(self, name: str) -> None:
+    def quantized(self, name: str, num_threads: int = 1) -> None:
         """No tensor of random weights is read quantized."""
 
 

@@ -149,7 +149,7 @@ class SafetensorsCheckpoint:
     def width(self, name: str) -> None:
         """No tensor of this format is read quantized."""
 
-    def quantized(self, name: str) -> None:
+    def quantized(self, name: str, num_threads: int = 1) -> None:
         """No tensor of this format is read quantized."""
 
     def _file(self, name: str) -> SafetensorsFile:

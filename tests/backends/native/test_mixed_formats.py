@@ -32,7 +32,7 @@ class MixedCheckpoint(LoudCheckpoint):
         part = name.split(".")[-2]
         return WIDTHS.get(part) if name.endswith(".weight") else None
 
-    def quantized(self, name):
+    def quantized(self, name, num_threads=1):
         width = self.width(name)
         return None if width is None else quantize(super().read(name).array, width)
 

@@ -12,9 +12,10 @@ import numpy as np
 import pytest
 
 from gradus import LLM, SamplingParams
-from gradus.backends.native.backend import NativeBackend
 from gradus.backends.options import BackendOptions
+from gradus.backends.registry import backend_class
 from gradus.errors import CheckpointError
+from gradus.models.checkpoint.base import RawTensor
 from tests.backends.native.harness import make_batch
 from tests.tiny_models import (
     LoudCheckpoint,
@@ -48,7 +49,7 @@ def folder(tmp_path, monkeypatch):
     return tmp_path / "cache"
 
 
-def make_backend(config, checkpoint=None, **changes):
+def make_backend(config, checkpoint=None, name="native", **changes):
     values = {
         "weight_dtype": "f32",
         "num_threads": 2,
@@ -62,7 +63,8 @@ def make_backend(config, checkpoint=None, **changes):
         "enforce_eager": False,
         "packed_cache_size": 1 << 30,
     }
-    return NativeBackend(config, checkpoint or LoudCheckpoint(config), BackendOptions(**(values | changes)))
+    options = BackendOptions(**(values | changes))
+    return backend_class(name)(config, checkpoint or LoudCheckpoint(config), options)
 
 
 def logits(backend):
@@ -150,6 +152,28 @@ def test_a_damaged_file_is_packed_anew(folder, caplog, damage):
     third = make_backend(UNEVEN)
     assert third.weights_are_mapped
     assert np.array_equal(logits(third), expected)
+
+
+class TwoHeads(LoudCheckpoint):
+    """Tied embeddings, and a head of its own beside them."""
+
+    def names(self):
+        return [*super().names(), "lm_head.weight"]
+
+    def read(self, name):
+        if name != "lm_head.weight":
+            return super().read(name)
+        embeddings = super().read("model.embed_tokens.weight")
+        return RawTensor(embeddings.dtype, embeddings.array + np.float32(1))
+
+
+@pytest.mark.parametrize("backend", ["native", "torch"])
+def test_a_second_head_that_differs_is_refused_whether_cached_or_not(folder, backend):
+    config = CONFIGS["tied"]
+    for options in ({"packed_cache_size": None}, {}, {}):
+        with pytest.raises(CheckpointError, match="tie_word_embeddings"):
+            make_backend(config, TwoHeads(config), name=backend, **options)
+    assert list(folder.glob("packed/*")) == []
 
 
 def test_a_model_that_fails_to_load_leaves_no_file(folder):
@@ -271,7 +295,8 @@ def test_loading_holds_one_tensor_beyond_the_packed_model(tmp_path):
 import numpy as np, resource, sys
 sys.path.insert(0, {str(Path(__file__).parents[3])!r})
 from safetensors.numpy import save_file
-from gradus.backends.native.packer import Packer
+from gradus.backends.native.packer import Formats, Packer
+from tests.tiny_models import tiny_config
 from gradus.backends.native import _native
 from gradus.models.checkpoint.safetensors import open_safetensors
 from pathlib import Path
@@ -286,7 +311,8 @@ if not (folder / "model.safetensors").exists():
     sys.exit()
 from tests.backends.native.harness import make_executor
 checkpoint = open_safetensors(folder)
-packer = Packer(checkpoint, "f16", quantization, make_executor(""))
+config = tiny_config(tie_word_embeddings=False)
+packer = Packer(checkpoint, config, Formats(checkpoint, "f16", quantization), make_executor(""))
 packer.linear(["layers.00.up_proj"], False)
 before, held, most = resident(), [], 0
 for i in range(12):
