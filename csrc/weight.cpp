@@ -70,8 +70,8 @@ void pack_from(const void* source, int64_t n, int64_t k, Format format, void* pa
   }
 }
 
-// One output's codes, scales and minima into lane `lane` of its panel: [group][group_bytes].
-void pack_output(Format format, const uint8_t* codes, const uint16_t* scales, const uint16_t* minima,
+// One output's codes, scales and centres into lane `lane` of its panel: [group][group_bytes].
+void pack_output(Format format, const uint8_t* codes, const uint16_t* scales, const uint16_t* centres,
                  int64_t groups, int64_t lane, uint8_t* panel) {
   const int64_t code_bytes = panel_width * group_size / (format == Format::int4 ? 2 : 1);
   for (int64_t g = 0; g < groups; ++g, codes += group_size, panel += group_bytes(format)) {
@@ -86,7 +86,7 @@ void pack_output(Format format, const uint8_t* codes, const uint16_t* scales, co
     }
     auto* factors = reinterpret_cast<uint16_t*>(panel + code_bytes);
     factors[lane] = scales[g];
-    if (format == Format::int4) factors[panel_width + lane] = minima[g];
+    if (format == Format::int4) factors[panel_width + lane] = centres[g];
   }
 }
 
@@ -122,14 +122,14 @@ void Weight::pack(size_t index, const void* source, Format source_format, Thread
 }
 
 void Weight::pack_quantized(size_t index, const uint8_t* codes, const uint16_t* scales,
-                            const uint16_t* minima, ThreadPool& pool) {
+                            const uint16_t* centres, ThreadPool& pool) {
   const int64_t n = outputs(index);
   const int64_t groups = num_groups(inputs_);
   pool.parallel_for(padded(n) / panel_width, 4, [&](int64_t begin, int64_t end, int) {
     for (int64_t row = begin * panel_width; row < std::min(end * panel_width, n); ++row) {
       auto* packed = static_cast<uint8_t*>(const_cast<void*>(panel(first_panel(index) + row / panel_width)));
       pack_output(format_, codes + row * groups * group_size, scales + row * groups,
-                  minima ? minima + row * groups : nullptr, groups, row % panel_width, packed);
+                  centres ? centres + row * groups : nullptr, groups, row % panel_width, packed);
     }
   });
 }

@@ -24,8 +24,8 @@ class Weight {
   // Converts (to nearest even) and packs matrix `index`. source: [outputs[index]][inputs] of `source_format`.
   void pack(size_t index, const void* source, Format source_format, ThreadPool& pool);
   // Packs matrix `index`, which others have quantized. codes: [outputs][groups * 32], a byte each; scales,
-  // minima: [outputs][groups], f16, minima of int4 only.
-  void pack_quantized(size_t index, const uint8_t* codes, const uint16_t* scales, const uint16_t* minima,
+  // centres: [outputs][groups], f16, centres of int4 only.
+  void pack_quantized(size_t index, const uint8_t* codes, const uint16_t* scales, const uint16_t* centres,
                       ThreadPool& pool);
   // Bias of matrix `index`, [outputs[index]].
   void set_bias(size_t index, const float* bias);

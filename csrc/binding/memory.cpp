@@ -9,21 +9,21 @@ namespace gradus {
 
 namespace {
 
-// codes: [outputs][groups * 32] bytes; scales and minima: [outputs][groups], the bits of f16.
+// codes: [outputs][groups * 32] bytes; scales and centres: [outputs][groups], the bits of f16.
 void pack_quantized(Weight& self, size_t index, Array2<uint8_t> codes, Array2<uint16_t> scales,
-                    std::optional<Array2<uint16_t>> minima, Executor& executor) {
+                    std::optional<Array2<uint16_t>> centres, Executor& executor) {
   require(is_quantized(self.format()), "the weight's format has no codes");
-  require(minima.has_value() == (self.format() == Format::int4), "int4 has minima, int8 has none");
+  require(centres.has_value() == (self.format() == Format::int4), "int4 has centres, int8 has none");
   require(index < self.num_matrices(), "no such matrix");
   const auto n = static_cast<size_t>(self.outputs(index));
   const auto groups = static_cast<size_t>(num_groups(self.inputs()));
   require(codes.shape(0) == n && codes.shape(1) == groups * group_size, "the codes have another shape");
   require(scales.shape(0) == n && scales.shape(1) == groups, "the scales have another shape");
-  require(!minima || (minima->shape(0) == n && minima->shape(1) == groups), "the minima have another shape");
+  require(!centres || (centres->shape(0) == n && centres->shape(1) == groups), "the centres have another shape");
   const uint8_t largest = *std::max_element(codes.data(), codes.data() + codes.size());
   require(self.format() == Format::int8 || largest < 16, "a code does not fit into four bits");
   nb::gil_scoped_release release;
-  self.pack_quantized(index, codes.data(), scales.data(), minima ? minima->data() : nullptr, executor.pool());
+  self.pack_quantized(index, codes.data(), scales.data(), centres ? centres->data() : nullptr, executor.pool());
 }
 
 void bind_weight(nb::module_& m) {
@@ -51,7 +51,7 @@ void bind_weight(nb::module_& m) {
              nb::gil_scoped_release release;
              self.pack(index, data, format, executor.pool());
            })
-      .def("pack_quantized", &pack_quantized, "index"_a, "codes"_a, "scales"_a, "minima"_a.none(),
+      .def("pack_quantized", &pack_quantized, "index"_a, "codes"_a, "scales"_a, "centres"_a.none(),
            "executor"_a)
       .def("set_bias",
            [](Weight& self, size_t index, Array1<float> bias) {

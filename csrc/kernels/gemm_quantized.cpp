@@ -1,15 +1,16 @@
 // gemm of quantized weights: y[m][n] = bias[n] + sum over k of x[m][k] * w[n][k], in groups of 32 k.
 //
 //   int8:  w = scale * c                  c in -127 .. 127
-//   int4:  w = scale * c + minimum        c in 0 .. 15
+//   int4:  w = scale * (c - 8) + centre   c in 0 .. 15
 //
 // With quantized activations, x = x_scale * q with q in -127 .. 127 per row and group (see `quantize`), a
 // group is summed in integers, exactly, and groups are added in order of k:
 //
-//   y += (scale * x_scale) * sum(c * q);  int4: then y += minimum * (x_scale * sum(q))
+//   y += (scale * x_scale) * sum(c * q);
+//   int4: y += (scale * x_scale) * sum((c - 8) * q), then y += centre * (x_scale * sum(q))
 //
-// int4 sums the group's products in 16 bits: each of an output's two lanes holds 16 products of at most
-// 15 * 127, together 30,480. int8 sums in 32 bits. Lanes are 16 outputs x 4 k, so a row's 4 k are one
+// Where int4 sums a group's products in 16 bits, each of an output's two lanes holds 16 products of at most
+// 15 * 127, together 30,480, and starts from half of -8 * sum(q). Lanes are 16 outputs x 4 k, so a row's 4 k are one
 // broadcast and there are no shuffles. With f32 activations a panel's block of k is dequantized, and the rows
 // are swept over it in order of k: the plain definition, and the off path.
 //
@@ -24,37 +25,34 @@ void unpack_quantized(const uint8_t* group, Format format, float* w);
 namespace {
 
 constexpr index_t k_block = gemm_scratch_floats / panel_width;
-constexpr index_t most_rows = 6;            // of a tile of f32 rows
-constexpr index_t most_quantized_rows = 4;  // 2 lose a fifth at 8 rows, 6 gain nothing: their sums spill
+constexpr index_t most_rows = 6;  // of a tile of f32 rows
 constexpr index_t block_bytes = 4 * panel_width;
-constexpr index_t prefetch_bytes = 2048;
+constexpr index_t prefetch_bytes = 8192;  // a quarter of it halves the speed of four rows
 
 inline f32x16 initial(const GemmArgs& args, index_t panel) {
   return args.bias ? load(args.bias + panel * panel_width) : zero();
 }
 
-// One group of a panel for R rows: integer sums, scale, minimum, and where they add to y.
+// Adds one group of a panel to R rows' results. w: the group's codes, then its factors.
 struct Int8 {
   static constexpr Format format = Format::int8;
   template <int R>
   static inline __attribute__((always_inline)) void add_group(const uint8_t* w,
-                                                              const int8_t* const (&codes)[R],
-                                                              const float* const (&scales)[R],
-                                                              const float* const (&)[R], index_t g,
+                                                              const ActivationGroup* const (&x)[R],
                                                               f32x16 (&acc)[R]) {
-    i32x16 sums[R];
+    i8_sums sums[R];
 #pragma GCC unroll 16
-    for (int r = 0; r < R; ++r) sums[r] = zero_i32();
+    for (int r = 0; r < R; ++r) sums[r] = start_i8(*x[r]);
 #pragma GCC unroll 16
     for (int block = 0; block < 8; ++block) {
-      const i8x64 weights = load_i8(w + block * block_bytes);
+      const i8_block weights = load_i8_block(w + block * block_bytes);
 #pragma GCC unroll 16
       for (int r = 0; r < R; ++r)
-        sums[r] = add_products_i8(sums[r], weights, broadcast4(codes[r] + g * group_size + block * 4));
+        sums[r] = add_products_i8(sums[r], weights, broadcast4(x[r]->codes + block * 4));
     }
     const f32x16 scale = load_f16(reinterpret_cast<const uint16_t*>(w + 8 * block_bytes));
 #pragma GCC unroll 16
-    for (int r = 0; r < R; ++r) acc[r] = fma(to_float(sums[r]), scale * broadcast(scales[r][g]), acc[r]);
+    for (int r = 0; r < R; ++r) acc[r] = fma(to_float(sums[r]), scale * broadcast(x[r]->scale), acc[r]);
   }
 };
 
@@ -62,31 +60,26 @@ struct Int4 {
   static constexpr Format format = Format::int4;
   template <int R>
   static inline __attribute__((always_inline)) void add_group(const uint8_t* w,
-                                                              const int8_t* const (&codes)[R],
-                                                              const float* const (&scales)[R],
-                                                              const float* const (&row_sums)[R], index_t g,
+                                                              const ActivationGroup* const (&x)[R],
                                                               f32x16 (&acc)[R]) {
-    i16x32 sums[R];
+    i4_sums sums[R];
 #pragma GCC unroll 16
-    for (int r = 0; r < R; ++r) sums[r] = zero_i16();
+    for (int r = 0; r < R; ++r) sums[r] = start_i4(*x[r]);
 #pragma GCC unroll 16
-    for (int pair = 0; pair < 4; ++pair) {
-      i8x64 low, high;
-      load_nibbles(w + pair * block_bytes, &low, &high);
+    for (int block = 0; block < 8; ++block) {
+      const uint8_t* two_blocks = w + block / 2 * block_bytes;
+      const i8x64 weights = block % 2 == 0 ? load_low_nibbles(two_blocks) : load_high_nibbles(two_blocks);
 #pragma GCC unroll 16
-      for (int r = 0; r < R; ++r) {
-        const int8_t* x = codes[r] + g * group_size + pair * 8;
-        sums[r] = add_products_u4(sums[r], low, broadcast4(x));
-        sums[r] = add_products_u4(sums[r], high, broadcast4(x + 4));
-      }
+      for (int r = 0; r < R; ++r)
+        sums[r] = add_products_i4(sums[r], weights, broadcast4(x[r]->codes + block * 4));
     }
     const auto* factors = reinterpret_cast<const uint16_t*>(w + 4 * block_bytes);
     const f32x16 scale = load_f16(factors);
-    const f32x16 minimum = load_f16(factors + panel_width);
+    const f32x16 centre = load_f16(factors + panel_width);
 #pragma GCC unroll 16
     for (int r = 0; r < R; ++r) {
-      acc[r] = fma(to_float(sum_pairs(sums[r])), scale * broadcast(scales[r][g]), acc[r]);
-      acc[r] = fma(minimum, broadcast(row_sums[r][g]), acc[r]);
+      acc[r] = fma(to_float(total_i4(sums[r])), scale * broadcast(x[r]->scale), acc[r]);
+      acc[r] = fma(centre, broadcast(x[r]->sum), acc[r]);
     }
   }
 };
@@ -96,45 +89,35 @@ void quantized_tile(const GemmArgs& args, index_t panel, index_t row) {
   constexpr index_t stride = group_bytes(Width::format);
   const index_t groups = num_groups(args.k);
   const uint8_t* w = static_cast<const uint8_t*>(args.weight) + panel * groups * stride;
-  const int8_t* codes[R];
-  const float* scales[R];
-  const float* sums[R];
+  const ActivationGroup* x[R];
   f32x16 acc[R];
   for (int r = 0; r < R; ++r) {
-    const float* x = args.x + (row + r) * args.x_stride;
-    codes[r] = reinterpret_cast<const int8_t*>(x);
-    scales[r] = x + groups * (group_size / 4);
-    sums[r] = scales[r] + groups;
+    x[r] = reinterpret_cast<const ActivationGroup*>(args.x + (row + r) * args.x_stride);
     acc[r] = initial(args, panel);
   }
   for (index_t g = 0; g < groups; ++g, w += stride) {
     for (index_t line = 0; line < stride; line += 64) __builtin_prefetch(w + prefetch_bytes + line, 0, 2);
-    Width::template add_group<R>(w, codes, scales, sums, g, acc);
+    Width::template add_group<R>(w, x, acc);
+    for (int r = 0; r < R; ++r) ++x[r];
   }
   for (int r = 0; r < R; ++r) store(args.y + (row + r) * args.y_stride + panel * panel_width, acc[r]);
+}
+
+// A tile of `height` rows, at most R.
+template <class Width, int R>
+void tile_of(index_t height, const GemmArgs& args, index_t panel, index_t row) {
+  if (height == R) return quantized_tile<Width, R>(args, panel, row);
+  if constexpr (R > 1) tile_of<Width, R - 1>(height, args, panel, row);
 }
 
 // As few tiles as possible, of nearly equal height.
 template <class Width>
 void quantized_rows(const GemmArgs& args, index_t begin, index_t end) {
-  const index_t num_tiles = (args.rows + most_quantized_rows - 1) / most_quantized_rows;
+  const index_t num_tiles = (args.rows + quantized_tile_rows - 1) / quantized_tile_rows;
   for (index_t panel = begin; panel < end; ++panel) {
     for (index_t tile = 0; tile < num_tiles; ++tile) {
       const index_t row = args.rows * tile / num_tiles;
-      switch (args.rows * (tile + 1) / num_tiles - row) {
-        case 1:
-          quantized_tile<Width, 1>(args, panel, row);
-          break;
-        case 2:
-          quantized_tile<Width, 2>(args, panel, row);
-          break;
-        case 3:
-          quantized_tile<Width, 3>(args, panel, row);
-          break;
-        case 4:
-          quantized_tile<Width, 4>(args, panel, row);
-          break;
-      }
+      tile_of<Width, quantized_tile_rows>(args.rows * (tile + 1) / num_tiles - row, args, panel, row);
     }
   }
 }

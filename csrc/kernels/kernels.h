@@ -16,11 +16,21 @@ static constexpr bool is_quantized(Format format) { return format == Format::int
 
 constexpr int64_t group_size = 32;  // k that share a scale, of quantized weights and activations
 static constexpr int64_t num_groups(int64_t k) { return (k + group_size - 1) / group_size; }
-// A row of quantized activations in floats: [groups][32] codes of a byte, [groups] scales, [groups] sums.
-static constexpr int64_t quantized_width(int64_t k) { return num_groups(k) * (group_size / 4 + 2); }
+// A group of quantized activations: x = scale * code. A row is its groups, one after the other.
+struct ActivationGroup {
+  int8_t codes[group_size];
+  float scale;
+  float sum;              // scale * sum of codes
+  int32_t int8_start;     // -128 * sum of codes: what sums start from where weights are taken as code + 128
+  int16_t int4_start[2];  // -4 * sum of codes, twice: a 4-bit weight is its code - 8
+};
+// A row of them, counted in floats.
+static constexpr int64_t quantized_width(int64_t k) {
+  return num_groups(k) * static_cast<int64_t>(sizeof(ActivationGroup) / sizeof(float));
+}
 
 constexpr int64_t panel_width = 16;  // outputs side by side in a packed weight, and tokens in a group of K
-// A group of a panel: codes [8][16 outputs][4 k], two codes a byte in int4; f16 scales [16]; int4: f16 minima
+// A group of a panel: codes [8][16 outputs][4 k], two codes a byte in int4; f16 scales [16]; int4: f16 centres
 // [16].
 static constexpr int64_t group_bytes(Format format) {
   return panel_width * (format == Format::int4 ? group_size / 2 + 4 : group_size + 2);
@@ -154,5 +164,6 @@ constexpr int64_t attention_scratch_floats(int64_t head_dim) {
 
 const Kernels& kernels_portable();
 const Kernels& kernels_avx2();
+const Kernels& kernels_avx512();
 
 }  // namespace gradus

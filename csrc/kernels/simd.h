@@ -7,7 +7,9 @@
 
 #include "kernels/kernels.h"
 
-#if GRADUS_VARIANT_avx2
+#if GRADUS_VARIANT_avx512
+#include "kernels/simd_avx512.h"
+#elif GRADUS_VARIANT_avx2
 #include "kernels/simd_avx2.h"
 #else
 #include "kernels/simd_portable.h"

@@ -82,25 +82,34 @@ inline uint32_t lanes_at_least(f32x16 a, f32x16 b) {
 }
 
 // Integers for quantized products: a block is 16 outputs x 4 k of 8 bits, or one row's 4 k for all of them.
+constexpr int quantized_tile_rows = 6;  // their 12 sums, the weights and a row stay in registers
 struct i8x64 {
   __m256i lo, hi;  // outputs 0 .. 8 and 8 .. 16
 };
-struct i16x32 {
-  __m256i lo, hi;  // two lanes an output, each with half of the k
+struct i4_sums {
+  __m256i lo, hi;  // of 16 bits: two lanes an output, each with half of the k
 };
 struct i32x16 {
   __m256i lo, hi;
+};
+using i8_sums = i32x16;
+struct i8_block {
+  i8x64 w, magnitudes;
 };
 
 inline __m256i load_bytes(const void* p) { return _mm256_loadu_si256(static_cast<const __m256i*>(p)); }
 inline i8x64 load_i8(const uint8_t* p) { return {load_bytes(p), load_bytes(p + 32)}; }
 // 64 bytes of two codes each: the low nibbles are one block, the high ones the next.
-inline void load_nibbles(const uint8_t* p, i8x64* low, i8x64* high) {
+inline i8x64 load_low_nibbles(const uint8_t* p) {
   const i8x64 both = load_i8(p);
   const __m256i mask = _mm256_set1_epi8(15);
-  *low = {_mm256_and_si256(both.lo, mask), _mm256_and_si256(both.hi, mask)};
-  *high = {_mm256_and_si256(_mm256_srli_epi16(both.lo, 4), mask),
-           _mm256_and_si256(_mm256_srli_epi16(both.hi, 4), mask)};
+  return {_mm256_and_si256(both.lo, mask), _mm256_and_si256(both.hi, mask)};
+}
+inline i8x64 load_high_nibbles(const uint8_t* p) {
+  const i8x64 both = load_i8(p);
+  const __m256i mask = _mm256_set1_epi8(15);
+  return {_mm256_and_si256(_mm256_srli_epi16(both.lo, 4), mask),
+          _mm256_and_si256(_mm256_srli_epi16(both.hi, 4), mask)};
 }
 inline i8x64 broadcast4(const int8_t* p) {
   int32_t four;
@@ -108,25 +117,39 @@ inline i8x64 broadcast4(const int8_t* p) {
   const __m256i all = _mm256_set1_epi32(four);
   return {all, all};
 }
-inline i16x32 zero_i16() { return {_mm256_setzero_si256(), _mm256_setzero_si256()}; }
-inline i32x16 zero_i32() { return {_mm256_setzero_si256(), _mm256_setzero_si256()}; }
-// sums + w * x of pairs of k, for w in 0 .. 15: eight blocks fit into 16 bits.
-inline i16x32 add_products_u4(i16x32 sums, i8x64 w, i8x64 x) {
-  return {_mm256_add_epi16(sums.lo, _mm256_maddubs_epi16(w.lo, x.lo)),
-          _mm256_add_epi16(sums.hi, _mm256_maddubs_epi16(w.hi, x.hi))};
+inline i4_sums start_i4(const ActivationGroup& x) {
+  int32_t two_lanes;
+  __builtin_memcpy(&two_lanes, x.int4_start, 4);
+  const __m256i start = _mm256_set1_epi32(two_lanes);
+  return {start, start};
 }
-inline i32x16 sum_pairs(i16x32 sums) {
+// The sum as it stands: a compiler that adds a group's products up in a tree has to spill most of them.
+inline __m256i settled(__m256i sum) {
+  __asm__("" : "+x"(sum));
+  return sum;
+}
+// sums + w * x of pairs of k, for w in 0 .. 15: eight blocks fit into 16 bits.
+inline i4_sums add_products_i4(i4_sums sums, i8x64 w, i8x64 x) {
+  return {settled(_mm256_add_epi16(sums.lo, _mm256_maddubs_epi16(w.lo, x.lo))),
+          settled(_mm256_add_epi16(sums.hi, _mm256_maddubs_epi16(w.hi, x.hi)))};
+}
+inline i32x16 total_i4(i4_sums sums) {
   const __m256i ones = _mm256_set1_epi16(1);
   return {_mm256_madd_epi16(sums.lo, ones), _mm256_madd_epi16(sums.hi, ones)};
 }
+inline i8_block load_i8_block(const uint8_t* p) {
+  const i8x64 w = load_i8(p);
+  return {w, {_mm256_abs_epi8(w.lo), _mm256_abs_epi8(w.hi)}};
+}
+inline i8_sums start_i8(const ActivationGroup&) { return {_mm256_setzero_si256(), _mm256_setzero_si256()}; }
 // |w| * (x with w's sign): one block's pairs of at most 2 * 127 * 127 fit into 16 bits, no two blocks' do.
-inline __m256i four_products_i8(__m256i w, __m256i x) {
-  const __m256i pairs = _mm256_maddubs_epi16(_mm256_abs_epi8(w), _mm256_sign_epi8(x, w));
+inline __m256i four_products_i8(__m256i magnitudes, __m256i w, __m256i x) {
+  const __m256i pairs = _mm256_maddubs_epi16(magnitudes, _mm256_sign_epi8(x, w));
   return _mm256_madd_epi16(pairs, _mm256_set1_epi16(1));
 }
-inline i32x16 add_products_i8(i32x16 sums, i8x64 w, i8x64 x) {
-  return {_mm256_add_epi32(sums.lo, four_products_i8(w.lo, x.lo)),
-          _mm256_add_epi32(sums.hi, four_products_i8(w.hi, x.hi))};
+inline i8_sums add_products_i8(i8_sums sums, const i8_block& w, i8x64 x) {
+  return {settled(_mm256_add_epi32(sums.lo, four_products_i8(w.magnitudes.lo, w.w.lo, x.lo))),
+          settled(_mm256_add_epi32(sums.hi, four_products_i8(w.magnitudes.hi, w.w.hi, x.hi)))};
 }
 inline f32x16 to_float(i32x16 x) { return {_mm256_cvtepi32_ps(x.lo), _mm256_cvtepi32_ps(x.hi)}; }
 // Whole numbers within -128 .. 127.

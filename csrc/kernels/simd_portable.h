@@ -96,15 +96,16 @@ inline uint32_t lanes_at_least(f32x16 a, f32x16 b) {
 }
 
 // Integers for quantized products: a block is 16 outputs x 4 k of 8 bits, or one row's 4 k for all of them.
+constexpr int quantized_tile_rows = 4;
 struct i8x64 {
   int8_t v[64];
-};
-struct i16x32 {
-  int16_t v[32];  // two lanes an output, each with half of the k
 };
 struct i32x16 {
   int32_t v[16];
 };
+using i4_sums = i32x16;
+using i8_sums = i32x16;
+using i8_block = i8x64;
 
 inline i8x64 load_i8(const uint8_t* p) {
   i8x64 block;
@@ -112,35 +113,40 @@ inline i8x64 load_i8(const uint8_t* p) {
   return block;
 }
 // 64 bytes of two codes each: the low nibbles are one block, the high ones the next.
-inline void load_nibbles(const uint8_t* p, i8x64* low, i8x64* high) {
-  for (int i = 0; i < 64; ++i) {
-    low->v[i] = static_cast<int8_t>(p[i] & 15);
-    high->v[i] = static_cast<int8_t>(p[i] >> 4);
-  }
+inline i8x64 load_low_nibbles(const uint8_t* p) {
+  i8x64 block;
+  for (int i = 0; i < 64; ++i) block.v[i] = static_cast<int8_t>(p[i] & 15);
+  return block;
+}
+inline i8x64 load_high_nibbles(const uint8_t* p) {
+  i8x64 block;
+  for (int i = 0; i < 64; ++i) block.v[i] = static_cast<int8_t>(p[i] >> 4);
+  return block;
 }
 inline i8x64 broadcast4(const int8_t* p) {
   i8x64 block;
   for (int i = 0; i < 64; i += 4) std::memcpy(block.v + i, p, 4);
   return block;
 }
-inline i16x32 zero_i16() { return {}; }
-inline i32x16 zero_i32() { return {}; }
-// sums + w * x of pairs of k, for w in 0 .. 15: eight blocks fit into 16 bits.
-inline i16x32 add_products_u4(i16x32 sums, i8x64 w, i8x64 x) {
-  for (int i = 0; i < 32; ++i)
-    sums.v[i] = static_cast<int16_t>(sums.v[i] + w.v[2 * i] * x.v[2 * i] + w.v[2 * i + 1] * x.v[2 * i + 1]);
-  return sums;
-}
-inline i32x16 sum_pairs(i16x32 sums) {
-  i32x16 result;
-  for (int i = 0; i < 16; ++i) result.v[i] = sums.v[2 * i] + sums.v[2 * i + 1];
-  return result;
-}
-inline i32x16 add_products_i8(i32x16 sums, i8x64 w, i8x64 x) {
+inline i32x16 add_products(i32x16 sums, const i8x64& w, const i8x64& x) {
   for (int i = 0; i < 16; ++i) {
     for (int j = 4 * i; j < 4 * i + 4; ++j) sums.v[i] += w.v[j] * x.v[j];
   }
   return sums;
+}
+inline i4_sums start_i4(const ActivationGroup& x) {
+  i4_sums sums;
+  for (int i = 0; i < 16; ++i) sums.v[i] = x.int4_start[0] + x.int4_start[1];
+  return sums;
+}
+inline i4_sums add_products_i4(i4_sums sums, const i8x64& w, const i8x64& x) {
+  return add_products(sums, w, x);
+}
+inline i32x16 total_i4(i4_sums sums) { return sums; }
+inline i8_block load_i8_block(const uint8_t* p) { return load_i8(p); }
+inline i8_sums start_i8(const ActivationGroup&) { return {}; }
+inline i8_sums add_products_i8(i8_sums sums, const i8_block& w, const i8x64& x) {
+  return add_products(sums, w, x);
 }
 inline f32x16 to_float(i32x16 x) {
   f32x16 result;

@@ -1,7 +1,10 @@
-"""Round to nearest: matrices in groups of 32 along their input, with 16-bit scales, and minima in int4.
+"""Round to nearest: matrices in groups of 32 along their input, with 16-bit scales, and centres in int4.
 
-    int8: w = scale * code             code in -127 .. 127, scale = max |w| / 127
-    int4: w = scale * code + minimum   code in 0 .. 15, scale and minimum fitted to the group
+    int8: w = scale * code                  code in -127 .. 127, scale = max |w| / 127
+    int4: w = scale * (code - 8) + centre   code in 0 .. 15, scale and centre fitted to the group
+
+The centre, the value of code 8, lies among the group's weights, so that rounding it to 16 bits costs less than
+rounding the value of code 0 would.
 
 The one definition of what a quantized weight is: the native backend packs these codes, the torch backend
 multiplies by their values. Knows arrays; knows nothing of files or backends.
@@ -31,36 +34,24 @@ class QuantizedMatrix:
     Attributes:
         codes: [outputs, groups * 32], int8 for int8 and uint8 for int4.
         scales: [outputs, groups].
-        minima: [outputs, groups], of int4 only; of the scales' type, which is f32 where f16 holds too little.
+        centres: [outputs, groups], of int4 only.
         inputs: columns that are the matrix's.
     """
 
     codes: NDArray[np.int8] | NDArray[np.uint8]
-    scales: Float16 | Float32
-    minima: Float16 | Float32 | None
+    scales: Float16
+    centres: Float16 | None
     inputs: int
 
     def dequantize(self) -> Float32:
         """The values, [outputs, inputs]; products are exact in f32, sums are rounded once."""
         groups = self.codes.reshape(*self.scales.shape, GROUP_SIZE).astype(np.float32)
+        if self.centres is not None:
+            groups -= 8
         groups *= self.scales.astype(np.float32)[..., None]
-        if self.minima is not None:
-            groups += self.minima.astype(np.float32)[..., None]
+        if self.centres is not None:
+            groups += self.centres.astype(np.float32)[..., None]
         return groups.reshape(len(groups), -1)[:, : self.inputs]
-
-    def half(self) -> "QuantizedMatrix":
-        """With scales and minima in f16.
-
-        A minimum takes up half of what its scale's rounding adds over the codes: then either end is off by
-        the same.
-        """
-        if self.scales.dtype == np.float16:
-            return self
-        scales, minima = self.scales.astype(np.float16), None
-        if self.minima is not None:
-            minima = self.minima + np.float32(7.5) * (self.scales - scales.astype(np.float32))
-            minima = minima.astype(np.float16)
-        return QuantizedMatrix(self.codes, scales, minima, self.inputs)
 
 
 def quantize(matrix: Float32, width: Width, num_threads: int = 1) -> QuantizedMatrix:
@@ -69,15 +60,15 @@ def quantize(matrix: Float32, width: Width, num_threads: int = 1) -> QuantizedMa
     num_groups = -(-inputs // GROUP_SIZE)
     codes = np.empty((outputs, num_groups * GROUP_SIZE), np.int8 if width == "int8" else np.uint8)
     scales = np.empty((outputs, num_groups), np.float16)
-    minima = np.empty((outputs, num_groups), np.float16) if width == "int4" else None
+    centres = np.empty((outputs, num_groups), np.float16) if width == "int4" else None
 
     def work(rows: slice) -> None:
         groups = _grouped(matrix[rows], num_groups)
-        if minima is None:
+        if centres is None:
             found, scales[rows] = _int8(groups)
             codes[rows] = found.reshape(len(found), -1)
         else:
-            nibbles, scales[rows], minima[rows] = _int4(groups)
+            nibbles, scales[rows], centres[rows] = _int4(groups)
             codes[rows] = nibbles.reshape(len(nibbles), -1)
 
     step = max(1, _CHUNK // codes.shape[1])
@@ -86,7 +77,7 @@ def quantize(matrix: Float32, width: Width, num_threads: int = 1) -> QuantizedMa
         list(threads.map(work, pieces))  # a list, so that errors come out
     if num_groups * GROUP_SIZE != inputs:
         codes[:, inputs:] = 0
-    return QuantizedMatrix(codes, scales, minima, inputs)
+    return QuantizedMatrix(codes, scales, centres, inputs)
 
 
 def _grouped(rows: Float32, num_groups: int) -> Float32:
@@ -106,46 +97,47 @@ def _int8(groups: Float32) -> tuple[NDArray[np.int8], Float16]:
 def _int4(groups: Float32) -> tuple[NDArray[np.uint8], Float16, Float16]:
     """Starts with the line through the ends; then rounds to codes and fits a line to them, in turns."""
     low, high = groups.min(axis=-1), groups.max(axis=-1)
-    best = current = _rounded(groups, (high - low) / np.float32(15), low)
+    scale = (high - low) / np.float32(15)
+    best = current = _rounded(groups, scale, low + scale * np.float32(8))
     for _ in range(_FITS):
-        codes, scales, minima, _ = current
-        current = _rounded(groups, *_fitted_line(groups, codes, scales, minima))
+        codes, scales, centres, _ = current
+        current = _rounded(groups, *_fitted_line(groups, codes, scales, centres))
         is_better = current[3] < best[3]
         for kept, new in zip(best, current, strict=True):
             kept[is_better] = new[is_better]
-    codes, scales, minima, _ = best
-    return codes.astype(np.uint8), scales, minima
+    codes, scales, centres, _ = best
+    return (codes + 8).astype(np.uint8), scales, centres
 
 
 _FITS = 3
 
 
 def _rounded(
-    groups: Float32, scale: Float32, minimum: Float32
+    groups: Float32, scale: Float32, centre: Float32
 ) -> tuple[NDArray[Any], NDArray[Any], NDArray[Any], NDArray[Any]]:
-    """Codes, 16-bit scales and minima, and each group's squared error with them."""
-    scales, minima = _f16(scale), _f16(minimum)
-    wide_minima = minima.astype(np.float32)[..., None]
-    codes = np.rint((groups - wide_minima) * _inverse(scales)[..., None])
-    np.clip(codes, 0, 15, out=codes)
+    """Codes less 8, 16-bit scales and centres, and each group's squared error with them."""
+    scales, centres = _f16(scale), _f16(centre)
+    wide_centres = centres.astype(np.float32)[..., None]
+    codes = np.rint((groups - wide_centres) * _inverse(scales)[..., None])
+    np.clip(codes, -8, 7, out=codes)
     errors = codes * scales.astype(np.float32)[..., None]
-    errors += wide_minima
+    errors += wide_centres
     errors -= groups
-    return codes, scales, minima, np.einsum("rgi,rgi->rg", errors, errors)
+    return codes, scales, centres, np.einsum("rgi,rgi->rg", errors, errors)
 
 
 def _fitted_line(
-    groups: Float32, codes: Float32, scales: Float16, minima: Float16
+    groups: Float32, codes: Float32, scales: Float16, centres: Float16
 ) -> tuple[Float32, Float32]:
-    """The least squares' scale and minimum for these codes; the old ones where all codes are the same."""
+    """The least squares' scale and centre for these codes; the old ones where all codes are the same."""
     n = np.float32(GROUP_SIZE)
     mean_code, mean = codes.mean(axis=-1), groups.mean(axis=-1)
     variance = np.einsum("rgi,rgi->rg", codes, codes) / n - mean_code * mean_code
     covariance = np.einsum("rgi,rgi->rg", codes, groups) / n - mean_code * mean
     is_line = variance > 1e-3
     scale = np.where(is_line, covariance / np.where(is_line, variance, 1), scales.astype(np.float32))
-    minimum = np.where(is_line, mean - scale * mean_code, minima.astype(np.float32))
-    return scale.astype(np.float32), minimum.astype(np.float32)
+    centre = np.where(is_line, mean - scale * mean_code, centres.astype(np.float32))
+    return scale.astype(np.float32), centre.astype(np.float32)
 
 
 def _f16(values: Float32) -> Float16:

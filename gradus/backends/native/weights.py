@@ -86,9 +86,9 @@ class Weights:
         if weight.is_quantized:
             width: Width = "int8" if weight_format == "int8" else "int4"
             quantized = quantize(to_float32(tensor), width, self._num_threads)
-            minima = None if quantized.minima is None else quantized.minima.view(np.uint16)
+            centres = None if quantized.centres is None else quantized.centres.view(np.uint16)
             codes = quantized.codes.view(np.uint8)
-            weight.pack_quantized(index, codes, quantized.scales.view(np.uint16), minima, self._executor)
+            weight.pack_quantized(index, codes, quantized.scales.view(np.uint16), centres, self._executor)
         else:
             weight.pack(index, _bits(tensor), tensor.dtype, self._executor)
 

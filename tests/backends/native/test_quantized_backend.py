@@ -55,7 +55,7 @@ def test_a_program_gives_the_bits_that_eager_execution_gives(cpu_variant, width,
     assert np.array_equal(logits_of_some_steps(program), logits_of_some_steps(eager))
 
 
-def test_bytes_are_those_of_codes_scales_and_minima(cpu_variant):
+def test_bytes_are_those_of_codes_scales_and_centres(cpu_variant):
     executor = make_executor(cpu_variant)
     int8 = Weights(LoudCheckpoint(tiny_config()), tiny_config(), "bf16", executor, "int8")
     int8.linear(["model.embed_tokens"])  # 97 outputs in 7 panels of 16, 48 inputs in 2 groups of 32

@@ -15,21 +15,34 @@ SHAPES = [(1, 32), (17, 3), (16, 64), (50, 37), (130, 257), (70, 416)]
 def pack_quantized(executor, width, *matrices, bias=None):
     weight = _native.Weight(width, [len(m.codes) for m in matrices], matrices[0].inputs)
     for i, m in enumerate(matrices):
-        minima = None if m.minima is None else m.minima.view(np.uint16)
-        weight.pack_quantized(i, m.codes.view(np.uint8), m.scales.view(np.uint16), minima, executor)
+        centres = None if m.centres is None else m.centres.view(np.uint16)
+        weight.pack_quantized(i, m.codes.view(np.uint8), m.scales.view(np.uint16), centres, executor)
     if bias is not None:
         weight.set_bias(0, bias)
     return weight
 
 
+ACTIVATION_GROUP = np.dtype(
+    [
+        ("codes", np.int8, 32),
+        ("scale", np.float32),
+        ("sum", np.float32),
+        ("int8_start", np.int32),
+        ("int4_start", np.int16, 2),
+    ]
+)
+
+
 def quantize_rows(executor, x):
     """The instruction's result, and its codes, scales and sums."""
     rows, k = x.shape
-    groups = -(-k // 32)
     out = Tensor(rows, _native.quantized_width(k))
     run(executor, rows_step(rows), _native.quantize(Tensor.of(x).view, out.view))
-    codes = np.ascontiguousarray(out.array[:, : groups * 8]).view(np.int8)
-    return out, codes, out.array[:, groups * 8 : groups * 9].copy(), out.array[:, groups * 9 :].copy()
+    groups = np.ascontiguousarray(out.array).view(ACTIVATION_GROUP)
+    code_sums = groups["codes"].sum(axis=-1, dtype=np.int32)
+    assert (groups["int8_start"] == -128 * code_sums).all()
+    assert (groups["int4_start"] == -4 * code_sums[..., None]).all()
+    return out, groups["codes"].reshape(rows, -1), groups["scale"], groups["sum"]
 
 
 def product(executor, x, weight, num_outputs, activations):
@@ -59,13 +72,13 @@ def test_agrees_with_float64(cpu_variant, width, activations, n, k):
     bias = random.normal(size=n).astype(np.float32)
     weight = pack_quantized(executor, width, matrix, bias=bias)
     exact = matrix.dequantize().astype(np.float64)
-    minima = 0 if matrix.minima is None else np.abs(matrix.minima.astype(np.float64)).max()
+    centres = 0 if matrix.centres is None else np.abs(matrix.centres.astype(np.float64)).max()
     for m in (1, 2, 3, 4, 5, 6, 7, 8, 11, 13, 31, 70):
         x = random.normal(size=(m, k)).astype(np.float32)
         used = dequantized_rows(executor, x) if activations == "int8" else x.astype(np.float64)
         expected = used @ exact.T + bias
-        # A code's share and the minimum's may cancel; both are rounded.
-        sizes = np.abs(used) @ (np.abs(exact) + 2 * minima).T + np.abs(bias)
+        # A code's share and the centre's may cancel; both are rounded.
+        sizes = np.abs(used) @ (np.abs(exact) + 2 * centres).T + np.abs(bias)
         found = product(executor, x, weight, n, activations)
         assert (np.abs(found - expected) <= (k + 4) * EPSILON * sizes).all(), m
 
@@ -97,7 +110,8 @@ def test_nothing_saturates(cpu_variant, width, signs):
         codes = np.full((n, k), signs[0] * 127, np.int8)
         matrix = QuantizedMatrix(codes, one, None, k)
     else:
-        matrix = QuantizedMatrix(np.full((n, k), 15, np.uint8), one * signs[0], one * 0, k)
+        code = 15 if signs[0] > 0 else 0
+        matrix = QuantizedMatrix(np.full((n, k), code, np.uint8), one, one * 0, k)
     weight = pack_quantized(executor, width, matrix)
     for m in (1, 2, 3, 4, 9):
         x = np.full((m, k), signs[1] * 127, np.float32)  # scale 1, codes 127
@@ -111,9 +125,9 @@ def test_integer_sums_are_exact(cpu_variant):
     n, k = 48, 320
     x = random.integers(-127, 128, (7, k)).astype(np.float32)
     x[:, ::32] = 127  # so that every group's scale is one
-    scales, minima = np.ones((n, 10), np.float16), random.integers(-9, 9, (n, 10)).astype(np.float16)
+    scales, centres = np.ones((n, 10), np.float16), random.integers(-9, 9, (n, 10)).astype(np.float16)
     int8 = QuantizedMatrix(random.integers(-127, 128, (n, k)).astype(np.int8), scales, None, k)
-    int4 = QuantizedMatrix(random.integers(0, 16, (n, k)).astype(np.uint8), scales, minima, k)
+    int4 = QuantizedMatrix(random.integers(0, 16, (n, k)).astype(np.uint8), scales, centres, k)
     for width, matrix in (("int8", int8), ("int4", int4)):
         found = product(executor, x, pack_quantized(executor, width, matrix), n, "int8")
         assert np.array_equal(found, x.astype(np.float64) @ matrix.dequantize().T.astype(np.float64))
@@ -178,15 +192,15 @@ def test_what_does_not_fit_is_refused(cpu_variant):
     executor = make_executor(cpu_variant)
     weight = _native.Weight("int4", [16], 32)
     good = quantize(np.ones((16, 32), np.float32), "int4")
-    scales, minima = good.scales.view(np.uint16), good.minima.view(np.uint16)
-    for codes, scale, minimum, message in [
-        (good.codes[:9], scales, minima, "another shape"),
-        (good.codes, scales[:9], minima, "scales"),
-        (good.codes, scales, None, "minima"),
-        (good.codes + 16, scales, minima, "four bits"),
+    scales, centres = good.scales.view(np.uint16), good.centres.view(np.uint16)
+    for codes, scale, centre, message in [
+        (good.codes[:9], scales, centres, "another shape"),
+        (good.codes, scales[:9], centres, "scales"),
+        (good.codes, scales, None, "centres"),
+        (good.codes + 16, scales, centres, "four bits"),
     ]:
         with pytest.raises(_native.SetupError, match=message):
-            weight.pack_quantized(0, codes, scale, minimum, executor)
+            weight.pack_quantized(0, codes, scale, centre, executor)
     with pytest.raises(_native.SetupError, match="packed from its codes"):
         weight.pack(0, np.ones((16, 32), np.float32), "f32", executor)
     plain = _native.Weight("f32", [16], 32)
