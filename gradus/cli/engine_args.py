@@ -28,7 +28,7 @@ def add_engine_arguments(parser: argparse.ArgumentParser) -> None:
         "model",
         nargs="?",
         default=_DEFAULTS.model,
-        help="demo (embedded, the default), dummy:NAME, a local directory, or a Hugging Face hub name",
+        help="demo (embedded, the default), dummy:NAME, a local directory, a .gguf file, or a hub name",
     )
     _add_model_arguments(parser.add_argument_group("model"))
     _add_scheduler_arguments(parser.add_argument_group("scheduler"))

@@ -54,20 +54,6 @@ class QuantizedMatrix:
             groups += self.centres.astype(np.float32)[..., None]
         return groups.reshape(len(groups), -1)[:, : self.inputs]
 
-    def half(self) -> "QuantizedMatrix":
-        """With scales and minima in f16.
-
-        A minimum takes up half of what its scale's rounding adds over the codes: then either end is off by
-        the same.
-        """
-        if self.scales.dtype == np.float16:
-            return self
-        scales, minima = self.scales.astype(np.float16), None
-        if self.minima is not None:
-            minima = self.minima + np.float32(7.5) * (self.scales - scales.astype(np.float32))
-            minima = minima.astype(np.float16)
-        return QuantizedMatrix(self.codes, scales, minima, self.inputs)
-
 
 def quantize(matrix: Float32, width: Width, num_threads: int = 1) -> QuantizedMatrix:
     """Quantize a matrix, [outputs, inputs] f32 without NaN or infinity."""

@@ -81,7 +81,6 @@ def test_the_configuration_reaches_the_backend():
     [
         ({"quantization": "int5"}, "quantization is 'int5'"),
         ({"quantization": "int4", "activations": "f16"}, "activations is 'f16'"),
-        ({"activations": "int8"}, "not quantized"),
         ({"quantization": "int8", "activations": "int8", "backend": "torch"}, "torch backend"),
     ],
 )

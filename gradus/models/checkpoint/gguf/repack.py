@@ -1,7 +1,7 @@
 """A tensor's blocks -> its values, or a matrix in Gradus's own quantized formats.
 
-int4 and int8 types whose codes fit are taken over, with scales and centres in f16; the others are rounded to
-int8. docs/gguf.md says what that costs. Works in chunks of rows, in several threads.
+Types whose codes fit into int4 or int8 keep them, and lose at most what f16 does to scales and centres; the
+others are rounded to int8. docs/gguf.md says what that costs. Works in chunks of rows, in several threads.
 """
 
 from collections.abc import Callable
@@ -13,10 +13,9 @@ from numpy.typing import NDArray
 
 from gradus.errors import CheckpointError
 from gradus.models.checkpoint.gguf.blocks import GROUPED, VALUES, Bytes, Float32
-from gradus.models.checkpoint.gguf.centre import centred
 from gradus.models.checkpoint.gguf.types import TensorType
 from gradus.quantization.recipe import Width
-from gradus.quantization.rtn import GROUP_SIZE, QuantizedMatrix, quantize
+from gradus.quantization.rtn import GROUP_SIZE, Float16, QuantizedMatrix, quantize
 
 LARGEST = 65504.0  # of f16, in which scales and centres are kept
 _CHUNK = 1 << 18  # elements worked on at a time
@@ -56,12 +55,11 @@ def repack(
     Raises:
         CheckpointError: a value is not finite, or beyond the range of f16.
     """
-    width = stored_width(tensor_type)
     shape = len(blocks), _num_inputs(blocks, tensor_type)
-    num_groups = shape[1] // GROUP_SIZE
-    codes: NDArray[Any] = np.empty(shape, np.int8 if width == "int8" else np.uint8)
-    scales = np.empty((shape[0], num_groups), np.float16)
-    centres = np.empty_like(scales) if width == "int4" else None
+    is_int8 = stored_width(tensor_type) == "int8"
+    codes: NDArray[Any] = np.empty(shape, np.int8 if is_int8 else np.uint8)
+    scales = np.empty((shape[0], shape[1] // GROUP_SIZE), np.float16)
+    centres = None if is_int8 else np.empty_like(scales)
 
     def work(rows: slice) -> None:
         found = _matrix(_chosen(blocks, rows, order), tensor_type, where)
@@ -75,20 +73,45 @@ def repack(
 
 
 def _matrix(blocks: Bytes, tensor_type: TensorType, where: str) -> QuantizedMatrix:
+    """Some rows."""
+    inputs = _num_inputs(blocks, tensor_type)
     if tensor_type.name in VALUES:
         values = _values(blocks, tensor_type)
         _check_range(np.abs(values).max(), where)
         return quantize(values, "int8")
     codes, scales, minima = GROUPED[tensor_type.name][1](_flat(blocks, tensor_type))
-    largest = np.abs(scales).max() * (15 if minima is not None else 128)
-    _check_range(largest if minima is None else max(largest, np.abs(minima).max()), where)
-    shape, inputs = (len(blocks), -1), _num_inputs(blocks, tensor_type)
+    groups = codes.view(np.uint8).reshape(len(blocks), -1, GROUP_SIZE)
+    scales = scales.reshape(groups.shape[:2])
     if minima is None:
-        return QuantizedMatrix(
-            codes.reshape(shape), scales.reshape(shape).astype(np.float16), None, inputs
-        )
-    codes, halves, centres = centred(codes.reshape(-1, GROUP_SIZE), scales.ravel(), minima.ravel())
-    return QuantizedMatrix(codes.reshape(shape), halves.reshape(shape), centres.reshape(shape), inputs)
+        _check_range(128 * np.abs(scales).max(), where)
+        return QuantizedMatrix(codes.reshape(-1, inputs), scales.astype(np.float16), None, inputs)
+    minima = minima.reshape(groups.shape[:2])
+    _check_range(max(15 * np.abs(scales).max(), np.abs(minima).max()) * 1.1, where)
+    groups, halves, centres = centred(groups, scales, minima)
+    return QuantizedMatrix(groups.reshape(-1, inputs), halves, centres, inputs)
+
+
+def centred(codes: Bytes, scales: Float32, minima: Float32) -> tuple[Bytes, Float16, Float16]:
+    """w = scale * code + minimum as w = scale * (code - 8) + centre with scales and centres in f16.
+
+    codes: [rows, groups, 32]; scales, minima: [rows, groups]. What rounding a scale adds grows with a code's
+    distance from the centre, so the centre takes up what makes both ends alike. Counting codes from the other
+    end makes code 7 the centre: of the two ways the better one is taken. Nothing is lost where nothing needs
+    rounding.
+    """
+    halves = scales.astype(np.float16)
+    shift = halves.astype(np.float32) - scales
+    low, high = codes.min(axis=-1).astype(np.float32), codes.max(axis=-1).astype(np.float32)
+    found = []
+    for middle in (np.float32(8), np.float32(7)):
+        exact = minima + middle * scales
+        centres = (exact - shift * ((low + high) / 2 - middle)).astype(np.float16)
+        moved = centres.astype(np.float32) - exact
+        found.append((centres, np.maximum(*(np.abs(shift * (end - middle) + moved) for end in (low, high)))))
+    (centres, error), (other_centres, other_error) = found
+    is_turned = other_error < error
+    codes = codes ^ np.where(is_turned, np.uint8(15), np.uint8(0))[..., None]  # 15 - code
+    return codes, np.where(is_turned, -halves, halves), np.where(is_turned, other_centres, centres)
 
 
 def _values(blocks: Bytes, tensor_type: TensorType) -> Float32:

@@ -8,9 +8,10 @@ from gradus.models.checkpoint.gguf.blocks import GROUPED, VALUES
 from gradus.models.checkpoint.gguf.repack import dequantize, repack, stored_width
 from gradus.models.checkpoint.gguf.types import TENSOR_TYPES, TYPE_BY_NAME
 from gradus.quantization.rtn import quantize
+from tests.llama_cpp import quantize as quantize_by_llama_cpp
 from tests.models.checkpoint.gguf.random_blocks import random_blocks
 
-EXACT = ["Q4_0", "Q4_1", "Q4_K", "Q5_0", "Q8_0"]
+EXACT = ["Q4_0", "Q5_0", "Q8_0"]
 BOUND = 2**-11  # of the group's largest weight
 ROWS, BLOCKS_PER_ROW = 96, 4
 
@@ -29,18 +30,31 @@ def errors(found: np.ndarray, exact: np.ndarray) -> np.ndarray:
 
 
 @pytest.mark.parametrize("name", EXACT)
-def test_types_that_fit_lose_next_to_nothing(name):
+def test_types_that_fit_lose_nothing(name):
     matrix, exact = both(name)
-    bound = 0.0 if name in ("Q4_0", "Q5_0", "Q8_0") else BOUND
-    assert errors(matrix.dequantize(), exact).max() <= bound
-    assert matrix.codes.dtype == (np.uint8 if stored_width(TYPE_BY_NAME[name]) == "int4" else np.int8)
+    assert errors(matrix.dequantize(), exact).max() == 0.0
+
+
+@pytest.mark.parametrize("name", GROUPED)
+def test_codes_fit_the_width(name):
+    matrix, exact = both(name)
+    is_int4 = stored_width(TYPE_BY_NAME[name]) == "int4"
+    assert matrix.codes.dtype == (np.uint8 if is_int4 else np.int8)
     assert matrix.codes.shape == exact.shape
-    assert (matrix.centres is not None) == (stored_width(TYPE_BY_NAME[name]) == "int4")
+    assert (matrix.centres is not None) == is_int4
 
 
-def test_factors_are_kept_in_f16():
-    matrix, _ = both("Q4_K")
-    assert matrix.scales.dtype == matrix.centres.dtype == np.float16
+@pytest.mark.parametrize("name", ["Q4_1", "Q4_K"])
+def test_what_f16_does_to_scales_and_centres(name):
+    """By llama.cpp's quantizer: of random codes some are on one side of the centre only."""
+    weights = np.random.default_rng(0).normal(0.003, 0.02, (2048, 1024)).astype(np.float32)
+    blocks = quantize_by_llama_cpp(weights, name)
+    found = errors(
+        repack(blocks, TYPE_BY_NAME[name], None, "x").dequantize(),
+        dequantize(blocks, TYPE_BY_NAME[name], None, "x"),
+    )
+    assert found.max() < 1.07 * BOUND  # the worst that can be: docs/gguf.md
+    assert (found.reshape(-1, 32).max(axis=-1) > BOUND).mean() < 1e-4
 
 
 @pytest.mark.parametrize("name", sorted(VALUES))
