@@ -52,24 +52,20 @@ def load_tokenizer(path: str | Path, cache: DiskCache | None = None) -> Tokenize
 
 
 def _read_encoder(path: Path, cache: DiskCache | None) -> Encoder:
-    """From the cache, else from the file."""
+    """Tables from the cache; where there are none, what the library reads."""
     if cache is None or path.stat().st_size < CACHED_BYTES:
-        return _make_encoder(path)
+        return LibraryEncoder(_read_library(_read_text(path), path))
     key = vocabulary_key(path)
     found = find_encoder(cache, key)
     if found is not None:
         return found
-    encoder = _make_encoder(path)
-    if isinstance(encoder, TableEncoder):
-        keep_vocabulary(cache, key, encoder.vocabulary)
-    return encoder
-
-
-def _make_encoder(path: Path) -> TableEncoder | LibraryEncoder:
     text = _read_text(path)
     library = _read_library(text, path)
     vocabulary = take_apart(text, library)
-    return LibraryEncoder(library) if vocabulary is None else TableEncoder(vocabulary)
+    if vocabulary is None:
+        return LibraryEncoder(library)
+    keep_vocabulary(cache, key, vocabulary)
+    return TableEncoder(vocabulary)
 
 
 def _read_library(text: str, path: Path) -> "LibraryTokenizer":

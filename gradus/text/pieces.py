@@ -95,14 +95,14 @@ def _sentencepiece_pieces(
     return Pieces(id_to_token, to_bytes, num_leading_spaces)
 
 
-def _byte_alphabet() -> dict[str, int]:
+def byte_alphabet() -> dict[str, int]:
     """GPT-2's printable character for each byte: itself where printable in Latin-1, else U+0100 onwards."""
     printable = [*range(0x21, 0x7F), *range(0xA1, 0xAD), *range(0xAE, 0x100)]
     others = [byte for byte in range(256) if byte not in printable]
     return {chr(byte): byte for byte in printable} | {chr(0x100 + i): byte for i, byte in enumerate(others)}
 
 
-_BYTE_OF_CHAR = _byte_alphabet()
+_BYTE_OF_CHAR = byte_alphabet()
 
 
 def _byte_level_bytes(token: str) -> bytes:

@@ -34,8 +34,10 @@ def model(tmp_path, byte_level_text):
 def reads(monkeypatch):
     """How often a tokenizer.json was read."""
     found = []
-    read = hf_tokenizer._make_encoder
-    monkeypatch.setattr(hf_tokenizer, "_make_encoder", lambda path: found.append(path) or read(path))
+    read = hf_tokenizer._read_library
+    monkeypatch.setattr(
+        hf_tokenizer, "_read_library", lambda text, path: found.append(path) or read(text, path)
+    )
     return found
 
 
