@@ -11,12 +11,16 @@
 // A tile is up to six queries of the item: neighbouring heads of the kv head, then neighbouring rows. They
 // share the loads of K and V and nothing else: a token after a query's own position gets weight 0, which
 // changes no sum. So does one before its window; partitions and groups of tokens that no query of the tile
-// sees are not even read.
-#include "kernels/tile.h"
+// sees are not even read. An item's tiles take turns at each partition, which then is in the cache.
+//
+// A context's groups of tokens lie all over the cache, where the CPU does not foresee them: the first tile
+// prefetches V while it reads K, and the next K (of the next item, at the end) while it reads V.
+#include "kernels/simd.h"
 
 namespace gradus::GRADUS_VARIANT {
 
-void attention_blocked(const AttentionArgs& args, const AttentionItem& item, float* scratch);
+void attention_blocked(const AttentionArgs& args, const AttentionItem& item, const AttentionItem* next,
+                       float* scratch);
 
 namespace {
 
@@ -29,48 +33,163 @@ struct Group {
   const T* v;  // [16][head_dim]
 };
 
+// Tokens begin .. begin + num_tokens of a context; the groups before first_group are not read.
 template <class T>
-Group<T> locate(const CacheView& cache, const AttentionItem& item, index_t token) {
-  const index_t block = item.block_table[token / cache.block_size];
-  const index_t first =
-      (block * cache.num_kv_heads + item.kv_head) * cache.block_size + token % cache.block_size;
-  return {static_cast<const T*>(cache.keys) + first * cache.head_dim,
-          static_cast<const T*>(cache.values) + first * cache.head_dim};
+struct Partition {
+  index_t begin;
+  index_t num_tokens;
+  index_t first_group;
+  index_t num_groups;
+  Group<T> groups[groups_per_partition];
+};
+
+// The partition with token `first`, of a context of `context` tokens.
+template <class T>
+void locate(const CacheView& cache, const AttentionItem& item, index_t first, index_t context,
+            Partition<T>& partition) {
+  partition.begin = first - first % partition_size;
+  partition.num_tokens = min_of(partition_size, context - partition.begin);
+  partition.first_group = first % partition_size / panel_width;
+  partition.num_groups = (partition.num_tokens + panel_width - 1) / panel_width;
+  for (index_t group = partition.first_group; group < partition.num_groups; ++group) {
+    const index_t token = partition.begin + group * panel_width;
+    const index_t block = item.block_table[token / cache.block_size];
+    const index_t at =
+        (block * cache.num_kv_heads + item.kv_head) * cache.block_size + token % cache.block_size;
+    partition.groups[group] = {static_cast<const T*>(cache.keys) + at * cache.head_dim,
+                               static_cast<const T*>(cache.values) + at * cache.head_dim};
+  }
 }
 
-// One query of a tile and its running softmax.
+index_t first_token(const AttentionArgs& args, index_t position) {
+  return args.window > 0 && position >= args.window ? position + 1 - args.window : 0;
+}
+
+// acc[r][p] += sum over i, in order, of x[i * Step + r * RowStride] * w[p][i * w_stride + lane]: one register
+// addresses all of x, where a pointer for each row would not stay in registers.
+template <class Stored, int R, int P, int Step, int RowStride>
+inline __attribute__((always_inline)) void accumulate(const float* x,
+                                                      const typename Stored::type* const (&w)[P],
+                                                      index_t w_stride, index_t n, f32x16 (&acc)[R][P]) {
+  f32x16 local[R][P];
+#pragma GCC unroll 16
+  for (int r = 0; r < R; ++r) {
+#pragma GCC unroll 16
+    for (int p = 0; p < P; ++p) local[r][p] = acc[r][p];
+  }
+  for (index_t i = 0; i < n; ++i, x += Step) {
+    f32x16 factors[R];
+    if constexpr (P > 1) {
+#pragma GCC unroll 16
+      for (int r = 0; r < R; ++r) factors[r] = broadcast(x[r * RowStride]);
+    }
+#pragma GCC unroll 16
+    for (int p = 0; p < P; ++p) {
+      const f32x16 lanes = Stored::load16(w[p] + i * w_stride);
+#pragma GCC unroll 16
+      for (int r = 0; r < R; ++r)
+        local[r][p] = fma(P > 1 ? factors[r] : broadcast(x[r * RowStride]), lanes, local[r][p]);
+    }
+  }
+#pragma GCC unroll 16
+  for (int r = 0; r < R; ++r) {
+#pragma GCC unroll 16
+    for (int p = 0; p < P; ++p) acc[r][p] = local[r][p];
+  }
+}
+
+// exp(x) for x <= 0 to about 1 ulp; from 2^-126 on, which is as good as 0 beside the 1 of the largest score.
+inline __attribute__((always_inline)) f32x16 exp_not_positive(f32x16 x) {
+  f32x16 n;
+  const f32x16 p = reduced_exp_minus_one(max(broadcast(-87.0f), x), &n);
+  return (p + broadcast(1.0f)) * power_of_two(n);
+}
+
+inline float exp_one(float x) {
+  float lanes[16];
+  store(lanes, exp_not_positive(broadcast(x)));
+  return lanes[0];
+}
+
+// Of tokens first .. end, exponentials in place of the scores, and 0 for the others in groups begin_group ..
+// end_group; returns the largest score, and the sum.
+void exponentials(float* row, index_t first, index_t end, index_t begin_group, index_t end_group,
+                  float soft_cap, float* max_out, float* sum_out) {
+  const float none = -__builtin_inff();
+  f32x16 top = broadcast(none);
+  for (index_t t = begin_group * panel_width; t < end; t += panel_width) {
+    f32x16 s = load(row + t);
+    if (soft_cap > 0) {
+      s = soft_capped(s, soft_cap);
+      store(row + t, s);
+    }
+    if (t < first || t + panel_width > end) s = keep_between(s, first - t, end - t, none);
+    top = max(top, s);
+  }
+  const float largest_score = largest(top);
+  f32x16 total = zero();
+  for (index_t t = begin_group * panel_width; t < end_group * panel_width; t += panel_width) {
+    f32x16 e = exp_not_positive(load(row + t) - broadcast(largest_score));
+    if (t < first || t + panel_width > end) e = keep_between(e, first - t, end - t, 0.0f);
+    store(row + t, e);
+    total = total + e;
+  }
+  *max_out = largest_score;
+  *sum_out = sum(total);
+}
+
+// One query and its running softmax.
 struct Query {
   const float* q;
   float* out;
+  float* o;       // [head_dim]
   index_t first;  // token that it sees
   index_t position;
   float max;
   float sum;
 };
 
+// R queries at one partition. `Ahead` are groups to prefetch: their V while scores are computed, and the K of
+// the partition that comes next while values are.
 template <class Stored, int R>
 struct Tile {
   using T = typename Stored::type;
 
   const AttentionArgs& args;
-  Query queries[R];
+  Query* queries;  // [R]
+  const float* q;  // [head_dim][R], theirs
   float* weights;  // [R][partition_size] scores, then their exponentials
-  float* o;        // [R][o_stride]
+  float* partial;  // [R][o_stride] weighted sums of the partition
   index_t o_stride;
-  Group<T> groups[groups_per_partition];
+  const Partition<T>& here;
+  const Partition<T>* ahead;                   // null: prefetch nothing
+  index_t begin_group, end_group, num_tokens;  // what the tile sees of the partition
+
+  // Part `part` of `num_parts` of a group's K or V.
+  void prefetch(const T* group, index_t part, index_t num_parts) const {
+    const index_t bytes = args.cache.head_dim * panel_width * static_cast<index_t>(sizeof(T));
+    const auto* p = reinterpret_cast<const char*>(group);
+    for (index_t at = bytes * part / num_parts; at < bytes * (part + 1) / num_parts; at += 64)
+      __builtin_prefetch(p + at, 0, 2);
+  }
 
   template <int P>
-  index_t scores_while(index_t group, index_t num_groups) {
-    const float* q[R];
-    for (int r = 0; r < R; ++r) q[r] = queries[r].q;
-    for (; group + P <= num_groups; group += P) {
-      const T* k[P];
+  index_t scores_while(index_t group) {
+    const index_t head_dim = args.cache.head_dim;
+    const index_t d_block = ahead ? 32 : head_dim;
+    for (; group + P <= end_group; group += P) {
       f32x16 acc[R][P];
-      for (int p = 0; p < P; ++p) k[p] = groups[group + p].k;
       for (int r = 0; r < R; ++r) {
         for (int p = 0; p < P; ++p) acc[r][p] = zero();
       }
-      dot_tile<Stored, R, P>(q, k, panel_width, args.cache.head_dim, acc);
+      for (index_t d = 0; d < head_dim; d += d_block) {
+        const T* k[P];
+        for (int p = 0; p < P; ++p) {
+          k[p] = here.groups[group + p].k + d * panel_width;
+          if (ahead) prefetch(here.groups[group + p].v, d / d_block, (head_dim + d_block - 1) / d_block);
+        }
+        accumulate<Stored, R, P, R, 1>(q + d * R, k, panel_width, min_of(d_block, head_dim - d), acc);
+      }
       for (int r = 0; r < R; ++r) {
         for (int p = 0; p < P; ++p) {
           store(weights + r * partition_size + (group + p) * panel_width, acc[r][p] * broadcast(args.scale));
@@ -80,94 +199,81 @@ struct Tile {
     return group;
   }
 
-  void scores(index_t group, index_t num_groups) {
-    if constexpr (R == 1) group = scores_while<4>(group, num_groups);
-    if constexpr (R <= 3) group = scores_while<2>(group, num_groups);
-    scores_while<1>(group, num_groups);
+  void scores() {
+    index_t group = begin_group;
+    if constexpr (R == 1) group = scores_while<4>(group);
+    if constexpr (R <= 3) group = scores_while<2>(group);
+    scores_while<1>(group);
   }
 
-  // Of tokens first .. end, exponentials in place of the scores, and 0 for the others from first_group on;
-  // returns the partition's maximum and sum.
-  void exponentials(float* row, index_t first, index_t end, index_t first_group, index_t num_groups,
-                    float* max_out, float* sum_out) {
-    const float none = -__builtin_inff();
-    f32x16 top = broadcast(none);
-    for (index_t t = first_group * panel_width; t < end; t += panel_width) {
-      f32x16 s = load(row + t);
-      if (args.soft_cap > 0) {
-        s = soft_capped(s, args.soft_cap);
-        store(row + t, s);
-      }
-      top = max(top, keep_between(s, first - t, end - t, none));
-    }
-    const float largest_score = largest(top);
-    f32x16 total = zero();
-    for (index_t group = first_group; group < num_groups; ++group) {
-      const index_t t = group * panel_width;
-      const f32x16 e = keep_between(exp(load(row + t) - broadcast(largest_score)), first - t, end - t, 0.0f);
-      store(row + t, e);
-      total = total + e;
-    }
-    *max_out = largest_score;
-    *sum_out = sum(total);
-  }
-
-  // Slices of 16 dimensions from d on, P at a time: their weighted sums, merged into o.
+  // Adds the weighted values of groups group .. end to the partial sums, P slices of 16 dimensions at a time
+  // from d on.
   template <int P>
-  index_t values_while(index_t d, index_t first, index_t num_tokens, const float* keep, const float* take) {
+  index_t values_while(index_t group, index_t end, index_t d, const T* next_k) {
+    constexpr index_t width = P * panel_width;
     const index_t head_dim = args.cache.head_dim;
-    for (; d + (P - 1) * panel_width < head_dim; d += P * panel_width) {
+    for (; d + width - panel_width < head_dim; d += width) {
       f32x16 acc[R][P];
       for (int r = 0; r < R; ++r) {
-        for (int p = 0; p < P; ++p) acc[r][p] = zero();
+        for (int p = 0; p < P; ++p) {
+          const float* slice = partial + r * o_stride + d + p * panel_width;
+          acc[r][p] = group == begin_group ? zero() : load(slice);
+        }
       }
-      for (index_t t = first; t < num_tokens; t += panel_width) {
-        const float* e[R];
+      if (next_k) prefetch(next_k, d / width, (head_dim + width - 1) / width);
+      for (index_t g = group; g < end; ++g) {
         const T* v[P];
-        for (int r = 0; r < R; ++r) e[r] = weights + r * partition_size + t;
-        for (int p = 0; p < P; ++p) v[p] = groups[t / panel_width].v + d + p * panel_width;
-        dot_tile<Stored, R, P>(e, v, head_dim, min_of(panel_width, num_tokens - t), acc);
+        for (int p = 0; p < P; ++p) v[p] = here.groups[g].v + d + p * panel_width;
+        accumulate<Stored, R, P, 1, partition_size>(weights + g * panel_width, v, head_dim,
+                                                    min_of(panel_width, num_tokens - g * panel_width), acc);
       }
       for (int r = 0; r < R; ++r) {
-        for (int p = 0; p < P; ++p) {
-          float* slice = o + r * o_stride + d + p * panel_width;
-          if (keep[r] == 0) {
-            store(slice, acc[r][p] * broadcast(take[r]));
-          } else {
-            store(slice, load(slice) * broadcast(keep[r]) + acc[r][p] * broadcast(take[r]));
-          }
-        }
+        for (int p = 0; p < P; ++p) store(partial + r * o_stride + d + p * panel_width, acc[r][p]);
       }
     }
     return d;
   }
 
-  void values(index_t first, index_t num_tokens, const float* keep, const float* take) {
-    index_t d = 0;
-    if constexpr (R == 1) d = values_while<4>(d, first, num_tokens, keep, take);
-    if constexpr (R <= 3) d = values_while<2>(d, first, num_tokens, keep, take);
-    values_while<1>(d, first, num_tokens, keep, take);
+  // As many groups at a time as stay in the first level of the cache, or one, for whose sake the next K's is
+  // prefetched.
+  void values() {
+    const index_t most_groups = ahead ? 1 : 4;
+    for (index_t group = begin_group; group < end_group; group += most_groups) {
+      const index_t end = min_of(group + most_groups, end_group);
+      const index_t same = ahead ? ahead->first_group + group - begin_group : 0;
+      const T* next_k = ahead && same < ahead->num_groups ? ahead->groups[same].k : nullptr;
+      index_t d = 0;
+      if constexpr (R == 1) d = values_while<4>(group, end, d, next_k);
+      if constexpr (R <= 3) d = values_while<2>(group, end, d, next_k);
+      values_while<1>(group, end, d, next_k);
+    }
   }
 
-  // Tokens begin .. begin + num_tokens, read from first_group on.
-  void partition(index_t begin, index_t first_group, index_t num_tokens) {
-    const index_t num_groups = (num_tokens + panel_width - 1) / panel_width;
-    scores(first_group, num_groups);
+  // The partition's partial sums into the query's running ones.
+  void merge(Query& query, const float* from, float keep, float take) const {
+    for (index_t d = 0; d < args.cache.head_dim; d += panel_width) {
+      const f32x16 taken = load(from + d) * broadcast(take);
+      store(query.o + d, keep == 0 ? taken : load(query.o + d) * broadcast(keep) + taken);
+    }
+  }
+
+  __attribute__((noinline)) void run() {
+    scores();
     float keep[R];
     float take[R];
     for (int r = 0; r < R; ++r) {
       Query& query = queries[r];
-      const index_t first = query.first - begin;
-      const index_t end = min_of(query.position + 1 - begin, num_tokens);
+      const index_t first = query.first - here.begin;
+      const index_t end = min_of(query.position + 1 - here.begin, num_tokens);
       float* row = weights + r * partition_size;
       if (end <= 0 || first >= partition_size) {  // the partition lies after this query, or before its window
-        for (index_t t = 0; t < num_groups * panel_width; ++t) row[t] = 0;
+        for (index_t t = begin_group * panel_width; t < end_group * panel_width; ++t) row[t] = 0;
         keep[r] = end <= 0 ? 1 : 0;
         take[r] = 0;
         continue;
       }
       float partition_max, partition_sum;
-      exponentials(row, first, end, first_group, num_groups, &partition_max, &partition_sum);
+      exponentials(row, first, end, begin_group, end_group, args.soft_cap, &partition_max, &partition_sum);
       const float merged = query.max > partition_max ? query.max : partition_max;
       const bool is_its_first = first >= 0;
       keep[r] = is_its_first ? 0 : exp_one(query.max - merged);
@@ -175,90 +281,152 @@ struct Tile {
       query.sum = query.sum * keep[r] + partition_sum * take[r];
       query.max = merged;
     }
-    values(first_group * panel_width, num_tokens, keep, take);
+    values();
+    for (int r = 0; r < R; ++r) merge(queries[r], partial + r * o_stride, keep[r], take[r]);
   }
+};
 
-  static float exp_one(float x) {
-    float lanes[16];
-    store(lanes, exp(broadcast(x)));
-    return lanes[0];
-  }
+template <int R>
+struct Height {
+  static constexpr int value = R;
+};
 
-  void run(const AttentionItem& item) {
-    const index_t context = queries[R - 1].position + 1;
-    const index_t first = queries[0].first;
-    for (index_t begin = first - first % partition_size; begin < context; begin += partition_size) {
-      const index_t num_tokens = min_of(partition_size, context - begin);
-      const index_t first_group = first > begin ? (first - begin) / panel_width : 0;
-      for (index_t t = first_group * panel_width; t < num_tokens; t += panel_width) {
-        groups[t / panel_width] = locate<T>(args.cache, item, begin + t);
-      }
-      partition(begin, first_group, num_tokens);
+// Queries of an item, counted row by row, head by head, and their way through the context.
+template <class Stored>
+struct Sweep {
+  using T = typename Stored::type;
+
+  const AttentionArgs& args;
+  const AttentionItem& item;
+  float* weights;
+  float* partial;
+  float* o;
+  index_t o_stride;
+  float* packed_q;  // [head_dim][R] of every tile of R queries
+  index_t num_queries;
+  Query queries[attention_queries_at_once];
+
+  void begin(index_t first) {
+    const index_t head_dim = args.cache.head_dim;
+    for (index_t i = 0; i < num_queries; ++i) {
+      const index_t row = (first + i) / args.num_groups;
+      const index_t column = (item.kv_head * args.num_groups + (first + i) % args.num_groups) * head_dim;
+      const index_t position = item.first_position + row;
+      queries[i] = {args.q + (item.row_begin + row) * args.q_stride + column,
+                    args.out + (item.row_begin + row) * args.out_stride + column,
+                    o + i * o_stride,
+                    first_token(args, position),
+                    position,
+                    -__builtin_inff(),
+                    0};
     }
-    for (int r = 0; r < R; ++r) {
-      const f32x16 total = broadcast(queries[r].sum);
-      for (index_t d = 0; d < args.cache.head_dim; d += panel_width) {
-        store_first(queries[r].out + d, load(o + r * o_stride + d) / total, args.cache.head_dim - d);
+    for_tiles([&](auto height, index_t at) {
+      constexpr int R = decltype(height)::value;
+      for (int r = 0; r < R; ++r) {
+        for (index_t d = 0; d < head_dim; ++d) packed_q[at * head_dim + d * R + r] = queries[at + r].q[d];
       }
+    });
+  }
+
+  // body(Height<R>, first query) for tiles of nearly equal height.
+  template <class Body>
+  void for_tiles(const Body& body) {
+    const index_t num_tiles = (num_queries + attention_queries - 1) / attention_queries;
+    for (index_t tile = 0; tile < num_tiles; ++tile) {
+      const index_t first = num_queries * tile / num_tiles;
+      switch (num_queries * (tile + 1) / num_tiles - first) {
+        case 1:
+          body(Height<1>{}, first);
+          break;
+        case 2:
+          body(Height<2>{}, first);
+          break;
+        case 3:
+          body(Height<3>{}, first);
+          break;
+        case 4:
+          body(Height<4>{}, first);
+          break;
+        case 5:
+          body(Height<5>{}, first);
+          break;
+        case 6:
+          body(Height<6>{}, first);
+          break;
+      }
+    }
+  }
+
+  template <int R>
+  void tile(index_t first, const Partition<T>& here, const Partition<T>* ahead) {
+    Query* tile_queries = queries + first;
+    const index_t num_tokens = min_of(here.num_tokens, tile_queries[R - 1].position + 1 - here.begin);
+    const index_t first_seen = tile_queries[0].first - here.begin;
+    if (num_tokens <= 0 || first_seen >= partition_size) return;
+    const index_t begin_group = first_seen > 0 ? first_seen / panel_width : 0;
+    Tile<Stored, R>{
+        args,  tile_queries, packed_q + first * args.cache.head_dim,       weights,   partial, o_stride, here,
+        ahead, begin_group,  (num_tokens + panel_width - 1) / panel_width, num_tokens}
+        .run();
+  }
+
+  void run(const AttentionItem* next) {
+    const index_t context = queries[num_queries - 1].position + 1;
+    Partition<T> partitions[2];
+    locate(args.cache, item, queries[0].first, context, partitions[0]);
+    for (index_t i = 0;; ++i) {
+      const Partition<T>& here = partitions[i % 2];
+      Partition<T>& ahead = partitions[(i + 1) % 2];
+      const index_t end = here.begin + partition_size;
+      if (end < context) {
+        locate(args.cache, item, end, context, ahead);
+      } else if (next) {
+        locate(args.cache, *next, first_token(args, next->first_position), next->first_position + 1, ahead);
+      } else {
+        ahead.first_group = ahead.num_groups = 0;
+      }
+      for_tiles([&](auto height, index_t first) {
+        tile<decltype(height)::value>(first, here, first == 0 ? &ahead : nullptr);
+      });
+      if (end >= context) break;
+    }
+    for (index_t i = 0; i < num_queries; ++i) {
+      const f32x16 total = broadcast(queries[i].sum);
+      for (index_t d = 0; d < args.cache.head_dim; d += panel_width)
+        store_first(queries[i].out + d, load(queries[i].o + d) / total, args.cache.head_dim - d);
     }
   }
 };
 
-// Queries first .. first + R of the item, counted row by row, head by head.
-template <class Stored, int R>
-void run_tile(const AttentionArgs& args, const AttentionItem& item, index_t first, float* scratch) {
-  const index_t head_dim = args.cache.head_dim;
-  Tile<Stored, R> tile{args, {}, scratch, scratch + R * partition_size, head_dim + panel_width, {}};
-  for (int r = 0; r < R; ++r) {
-    const index_t row = (first + r) / args.num_groups;
-    const index_t head = item.kv_head * args.num_groups + (first + r) % args.num_groups;
-    const index_t position = item.first_position + row;
-    tile.queries[r] = {args.q + (item.row_begin + row) * args.q_stride + head * head_dim,
-                       args.out + (item.row_begin + row) * args.out_stride + head * head_dim,
-                       args.window > 0 && position >= args.window ? position + 1 - args.window : 0,
-                       position,
-                       -__builtin_inff(),
-                       0};
-  }
-  tile.run(item);
-}
-
 template <class Stored>
-void run_item(const AttentionArgs& args, const AttentionItem& item, float* scratch) {
+void run_item(const AttentionArgs& args, const AttentionItem& item, const AttentionItem* next,
+              float* scratch) {
+  const index_t o_stride = (args.cache.head_dim + panel_width - 1) / panel_width * panel_width;
+  float* partial = scratch + attention_queries * partition_size;
   const index_t num_queries = (item.row_end - item.row_begin) * args.num_groups;
-  const index_t num_tiles = (num_queries + attention_queries - 1) / attention_queries;
-  for (index_t tile = 0; tile < num_tiles; ++tile) {
-    const index_t first = num_queries * tile / num_tiles;
-    switch (num_queries * (tile + 1) / num_tiles - first) {
-      case 1:
-        run_tile<Stored, 1>(args, item, first, scratch);
-        break;
-      case 2:
-        run_tile<Stored, 2>(args, item, first, scratch);
-        break;
-      case 3:
-        run_tile<Stored, 3>(args, item, first, scratch);
-        break;
-      case 4:
-        run_tile<Stored, 4>(args, item, first, scratch);
-        break;
-      case 5:
-        run_tile<Stored, 5>(args, item, first, scratch);
-        break;
-      case 6:
-        run_tile<Stored, 6>(args, item, first, scratch);
-        break;
-    }
+  for (index_t first = 0; first < num_queries; first += attention_queries_at_once) {
+    Sweep<Stored> sweep{args,
+                        item,
+                        scratch,
+                        partial,
+                        partial + attention_queries * o_stride,
+                        o_stride,
+                        partial + (attention_queries + attention_queries_at_once) * o_stride,
+                        min_of(attention_queries_at_once, num_queries - first),
+                        {}};
+    sweep.begin(first);
+    sweep.run(next);
   }
 }
 
 }  // namespace
 
-void attention_blocked(const AttentionArgs& args, const AttentionItem& item, float* scratch) {
+void attention_blocked(const AttentionArgs& args, const AttentionItem& item, const AttentionItem* next,
+                       float* scratch) {
   if (args.cache.format == Format::f16) {
-    run_item<StoredF16>(args, item, scratch);
+    run_item<StoredF16>(args, item, next, scratch);
   } else {
-    run_item<StoredF32>(args, item, scratch);
+    run_item<StoredF32>(args, item, next, scratch);
   }
 }
 
