@@ -10,9 +10,9 @@ namespace gradus {
 
 namespace {
 
-constexpr int64_t logits_tile = 64;  // rows whose logits exist at a time
-constexpr int64_t attention_queries_per_item = 24;
+constexpr int64_t logits_tile = 64;          // rows whose logits exist at a time
 constexpr int64_t inline_products = 131072;  // matrix work below this is not worth waking a thread for
+constexpr int64_t panels_per_peak = 16;      // logits that are looked at while they are in the cache
 constexpr int64_t panels_per_step = 4;       // pieces of a product are multiples of so many panels
 
 int64_t scratch_floats(const CacheShape& cache, const ExecutorShape& shape) {
@@ -36,6 +36,7 @@ Executor::Executor(const Kernels& kernels, int num_threads, const CacheShape& ca
       scratch_(std::make_unique<Buffer>(scratch_floats_ * num_threads)),
       logits_stride_(spread(padded(shape.vocab_size))),
       logits_(logits_stride_ * std::min(logits_tile, shape.max_rows)),
+      peaks_(static_cast<size_t>(num_threads * logits_tile)),
       samplers_(static_cast<size_t>(num_threads), Sampler(kernels, shape.vocab_size)) {}
 
 size_t Executor::scratch_bytes() const {
@@ -53,9 +54,8 @@ void Executor::begin(Step step) {
   step.check(limits_);
   step_ = std::move(step);
   output_ = StepOutput(step_, shape_.vocab_size);
-  attention_items_ =
-      step_.attention_items(cache_.shape().num_kv_heads, shape_.num_heads / cache_.shape().num_kv_heads,
-                            attention_queries_per_item);
+  attention_items_ = step_.attention_items(
+      cache_.shape().num_kv_heads, shape_.num_heads / cache_.shape().num_kv_heads, attention_queries_at_once);
   for (int64_t i = 0; i < step_.num_copies(); ++i) {
     cache_.copy_block(step_.block_copies[2 * i], step_.block_copies[2 * i + 1]);
   }
@@ -79,14 +79,18 @@ void Executor::require_room(const View& view) const {
   }
 }
 
-void Executor::gemm(const GemmArgs& args, int64_t first_panel, int64_t last_panel) {
+template <class Body>
+void Executor::for_panels(const GemmArgs& args, int64_t first_panel, int64_t last_panel, const Body& body) {
   const int64_t num_panels = last_panel - first_panel;
-  int64_t grain = num_panels;
-  if (args.rows * args.k * num_panels * panel_width >= inline_products) {
-    grain = panels_per_step;
-  }
-  pool_.parallel_for(num_panels, grain, [&](int64_t begin, int64_t end, int thread) {
-    kernels_.gemm(args, first_panel + begin, first_panel + end, scratch(thread));
+  const bool is_small = args.rows * args.k * num_panels * panel_width < inline_products;
+  pool_.parallel_for(
+      num_panels, is_small ? num_panels : panels_per_step,
+      [&](int64_t begin, int64_t end, int thread) { body(first_panel + begin, first_panel + end, thread); });
+}
+
+void Executor::gemm(const GemmArgs& args, int64_t first_panel, int64_t last_panel) {
+  for_panels(args, first_panel, last_panel, [&](int64_t begin, int64_t end, int thread) {
+    kernels_.gemm(args, begin, end, scratch(thread));
   });
 }
 
@@ -233,12 +237,17 @@ void Executor::perform(const Attention& op) {
                            op.scale,
                            op.window,
                            op.soft_cap};
-  const auto attend = op.blocked ? kernels_.attention_blocked : kernels_.attention_naive;
-  pool_.parallel_for(static_cast<int64_t>(attention_items_.size()), 1,
-                     [&](int64_t begin, int64_t end, int thread) {
-                       for (int64_t i = begin; i < end; ++i)
-                         attend(args, attention_items_[i], scratch(thread));
-                     });
+  const auto num_items = static_cast<int64_t>(attention_items_.size());
+  pool_.parallel_for(num_items, 1, [&](int64_t begin, int64_t end, int thread) {
+    for (int64_t i = begin; i < end; ++i) {
+      const AttentionItem& item = attention_items_[i];
+      if (op.blocked) {
+        kernels_.attention_blocked(args, item, i + 1 < num_items ? &item + 1 : nullptr, scratch(thread));
+      } else {
+        kernels_.attention_naive(args, item, scratch(thread));
+      }
+    }
+  });
 }
 
 void Executor::perform(const Add& op) {
@@ -255,6 +264,30 @@ void Executor::perform(const SelectRows& op) {
   for (int64_t row = 0; row < num_rows; ++row) {
     std::copy_n(rows(op.x, step_.output_rows[row]).data, op.out.width, rows(op.out, row).data);
   }
+}
+
+// A tile of logits; each piece's peaks are found before it leaves the cache.
+void Executor::logits_and_peaks(const LmHeadSample& op, const GemmArgs& args) {
+  std::fill(peaks_.begin(), peaks_.end(), Peak{});
+  for_panels(args, 0, op.weight->num_panels(), [&](int64_t begin, int64_t end, int thread) {
+    for (int64_t panel = begin; panel < end; panel += panels_per_peak) {
+      const int64_t last = std::min(panel + panels_per_peak, end);
+      kernels_.gemm(args, panel, last, scratch(thread));
+      const int64_t first_token = panel * panel_width;
+      const int64_t last_token = std::min(last * panel_width, shape_.vocab_size);
+      for (int64_t row = 0; row < args.rows; ++row) {
+        float* logits = args.y + row * args.y_stride + first_token;
+        if (op.soft_cap > 0) kernels_.soft_cap({logits, 0}, op.soft_cap, last_token - first_token, 1);
+        peaks_[thread * logits_tile + row].add(Sampler::peak(kernels_, logits, first_token, last_token));
+      }
+    }
+  });
+}
+
+Peak Executor::peak_of(int64_t row) const {
+  Peak peak;
+  for (int thread = 0; thread < pool_.num_threads(); ++thread) peak.add(peaks_[thread * logits_tile + row]);
+  return peak;
 }
 
 void Executor::perform(const LmHeadSample& op) {
@@ -277,12 +310,12 @@ void Executor::perform(const LmHeadSample& op) {
     const auto* params = step_.sampling.data() + first;
     const bool any_scored =
         std::any_of(params, params + count, [](const auto& p) { return p.target != score_nothing; });
-    if (any_scored || step_.return_logits) gemm(args, 0, op.weight->num_panels());
+    if (!any_scored && !step_.return_logits) continue;
+    logits_and_peaks(op, args);
     pool_.parallel_for(count, 1, [&](int64_t begin, int64_t end, int thread) {
       for (int64_t row = begin; row < end; ++row) {
-        float* logits = logits_.data() + row * logits_stride_;
-        if (op.soft_cap > 0) kernels_.soft_cap({logits, 0}, op.soft_cap, vocab_size, 1);
-        samplers_[thread].sample(logits, step_, output_, first + row);
+        const float* logits = logits_.data() + row * logits_stride_;
+        samplers_[thread].sample(logits, peak_of(row), step_, output_, first + row);
         if (step_.return_logits)
           std::copy_n(logits, vocab_size, output_.logits.data() + (first + row) * vocab_size);
       }

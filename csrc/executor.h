@@ -64,6 +64,9 @@ class Executor {
              [&](int64_t first, int64_t count, int) { compute(op, first, count, rows(op.out, first)); });
   }
   float* scratch(int thread) const { return scratch_->data() + thread * scratch_floats_; }
+  // body(first panel, last panel, thread) for the panels of a product.
+  template <class Body>
+  void for_panels(const GemmArgs& args, int64_t first_panel, int64_t last_panel, const Body& body);
   void gemm(const GemmArgs& args, int64_t first_panel, int64_t last_panel);
   void gemm(const std::vector<ExpertGemm>& gemms);
 
@@ -82,6 +85,8 @@ class Executor {
   void perform(const Add&);
   void perform(const SelectRows&);
   void perform(const LmHeadSample&);
+  void logits_and_peaks(const LmHeadSample&, const GemmArgs& args);
+  Peak peak_of(int64_t row) const;
   void perform(const AddRmsNorm&);
   template <class Operation>
   void perform(const Quantized<Operation>&);
@@ -105,7 +110,8 @@ class Executor {
   int64_t scratch_floats_;
   std::unique_ptr<Buffer> scratch_;  // [num_threads][scratch_floats_]
   int64_t logits_stride_;
-  Buffer logits_;  // [logits_tile][logits_stride_]
+  Buffer logits_;            // [logits_tile][logits_stride_]
+  std::vector<Peak> peaks_;  // [num_threads][logits_tile]
   std::vector<Sampler> samplers_;
   ExpertsSpace experts_;
 };

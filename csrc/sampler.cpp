@@ -38,38 +38,41 @@ int64_t find_cumulative(const std::vector<double>& weights, const std::vector<do
 
 }  // namespace
 
-void Sampler::sample(const float* logits, const Step& step, StepOutput& output, int64_t index) {
+Peak Sampler::peak(const Kernels& kernels, const float* logits, int64_t begin, int64_t end) {
+  const LogitSummary summary = kernels.summarize(logits, end - begin);
+  return {summary.max, summary.has_nan, begin, end};
+}
+
+void Sampler::sample(const float* logits, const Peak& peak, const Step& step, StepOutput& output,
+                     int64_t index) {
   const SamplingParams& params = step.sampling[index];
-  if (params.target == score_nothing) return;
-  const LogitSummary summary = kernels_.summarize(logits, vocab_size_);
-  if (summary.has_nan || !std::isfinite(summary.max)) return;  // num_sampled stays 0
+  if (params.target == score_nothing || !peak.is_usable()) return;  // num_sampled stays 0
   const int32_t token_id =
-      params.target == draw_token ? choose(logits, params, step.edits, summary.max) : params.target;
+      params.target == draw_token ? choose(logits, peak, params, step.edits) : params.target;
   if (token_id < 0) return;
   output.token_ids[index] = token_id;
   output.num_sampled[index] = 1;
-  if (params.num_logprobs >= 0)
-    add_logprobs(logits, summary.max, token_id, params.num_logprobs, output, index);
+  if (params.num_logprobs >= 0) add_logprobs(logits, peak.max, token_id, params.num_logprobs, output, index);
 }
 
 // The next token, or -1 where the row's edits leave none.
-int32_t Sampler::choose(const float* logits, const SamplingParams& params, const LogitEdits& edits,
-                        float max) {
+int32_t Sampler::choose(const float* logits, Peak peak, const SamplingParams& params,
+                        const LogitEdits& edits) {
   if (params.edit >= 0) {
     edited_.assign(logits, logits + vocab_size_);
     edits.apply(params.edit, edited_.data(), vocab_size_);
     logits = edited_.data();
-    const LogitSummary summary = kernels_.summarize(logits, vocab_size_);
-    if (summary.has_nan || !std::isfinite(summary.max)) return -1;
-    max = summary.max;
+    peak = Sampler::peak(kernels_, logits, 0, vocab_size_);
+    if (!peak.is_usable()) return -1;
   }
-  return params.temperature == 0 ? first_at_least(logits, max) : draw(logits, max, params);
+  return params.temperature == 0 ? first_of(logits, peak) : draw(logits, peak.max, params);
 }
 
-int32_t Sampler::first_at_least(const float* logits, float value) {
+int32_t Sampler::first_of(const float* logits, const Peak& peak) {
   int32_t found[panel_width];
   int64_t end;
-  return kernels_.find_at_least(logits, 0, vocab_size_, value, found, panel_width, &end) > 0 ? found[0] : 0;
+  kernels_.find_at_least(logits, peak.begin, peak.end, peak.max, found, panel_width, &end);
+  return found[0];
 }
 
 int32_t Sampler::draw(const float* logits, float max, const SamplingParams& params) {

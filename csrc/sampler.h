@@ -1,6 +1,7 @@
 // Sampling from one row of logits: gradus/backends/sampling.py, which is the specification, made fast.
 #pragma once
 
+#include <cmath>
 #include <cstdint>
 #include <vector>
 
@@ -9,17 +10,37 @@
 
 namespace gradus {
 
+// The largest of a row's logits, and tokens begin .. end among which it is first found. Made of parts, in any
+// order, while they are in the cache.
+struct Peak {
+  float max = -INFINITY;
+  bool has_nan = false;
+  int64_t begin = 0;
+  int64_t end = 0;
+
+  void add(const Peak& part) {
+    has_nan |= part.has_nan;
+    if (part.max < max || (part.max == max && end != 0 && begin < part.begin)) return;
+    max = part.max;
+    begin = part.begin;
+    end = part.end;
+  }
+  bool is_usable() const { return !has_nan && std::isfinite(max); }
+};
+
 // One per thread: it owns scratch memory.
 class Sampler {
  public:
   Sampler(const Kernels& kernels, int64_t vocab_size) : kernels_(kernels), vocab_size_(vocab_size) {}
 
-  // Row `index` of `output`, from its logits [vocab_size].
-  void sample(const float* logits, const Step& step, StepOutput& output, int64_t index);
+  // Of logits [end - begin] of tokens begin .. end.
+  static Peak peak(const Kernels& kernels, const float* logits, int64_t begin, int64_t end);
+  // Row `index` of `output`, from its logits [vocab_size] and their peak.
+  void sample(const float* logits, const Peak& peak, const Step& step, StepOutput& output, int64_t index);
 
  private:
-  int32_t choose(const float* logits, const SamplingParams& params, const LogitEdits& edits, float max);
-  int32_t first_at_least(const float* logits, float value);
+  int32_t choose(const float* logits, Peak peak, const SamplingParams& params, const LogitEdits& edits);
+  int32_t first_of(const float* logits, const Peak& peak);
   int32_t draw(const float* logits, float max, const SamplingParams& params);
   void keep_min_p(const float* logits, float max, const SamplingParams& params);
   void keep_top_p(const float* logits, float max, const SamplingParams& params, bool from_all);

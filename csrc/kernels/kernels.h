@@ -124,8 +124,10 @@ struct Kernels {
   const char* name;
   // y rows 0 .. rows, outputs of panels panel_begin .. panel_end. scratch: gemm_scratch_floats.
   void (*gemm)(const GemmArgs&, int64_t panel_begin, int64_t panel_end, float* scratch);
-  // Scratch: attention_scratch_floats(head_dim).
-  void (*attention_blocked)(const AttentionArgs&, const AttentionItem&, float* scratch);
+  // `next`: the item that this thread is likely to do afterwards, or null. Scratch:
+  // attention_scratch_floats(head_dim).
+  void (*attention_blocked)(const AttentionArgs&, const AttentionItem&, const AttentionItem* next,
+                            float* scratch);
   // Scratch: context length + head_dim floats.
   void (*attention_naive)(const AttentionArgs&, const AttentionItem&, float* scratch);
   // Row kernels: every one handles `rows` rows that start at its pointers.
@@ -159,9 +161,11 @@ struct Kernels {
 };
 
 constexpr int64_t gemm_scratch_floats = partition_size * panel_width;
-constexpr int64_t attention_queries = 6;  // queries of one tile
+constexpr int64_t attention_queries = 6;           // queries of one tile
+constexpr int64_t attention_queries_at_once = 48;  // that sweep a context together
 constexpr int64_t attention_scratch_floats(int64_t head_dim) {
-  return attention_queries * (partition_size + head_dim + panel_width);
+  return attention_queries * partition_size +
+         (attention_queries + 2 * attention_queries_at_once) * (head_dim + panel_width);
 }
 
 const Kernels& kernels_portable();

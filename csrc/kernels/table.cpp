@@ -7,7 +7,7 @@ namespace gradus {
 namespace GRADUS_VARIANT {
 
 void gemm(const GemmArgs&, int64_t, int64_t, float*);
-void attention_blocked(const AttentionArgs&, const AttentionItem&, float*);
+void attention_blocked(const AttentionArgs&, const AttentionItem&, const AttentionItem*, float*);
 void attention_naive(const AttentionArgs&, const AttentionItem&, float*);
 void embed(const void*, Format, int64_t, const int32_t*, float, int64_t, Rows);
 void quantize(Rows, int64_t, Rows, int64_t);
