@@ -14,7 +14,7 @@ from gradus.backends.registry import backend_class
 from gradus.export import gguf as export
 from gradus.export.gguf_recipe import FILE_TYPES, FileType
 from gradus.models.sources import resolve_model
-from gradus.text.tokenizer import Tokenizer
+from gradus.text.hf_tokenizer import load_tokenizer
 from tests import gate
 from tests.backend_driver import BackendDriver
 from tests.llama_cpp import llama_cpp, quantize
@@ -104,7 +104,7 @@ def demo():
 
 @pytest.fixture(scope="module")
 def tokenizer(demo):
-    return Tokenizer.from_directory(demo.tokenizer_path)
+    return load_tokenizer(demo.tokenizer_path)
 
 
 def generate(source, prompts, num_tokens, backend="torch"):

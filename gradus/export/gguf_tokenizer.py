@@ -13,6 +13,7 @@ import numpy as np
 from gradus.errors import CheckpointError
 from gradus.export.gguf_file import MetadataValue
 from gradus.models.json_file import read_json_object
+from gradus.text.hf_tokenizer import load_tokenizer
 from gradus.text.tokenizer import Tokenizer
 
 MAX_TOKENIZER_BYTES = 256 << 20
@@ -51,7 +52,7 @@ def tokenizer_metadata(
         CheckpointError: the tokenizer is broken, larger than the vocabulary, or of a kind that GGUF lacks.
     """
     raw = read_json_object(directory / "tokenizer.json", MAX_TOKENIZER_BYTES)
-    tokenizer = Tokenizer.from_directory(directory)
+    tokenizer = load_tokenizer(directory)
     where = str(directory / "tokenizer.json")
     model = raw.get("model") or {}
     if model.get("type") != "BPE" or model.get("byte_fallback"):
