@@ -4,7 +4,7 @@ Types whose codes fit into int4 or int8 keep them, and lose at most what f16 doe
 others are rounded to int8. docs/gguf.md says what that costs. Works in chunks of rows, in several threads.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, NamedTuple
 
@@ -105,7 +105,7 @@ def centred(codes: Bytes, scales: Float32, minima: Float32) -> tuple[Bytes, Floa
         nearest = fit.halves[rare]
         next_one = np.nextafter(nearest, np.where(nearest < ends[0], np.inf, -np.inf).astype(np.float16))
         best = _better(_fit(*ends, nearest, low, high), _fit(*ends, next_one, low, high))
-        for kept, found in zip(fit, best, strict=True):
+        for kept, found in _fields(fit, best):
             kept[rare] = found
     codes = codes ^ np.where(fit.is_turned, np.uint8(15), np.uint8(0))[..., None]  # 15 - code
     return codes, np.where(fit.is_turned, -fit.halves, fit.halves), fit.centres
@@ -143,7 +143,11 @@ def _fit(scales: Float32, minima: Float32, halves: Float16, low: Any, high: Any)
 
 def _better(first: _Fit, second: _Fit) -> _Fit:
     is_second = second.error < first.error
-    return _Fit(*(np.where(is_second, b, a) for a, b in zip(first, second, strict=True)))
+    return _Fit(*(np.where(is_second, b, a) for a, b in _fields(first, second)))
+
+
+def _fields(first: _Fit, second: _Fit) -> Iterator[tuple[NDArray[Any], NDArray[Any]]]:
+    return zip(first, second, strict=True)
 
 
 def _values(blocks: Bytes, tensor_type: TensorType) -> Float32:
