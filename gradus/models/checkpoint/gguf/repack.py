@@ -4,9 +4,9 @@ Types whose codes fit into int4 or int8 keep them, and lose at most what f16 doe
 others are rounded to int8. docs/gguf.md says what that costs. Works in chunks of rows, in several threads.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -94,24 +94,60 @@ def _matrix(blocks: Bytes, tensor_type: TensorType, where: str) -> QuantizedMatr
 def centred(codes: Bytes, scales: Float32, minima: Float32) -> tuple[Bytes, Float16, Float16]:
     """w = scale * code + minimum as w = scale * (code - 8) + centre with scales and centres in f16.
 
-    codes: [rows, groups, 32]; scales, minima: [rows, groups]. What rounding a scale adds grows with a code's
-    distance from the centre, so the centre takes up what makes both ends alike. Counting codes from the other
-    end makes code 7 the centre: of the two ways the better one is taken. Nothing is lost where nothing needs
-    rounding.
+    codes: [rows, groups, 32]; scales, minima: [rows, groups]. Nothing is lost where nothing needs rounding.
     """
-    halves = scales.astype(np.float16)
+    fit = _fit(scales, minima, scales.astype(np.float16), np.float32(0), np.float32(15))
+    largest = np.maximum(np.abs(minima), np.abs(minima + 15 * scales))
+    rare = np.nonzero(fit.error > _NEAR_AIM * largest)
+    if rare[0].size:  # look at the codes that there are, and at the next scale
+        low, high = codes[rare].min(axis=-1), codes[rare].max(axis=-1)
+        ends = scales[rare], minima[rare]
+        nearest = fit.halves[rare]
+        next_one = np.nextafter(nearest, np.where(nearest < ends[0], np.inf, -np.inf).astype(np.float16))
+        best = _better(_fit(*ends, nearest, low, high), _fit(*ends, next_one, low, high))
+        for kept, found in _fields(fit, best):
+            kept[rare] = found
+    codes = codes ^ np.where(fit.is_turned, np.uint8(15), np.uint8(0))[..., None]  # 15 - code
+    return codes, np.where(fit.is_turned, -fit.halves, fit.halves), fit.centres
+
+
+_NEAR_AIM = np.float32(0.8 * 2**-11)  # of what the largest weight would be; codes 0 or 15 may be missing
+
+
+class _Fit(NamedTuple):
+    """Scales and centres in f16, whether codes count from the other end, and the largest error."""
+
+    halves: Float16
+    centres: Float16
+    is_turned: NDArray[np.bool_]
+    error: Float32
+
+
+def _fit(scales: Float32, minima: Float32, halves: Float16, low: Any, high: Any) -> _Fit:
+    """The centres that go with these f16 scales, for codes from `low` to `high`.
+
+    What rounding a scale adds grows with the code's distance from the centre, so the centre takes up what
+    makes both ends alike. Counting codes from the other end makes code 7 the centre: the better is taken.
+    """
     shift = halves.astype(np.float32) - scales
-    low, high = codes.min(axis=-1).astype(np.float32), codes.max(axis=-1).astype(np.float32)
-    found = []
-    for middle in (np.float32(8), np.float32(7)):
+
+    def around(middle: np.float32, is_turned: bool) -> _Fit:
         exact = minima + middle * scales
-        centres = (exact - shift * ((low + high) / 2 - middle)).astype(np.float16)
+        centres = (exact - shift * ((low + high) / np.float32(2) - middle)).astype(np.float16)
         moved = centres.astype(np.float32) - exact
-        found.append((centres, np.maximum(*(np.abs(shift * (end - middle) + moved) for end in (low, high)))))
-    (centres, error), (other_centres, other_error) = found
-    is_turned = other_error < error
-    codes = codes ^ np.where(is_turned, np.uint8(15), np.uint8(0))[..., None]  # 15 - code
-    return codes, np.where(is_turned, -halves, halves), np.where(is_turned, other_centres, centres)
+        error = np.maximum(np.abs(moved + shift * (low - middle)), np.abs(moved + shift * (high - middle)))
+        return _Fit(halves, centres, np.full(scales.shape, is_turned), error)
+
+    return _better(around(np.float32(8), False), around(np.float32(7), True))
+
+
+def _better(first: _Fit, second: _Fit) -> _Fit:
+    is_second = second.error < first.error
+    return _Fit(*(np.where(is_second, b, a) for a, b in _fields(first, second)))
+
+
+def _fields(first: _Fit, second: _Fit) -> Iterator[tuple[NDArray[Any], NDArray[Any]]]:
+    return zip(first, second, strict=True)
 
 
 def _values(blocks: Bytes, tensor_type: TensorType) -> Float32:
