@@ -80,7 +80,8 @@ class EngineConfig:
         kv_cache_memory: bytes for the KV cache.
         num_kv_blocks: the same in blocks; excludes `kv_cache_memory`.
         kv_layout: "paged", or "contiguous" (a slab of max_model_len tokens per sequence, no prefix caching).
-        quantization: "none", or weights of 8 or 4 bits: "int8", "int4" (docs/quantization.md).
+        quantization: "none", or weights of 8 or 4 bits: "int8", "int4" (its head has 8), "int4-all"
+            (docs/quantization.md).
         activations: what quantized weights are multiplied by: "int8", "f32" (slower, more precise), or
             "auto": int8.
         packed_cache: keep packed weights on disk, and map them at the next start (docs/start-up.md).
@@ -111,7 +112,7 @@ class EngineConfig:
     kv_cache_memory: int | None = None
     num_kv_blocks: int | None = None
     kv_layout: Literal["paged", "contiguous"] = "paged"
-    quantization: Literal["none", "int8", "int4"] = "none"
+    quantization: Literal["none", "int8", "int4", "int4-all"] = "none"
     activations: Literal["auto", "int8", "f32"] = "auto"
     packed_cache: bool = True
     packed_cache_size: int | None = None
@@ -128,7 +129,7 @@ class EngineConfig:
         _check_one_of("block_size", self.block_size, BLOCK_SIZES)
         _check_one_of("kv_cache_dtype", self.kv_cache_dtype, ("auto", "f16", "f32"))
         _check_one_of("kv_layout", self.kv_layout, ("paged", "contiguous"))
-        _check_one_of("quantization", self.quantization, ("none", "int8", "int4"))
+        _check_one_of("quantization", self.quantization, ("none", "int8", "int4", "int4-all"))
         _check_one_of("activations", self.activations, ("auto", "int8", "f32"))
         if self.activations == "int8" and self.backend == "torch":
             raise ConfigError("activations is int8, which the torch backend lacks; set it to f32 or auto")

@@ -48,7 +48,7 @@ def logits(source, name="native", **changes):
         backend.close()
 
 
-@pytest.mark.parametrize("width", ["int8", "int4"])
+@pytest.mark.parametrize("width", ["int8", "int4", "int4-all"])
 def test_native_agrees_with_the_reference(source, width):
     reference = logits(source, "torch", quantization=width)
     found = logits(source, quantization=width)

@@ -81,8 +81,8 @@ def _add_model_arguments(group: Any) -> None:
     group.add_argument(
         "--quantization",
         default=_DEFAULTS.quantization,
-        choices=("none", "int8", "int4"),
-        help="bits of the weights (default: none, the dtype's)",
+        choices=("none", "int8", "int4", "int4-all"),
+        help="bits of the weights; int4 leaves the head 8 (default: none, the dtype's)",
     )
     group.add_argument(
         "--activations",

@@ -7,13 +7,11 @@ from typing import Literal
 
 Width = Literal["int8", "int4"]
 
-QUANTIZATIONS = ("none", "int8", "int4")
-
 
 def weight_width(name: str, quantization: str) -> Width | None:
     """The width of the matrix `name` (without ".weight"), or None where it keeps its type.
 
-    quantization: "none", "int8" or "int4". Norms and biases are vectors, and never asked for.
+    quantization: "none", "int8", "int4" or "int4-all". Norms and biases are vectors, and never asked for.
     """
     if quantization == "none":
         return None
@@ -22,4 +20,5 @@ def weight_width(name: str, quantization: str) -> Width | None:
     if quantization == "int8":
         return "int8"
     # Every logit passes through the head, and a tied head is the embedding too.
-    return "int8" if name.rpartition(".")[2] in ("embed_tokens", "lm_head") else "int4"
+    is_head = name.rpartition(".")[2] in ("embed_tokens", "lm_head")
+    return "int8" if is_head and quantization == "int4" else "int4"
