@@ -107,6 +107,9 @@ class SwappedExperts:
                 return self._checkpoint.read(name.replace(f".{there}.", f".{here}."))
         return self._checkpoint.read(name)
 
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._checkpoint, name)
+
 
 def with_silu_in_place_of_gelu(ops: Ops, cfg: ModelConfig) -> None:
     class Mutant(_Wrapped):

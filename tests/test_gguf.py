@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 
+from gradus import LLM, SamplingParams
 from gradus.backends.registry import backend_class
 from gradus.export import gguf as export
 from gradus.export.gguf_recipe import FILE_TYPES, FileType
@@ -173,3 +174,27 @@ def test_llama_cpp_says_the_same(file_type, demo, tokenizer, tmp_path):
     for generation, text in zip(ours, theirs, strict=True):
         ends = [i for i, token in enumerate(generation.token_ids) if token in source.generation.eos_token_ids]
         assert tokenizer.decode(generation.token_ids[: (ends or [MOST_TOKENS])[0]]) == text
+
+
+@pytest.mark.parametrize("file_type", ["f16", "q8_0", "q4_k_m"])
+def test_from_text_to_text(file_type, demo, tmp_path):
+    """A user's way: the tokenizer, the chat template and the ends are the file's own."""
+    path = tmp_path / "demo.gguf"
+    export.export_gguf(demo, path, file_type)
+    with llama_cpp(path) as server:
+        theirs = [server.chat(question, MOST_TOKENS) for question in QUESTIONS]
+    with LLM(str(path), max_model_len=256, num_threads=1, activations="f32") as llm:
+        prompts = [llm.chat_prompt([{"role": "user", "content": question}]) for question in QUESTIONS]
+        outputs = llm.generate(prompts, SamplingParams(max_tokens=MOST_TOKENS, temperature=0))
+    assert [output.outputs[0].text for output in outputs] == [text.strip() for text in theirs]
+
+
+def test_plain_weights_of_a_file_can_be_quantized(demo, tmp_path):
+    path = tmp_path / "demo.gguf"
+    export.export_gguf(demo, path, "f16")
+    params = SamplingParams(max_tokens=MOST_TOKENS, temperature=0)
+    found = []
+    for model in (str(path), "demo"):
+        with LLM(model, quantization="int4", max_model_len=256, num_threads=1) as llm:
+            found.append([output.outputs[0].token_ids for output in llm.generate(PROMPTS, params)])
+    assert found[0] == found[1]

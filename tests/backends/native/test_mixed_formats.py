@@ -78,7 +78,7 @@ def test_an_input_is_quantized_once_for_all_that_read_it():
     model_function(UNEVEN.architecture)(tracer, UNEVEN)
     kinds = [operation.kind for operation in fuse(tracer.operations)]
     # A layer: q and k (int4) and v (int8) share one, up (int8) has one that gate (f32) does not read.
-    assert kinds.count("quantize") == 2 * 2 + 1
+    assert sum("quantize" in kind for kind in kinds) == 2 * 2 + 1
     # q with k, v, o, gate, up, down
     assert kinds.count("linear") == 2 * 6
 
