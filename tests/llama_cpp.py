@@ -53,7 +53,9 @@ class LlamaCpp:
 
     def chat(self, text: str, max_tokens: int) -> str:
         """The greedy answer to a user's message, by the model's own chat template."""
-        body = {"messages": [{"role": "user", "content": text}], "max_tokens": max_tokens, "temperature": 0.0}
+        messages = [{"role": "user", "content": text}]
+        body = {"messages": messages, "chat_template_kwargs": {"enable_thinking": False}}
+        body |= {"max_tokens": max_tokens, "temperature": 0.0}
         return self._post("/v1/chat/completions", body)["choices"][0]["message"]["content"]
 
     def logprobs(self, prompt: Sequence[int], count: int) -> dict[int, float]:
