@@ -42,7 +42,7 @@ def texts() -> Texts:
 @pytest.fixture(scope="module")
 def ours(texts: Texts) -> Losses:
     """Losses of all tokens, by quantization; 8-bit activations where the weights are quantized."""
-    return {kind: _ours(texts, kind) for kind in ("none", "int8", "int4")}
+    return {kind: _ours(texts, kind) for kind in ("none", "int8", "int4", "int4-all")}
 
 
 def _ours(texts: Texts, kind: str) -> np.ndarray:
@@ -78,7 +78,8 @@ def test_int8_keeps_the_perplexity(ours: Losses) -> None:
     assert perplexity(ours["int8"]) <= quality.INT8_BAR * perplexity(ours["none"])
 
 
-def test_int4_loses_no_more_than_llama_cpps_q4_0(ours: Losses, theirs: Losses) -> None:
+@pytest.mark.parametrize("quantization", ["int4", "int4-all"])
+def test_4_bits_lose_no_more_than_llama_cpps_q4_0(ours: Losses, theirs: Losses, quantization: str) -> None:
     """Stricter than the bar, which leaves 1 %: the loss itself is below 1 %."""
-    lost = perplexity(ours["int4"]) / perplexity(ours["none"])
+    lost = perplexity(ours[quantization]) / perplexity(ours["none"])
     assert 1 < lost <= perplexity(theirs["q4_0"]) / perplexity(theirs["f32"])
