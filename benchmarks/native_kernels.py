@@ -1,4 +1,5 @@
-"""Speed of the native backend's matrix products: GFLOP/s over rows, and GB/s of weights at few rows.
+"""Speed of the native backend's matrix products: GFLOP/s over rows, and GB/s of weights at few rows; and what
+it costs to hand a loop to the threads.
 
 One `linear` instruction at a time through the executor, so threads and their synchronisation count. Each
 figure is the best of several repetitions, since the machine may be shared. With few rows the weights come
@@ -68,6 +69,15 @@ def seconds_per_product(executor, weights, k, n, num_rows, repetitions, clock) -
     return min(times)
 
 
+def print_loops(num_threads: int) -> None:
+    """What a loop takes beyond its pieces, one for every thread; when the machine is busy nobody may help."""
+    for microseconds in (2, 5, 20):
+        seconds = _native.time_loops(num_threads, 20_000, microseconds * 1e-6)
+        low, median, high = np.percentile(seconds, [10, 50, 90]) * 1e6 - microseconds
+        pieces = f"{num_threads} threads, pieces of {microseconds} us"
+        print(f"{pieces}: {median:.2f} us more ({low:.2f} to {high:.2f})")
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--threads", type=int, nargs="*", default=[1, 2])
@@ -80,6 +90,7 @@ def main() -> None:
     arguments = parser.parse_args()
     clock = time.thread_time if arguments.cpu_time else time.perf_counter
     for num_threads in arguments.threads:
+        print_loops(num_threads)
         executor = make_executor(num_threads)
         for label, (k, n) in SHAPES.items():
             for weight_format in arguments.formats:
