@@ -12,7 +12,7 @@ namespace {
 
 constexpr int64_t logits_tile = 64;          // rows whose logits exist at a time
 constexpr int64_t inline_products = 131072;  // matrix work below this is not worth waking a thread for
-constexpr int64_t panels_per_peak = 16;      // logits that are looked at while they are in the cache
+constexpr int64_t panels_per_peak = 64;      // logits that are looked at while they are in the cache
 constexpr int64_t panels_per_step = 4;       // pieces of a product are multiples of so many panels
 
 int64_t scratch_floats(const CacheShape& cache, const ExecutorShape& shape) {

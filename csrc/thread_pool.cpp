@@ -8,7 +8,7 @@ namespace gradus {
 namespace {
 
 constexpr auto spin_time = std::chrono::microseconds(100);  // then another thread may need the CPU
-constexpr int64_t pieces_per_thread = 4;                    // that what is left would be cut into
+constexpr int64_t pieces_per_thread = 16;                   // that what is left would be cut into
 
 inline void relax() {
 #if defined(__x86_64__) || defined(__i386__)
