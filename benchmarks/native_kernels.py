@@ -1,12 +1,14 @@
-"""Speed of the native backend's matrix products: GFLOP/s over rows, and GB/s of weights at few rows; and what
+"""Speed of the native backend's matrix products: GMAC/s over rows, and GB/s of weights at few rows; and what
 it costs to hand a loop to the threads.
 
 One `linear` instruction at a time through the executor, so threads and their synchronisation count. Each
 figure is the best of several repetitions, since the machine may be shared. With few rows the weights come
-from memory: there are more of them than the caches hold.
+from memory: there are more of them than the caches hold. GRADUS_CPU in the environment names the
+kernels' variant.
 """
 
 import argparse
+import os
 import time
 
 import numpy as np
@@ -20,7 +22,8 @@ MAX_ROWS = 512
 
 def make_executor(num_threads: int):
     return _native.Executor(
-        cpu_variant="", num_threads=num_threads, kv_format="f16", num_layers=1, num_blocks=32, block_size=16,
+        cpu_variant=os.environ.get("GRADUS_CPU", ""),
+        num_threads=num_threads, kv_format="f16", num_layers=1, num_blocks=32, block_size=16,
         num_heads=1, num_kv_heads=1, head_dim=16, vocab_size=16, max_rows=MAX_ROWS, max_model_len=512,
     )  # fmt: skip
 
@@ -42,11 +45,13 @@ def step_of(num_rows: int):
         temperature=floats,
         top_p=floats,
         top_k=none,
+        min_p=floats,
         seed=seeds,
         choice_index=none,
         position=none,
         num_logprobs=none,
         return_logits=False,
+        return_hidden=False,
     )
 
 
@@ -57,16 +62,30 @@ def seconds_per_product(executor, weights, k, n, num_rows, repetitions, clock) -
     y = _native.Buffer(row_stride(n) * MAX_ROWS)
     x_view = _native.View(x, 0, row_stride(k), k, _native.RowSet.tokens)
     y_view = _native.View(y, 0, row_stride(n), n, _native.RowSet.tokens)
+    step = step_of(num_rows)
+    is_quantized = weights[0].is_quantized
+    if is_quantized:
+        x_view = quantized_rows(executor, step, x_view, k)
     program = _native.Program()
     for weight in weights:
-        program.append(_native.linear(x_view, weight, 0, 1, y_view))
-    step = step_of(num_rows)
+        program.append(_native.linear(x_view, weight, 0, 1, y_view, is_quantized))
     times = []
     for _ in range(repetitions):
         start = clock()
         executor.run(program, step)
         times.append((clock() - start) / len(weights))
     return min(times)
+
+
+def quantized_rows(executor, step, x_view, k):
+    """The rows in 8 bits, as products with quantized weights read them."""
+    width = _native.quantized_width(k)
+    buffer = _native.Buffer(row_stride(width) * MAX_ROWS)
+    view = _native.View(buffer, 0, row_stride(width), width, _native.RowSet.tokens)
+    program = _native.Program()
+    program.append(_native.quantize(x_view, view))
+    executor.run(program, step)
+    return view
 
 
 def print_loops(num_threads: int) -> None:
@@ -81,7 +100,7 @@ def print_loops(num_threads: int) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--threads", type=int, nargs="*", default=[1, 2])
-    parser.add_argument("--formats", nargs="*", default=["f32", "bf16", "f16"])
+    parser.add_argument("--formats", nargs="*", default=["f32", "bf16", "f16", "int8", "int4"])
     parser.add_argument("--rows", type=int, nargs="*", default=[1, 2, 4, 6, 8, 16, 64, 256, 512])
     parser.add_argument("--repetitions", type=int, default=7)
     parser.add_argument(
@@ -95,7 +114,7 @@ def main() -> None:
         for label, (k, n) in SHAPES.items():
             for weight_format in arguments.formats:
                 matrix = np.random.default_rng(1).normal(size=(n, k)).astype(np.float32)
-                num_bytes = n * k * (4 if weight_format == "f32" else 2)
+                num_bytes = _native.Weight(weight_format, [n], k).bytes
                 weights = [
                     _native.Weight(weight_format, [n], k) for _ in range(max(1, 200_000_000 // num_bytes))
                 ]
@@ -105,9 +124,9 @@ def main() -> None:
                 for num_rows in arguments.rows:
                     few = weights if num_rows <= 8 else weights[:2]
                     best = seconds_per_product(executor, few, k, n, num_rows, arguments.repetitions, clock)
-                    gflops = 2 * num_rows * k * n / best / 1e9
+                    gmacs = num_rows * k * n / best / 1e9
                     cells.append(
-                        f"{num_rows}: {gflops:.0f} GF/s"
+                        f"{num_rows}: {gmacs:.0f} GMAC/s"
                         + f" {num_bytes / best / 1e9:.1f} GB/s" * (num_rows < 6)
                     )
                 print(f"{num_threads} threads, {label}, {weight_format}:  " + ",  ".join(cells), flush=True)
