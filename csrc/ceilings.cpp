@@ -13,7 +13,7 @@ namespace gradus {
 
 namespace {
 
-constexpr int64_t num_rounds = 1 << 20;  // of every thread and pass: some milliseconds
+constexpr int64_t num_rounds = 1 << 22;  // of every thread and pass: some ten milliseconds
 
 struct Loop {
   void (*run)(int64_t rounds);
@@ -114,21 +114,34 @@ Loop loop_of([[maybe_unused]] const std::string& variant, [[maybe_unused]] Multi
   return {nullptr, 0};
 }
 
-// All threads run the loop once, from a common start.
-double seconds_of(const Loop& loop, int num_threads) {
-  std::atomic<int> num_ready{0};
-  std::vector<std::thread> others;
-  const auto run = [&] {
-    num_ready.fetch_add(1);
-    while (num_ready.load() < num_threads) std::this_thread::yield();
-    loop.run(num_rounds);
+// Seconds of each pass, which all threads begin together. They live through all passes, so that the system
+// has given each a core of its own; the first pass, in which it does so, is left out.
+std::vector<double> time_passes(const Loop& loop, int num_threads, int num_passes) {
+  std::atomic<int> num_arrived{0};
+  const auto arrive_and_wait = [&](int pass) {
+    num_arrived.fetch_add(1);
+    while (num_arrived.load() < num_threads * (pass + 1)) {
+    }
   };
-  for (int i = 1; i < num_threads; ++i) others.emplace_back(run);
-  while (num_ready.load() < num_threads - 1) std::this_thread::yield();
-  const auto start = std::chrono::steady_clock::now();
-  run();
+  std::vector<std::thread> others;
+  for (int i = 1; i < num_threads; ++i) {
+    others.emplace_back([&] {
+      for (int pass = 0; pass <= num_passes; ++pass) {
+        loop.run(num_rounds);
+        arrive_and_wait(pass);
+      }
+    });
+  }
+  std::vector<double> seconds;
+  for (int pass = 0; pass <= num_passes; ++pass) {
+    const auto start = std::chrono::steady_clock::now();
+    loop.run(num_rounds);
+    arrive_and_wait(pass);
+    const std::chrono::duration<double> taken = std::chrono::steady_clock::now() - start;
+    if (pass > 0) seconds.push_back(taken.count());
+  }
   for (auto& other : others) other.join();
-  return std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+  return seconds;
 }
 
 }  // namespace
@@ -139,7 +152,7 @@ std::vector<double> time_multiply_adds(const std::string& variant, MultiplyAdd k
   std::vector<double> rates;
   if (!loop.run) return rates;
   const double work = static_cast<double>(num_rounds) * static_cast<double>(loop.per_round) * num_threads;
-  for (int pass = 0; pass < num_passes; ++pass) rates.push_back(work / seconds_of(loop, num_threads));
+  for (const double seconds : time_passes(loop, num_threads, num_passes)) rates.push_back(work / seconds);
   return rates;
 }
 

@@ -15,8 +15,8 @@ enum class MultiplyAdd {
   int4,  // 4-bit weights with 8-bit activations, summed in 16 bits where the variant's kernel does so
 };
 
-// Multiply-adds per second of `num_threads` threads together, in each of several passes. Empty where the variant
-// has no such instruction.
+// Multiply-adds per second of `num_threads` threads together, in each of several passes. Empty where the
+// variant has no such instruction.
 std::vector<double> time_multiply_adds(const std::string& variant, MultiplyAdd kind, int num_threads,
                                        int num_passes);
 

@@ -21,12 +21,12 @@ from gradus.models.config import ModelConfig
 from gradus.runtime import Runtime, load_runtime
 
 METHOD = (
-    "Ceilings: the best of several passes of the multiply-add instructions that the kernels use, on registers "
-    "only, and of reading 1.5 GB of memory. Steps: batches of random tokens on the backend, a clock between "
-    "instructions; two repetitions are left out, and an instruction's time is the median of the others. The "
-    "bound of an operation is the larger of its multiply-adds and its bytes (weights, or keys and values, read "
-    "once) over their ceilings; of_bound is the bound over the time. More than 1 says that data came from the "
-    "processor's caches."
+    "Ceilings: the best of several passes of the multiply-add instructions that the kernels use, on "
+    "registers only, and of reading 1.5 GB of memory. Steps: random tokens on the backend, with a clock "
+    "between instructions; two repetitions are left out, and an instruction's time is the median of the "
+    "others. The bound of an operation is the larger of its multiply-adds and its bytes (weights, keys and "
+    "values, read once) over their ceilings; of_bound is the bound over the time. More than 1 says that data "
+    "came from the processor's caches."
 )
 WARM_UPS = 2
 

@@ -1,4 +1,4 @@
-"""Batches that look like an engine's steps, without an engine: sequences of one length, in blocks of their own.
+"""Batches that look like an engine's steps: sequences of one length, each in blocks of its own.
 
 Keys and values before the step are whatever the cache holds; the time of a step does not depend on them.
 """
@@ -12,7 +12,7 @@ from gradus.batch import Batch, SamplingBatch
 
 @dataclass(frozen=True, slots=True)
 class StepShape:
-    """`num_seqs` sequences that have `context` tokens each already and compute `num_new` more, sampling once."""
+    """`num_seqs` sequences of `context` tokens each that compute `num_new` more and sample once."""
 
     name: str
     num_seqs: int

@@ -2,7 +2,7 @@
 
 import argparse
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from gradus.errors import ConfigError
 
@@ -27,6 +27,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="llama.cpp, llama.cpp-server or openvino, and the interpreter that has it; repeatable",
     )
     parser.add_argument("--rows", metavar="NAMES", help="comma-separated (default: all)")
+    parser.add_argument(
+        "--output", type=Path, metavar="FILE", help="write the evidence here too, after every row"
+    )
     parser.add_argument("--rounds", type=int, default=5, metavar="N", help="default: %(default)s")
     parser.add_argument("--threads", type=int, default=2, metavar="N", help="default: %(default)s")
 
@@ -34,6 +37,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     if args.rounds < 1 or args.threads < 1:
         raise ConfigError(f"rounds is {args.rounds}, threads {args.threads}; both must be 1 or more")
+    from gradus.bench.evidence import to_line
     from gradus.bench.peers.compare import bench_peers
     from gradus.bench.peers.rows import find_rows
     from gradus.bench.peers.sides import Environment
@@ -48,10 +52,16 @@ def run(args: argparse.Namespace) -> int:
         num_threads=args.threads,
     )
     vocab_size = outline_model(args.model).config.vocab_size
-    results, document = bench_peers(
-        environment, vocab_size, rows, args.rounds, lambda line: print(line, flush=True)
-    )
-    cells = [cell for result in results for cell in _table_rows(result)]
+    cells: list[list[str]] = []
+    document: dict[str, Any] = {}
+
+    def note(result: "RowResult", so_far: dict[str, Any]) -> None:
+        cells.extend(_table_rows(result))
+        document.update(so_far)
+        if args.output is not None:
+            args.output.write_text(to_line(so_far) + "\n")
+
+    bench_peers(environment, vocab_size, rows, args.rounds, lambda line: print(line, flush=True), on_row=note)
     print_table(("row", "figure", "Gradus", "peer", "its figure", "ratio", "95 %", "goal"), cells)
     return finish(document)
 

@@ -29,8 +29,8 @@ def run(args: argparse.Namespace) -> int:
     numbers = {name: getattr(args, name) for name in (length.replace("-", "_") for length in _LENGTHS)}
     workload = find_workload(args.workload).changed(**numbers)
     print(
-        f"{config.model}, {workload.name}: {workload.num_requests} requests, {workload.concurrency} at a time, "
-        f"{workload.input_len} tokens in, {workload.output_len} out; {args.runs} runs",
+        f"{config.model}, {workload.name}: {workload.num_requests} requests, {workload.concurrency} at a "
+        f"time, {workload.input_len} tokens in, {workload.output_len} out; {args.runs} runs",
         flush=True,
     )
     runs: list[list[str]] = []

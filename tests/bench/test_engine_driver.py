@@ -1,5 +1,7 @@
 """The driver's account of a run adds up, and it runs what `LLM` would."""
 
+from itertools import pairwise
+
 import pytest
 
 from gradus.bench.engine_driver import EngineDriver, StepAccount
@@ -49,7 +51,7 @@ def test_no_more_run_at_a_time_than_asked_for(runtime):
         others = [other for other in requests if other.start <= request.start < other.end]
         assert len(others) <= 3
     alone = EngineDriver(runtime).run(prompts[:3], 2, 1).run.requests
-    assert all(earlier.end <= later.start for earlier, later in zip(alone, alone[1:], strict=False))
+    assert all(earlier.end <= later.start for earlier, later in pairwise(alone))
 
 
 def test_what_does_not_fit_is_refused_as_anywhere(runtime):

@@ -29,4 +29,7 @@ def test_what_was_not_measured_is_absent():
     found = document(results={"a": None, "b": {"c": None, "d": 0}}, software={"kernels": None})
     assert found["results"] == {"b": {"d": 0}}
     assert "kernels" not in found["software"]
+    found = document(results={"steps": [{"a": None, "b": 1}]}, runs=[{"c": None}])
+    assert found["results"] == {"steps": [{"b": 1}]}
+    assert found["runs"] == [{}]
     assert None not in hardware().values()

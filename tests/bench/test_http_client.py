@@ -79,7 +79,7 @@ def test_requests_are_streamed_so_many_at_a_time_and_counted_by_the_servers_usag
 
 
 def test_a_refusal_names_status_and_reason(server):
-    with pytest.raises(RequestFailedError, match="400.*not thirteen"):
+    with pytest.raises(RequestFailedError, match=r"400.*not thirteen"):
         run_over_http(server.url, [[13]], 5, 1, {})
 
 

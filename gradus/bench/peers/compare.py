@@ -20,11 +20,11 @@ from gradus.errors import GradusError
 METHOD = (
     "Each side is a process of its own with the same number of threads, f16 keys and values, and no prefix "
     "cache; prompts are random token ids, others in every request and round; greedy, past the end of the "
-    "sequence. Speed: the sides take turns, round by round, with the processes kept; one round of each is left "
-    "out, and of several settings of a peer the fastest is kept. Startup: from the start of the process to the "
-    "first token of an 8-token prompt, files in the page cache. Memory: the kernel's high-water mark of "
-    "resident pages, mapped files included, of a process that ran the workload once. A ratio above 1 says that "
-    "Gradus is better; its interval is a bootstrap over rounds."
+    "sequence. Speed: the sides take turns, round by round, with the processes kept; a first run of each is "
+    "left out, and of several settings of a peer the fastest is kept. Startup: from the start of the process "
+    "to the first token of an 8-token prompt, files in the page cache. Memory: the kernel's high-water mark "
+    "of resident pages, mapped files included, of a process that ran the workload once. A ratio above 1 says "
+    "that Gradus is better; its interval is a bootstrap over rounds."
 )
 
 TRIAL_OUTPUT = 32  # tokens of each request of a trial run
@@ -60,10 +60,19 @@ class RowResult:
 
 
 def bench_peers(
-    environment: Environment, vocab_size: int, rows: Sequence[Row], num_rounds: int, report: Report
-) -> tuple[list[RowResult], dict[str, Any]]:
-    """Measure rows; `report` gets a line now and then. The results, and their evidence."""
-    results = []
+    environment: Environment,
+    vocab_size: int,
+    rows: Sequence[Row],
+    num_rounds: int,
+    report: Report,
+    on_row: Callable[[RowResult, dict[str, Any]], None],
+) -> None:
+    """Measure rows; `report` gets a line now and then.
+
+    `on_row` gets each row's result, and the evidence of all rows so far: what comes after an interruption is
+    lost, what came before is not.
+    """
+    results: list[RowResult] = []
     for row in rows:
         report(f"{row.name}: {row.workload.name}, {num_rounds} rounds")
         result = RowResult(row)
@@ -74,7 +83,7 @@ def bench_peers(
         measure = _measure_speed if row.measure == "speed" else _measure_processes
         measure(environment, vocab_size, num_rounds, result, report)
         results.append(result)
-    return results, _evidence(environment, num_rounds, results)
+        on_row(result, _evidence(environment, num_rounds, results))
 
 
 def _measure_speed(

@@ -1,6 +1,7 @@
 """An engine in a process of its own that runs prompts: behind a runner's pipe, or behind HTTP.
 
-Between runs the process sleeps, so several can be held ready and measured in turns.
+Between runs the process is stopped, since some engines' threads spin while nothing is asked of them; so
+several can be held ready and measured in turns.
 """
 
 import json
@@ -10,7 +11,8 @@ import socket
 import subprocess
 import tempfile
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any, Protocol
 
@@ -48,19 +50,21 @@ class RunnerEndpoint:
     """Implements `Endpoint` over a runner's standard input and output; see `runners/peer_protocol.py`."""
 
     def __init__(self, command: Sequence[str], load: Mapping[str, Any]) -> None:
-        self._process = _Process(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+        self._process = _Process(command, has_pipes=True)
         self.started = self._process.started
         try:
             self.software = self._ask({"command": "load", **load})["software"]
         except BaseException:
             self.close()
             raise
+        self._process.stop()
 
     def run(
         self, prompts: Sequence[list[int]], output_len: int, concurrency: int, options: Mapping[str, Any]
     ) -> Run:
         command = {"prompts": prompts, "output_len": output_len, "concurrency": concurrency}
-        answer = self._ask({"command": "run", **command, "options": options})
+        with self._process.awake():
+            answer = self._ask({"command": "run", **command, "options": options})
         return Run(tuple(RequestTiming.from_dict(request) for request in answer["requests"]))
 
     def peak_memory(self) -> int | None:
@@ -71,7 +75,8 @@ class RunnerEndpoint:
 
     def _ask(self, command: Mapping[str, Any]) -> dict[str, Any]:
         popen = self._process.popen
-        assert popen.stdin is not None and popen.stdout is not None
+        assert popen.stdin is not None
+        assert popen.stdout is not None
         try:
             popen.stdin.write(json.dumps(command).encode() + b"\n")
             popen.stdin.flush()
@@ -93,7 +98,7 @@ class ServerEndpoint:
         port = _free_port()
         self._url = f"http://127.0.0.1:{port}"
         self._extra = extra
-        self._process = _Process([*command, "--port", str(port)])
+        self._process = _Process([*command, "--port", str(port)], has_pipes=False)
         self.started = self._process.started
         self.software: Mapping[str, Any] = {}
         try:
@@ -101,11 +106,13 @@ class ServerEndpoint:
         except BaseException:
             self.close()
             raise
+        self._process.stop()
 
     def run(
         self, prompts: Sequence[list[int]], output_len: int, concurrency: int, options: Mapping[str, Any]
     ) -> Run:
-        return run_over_http(self._url, prompts, output_len, concurrency, {**self._extra, **options})
+        with self._process.awake():
+            return run_over_http(self._url, prompts, output_len, concurrency, {**self._extra, **options})
 
     def peak_memory(self) -> int | None:
         return self._process.peak_memory()
@@ -125,12 +132,12 @@ class ServerEndpoint:
 class _Process:
     """A child whose standard error is kept for when it fails."""
 
-    def __init__(self, command: Sequence[str], **pipes: Any) -> None:
+    def __init__(self, command: Sequence[str], *, has_pipes: bool) -> None:
         self.name = " ".join(Path(part).name for part in command[:3])
-        self._log: IO[bytes] = tempfile.TemporaryFile()
+        self._log: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115 - closed with the process
+        stdin, stdout = (subprocess.PIPE, subprocess.PIPE) if has_pipes else (subprocess.DEVNULL, self._log)
         self.started = time.perf_counter()
-        pipes = {"stdout": self._log, "stdin": subprocess.DEVNULL} | pipes
-        self.popen = subprocess.Popen(command, stderr=self._log, **pipes)
+        self.popen = subprocess.Popen(command, stdin=stdin, stdout=stdout, stderr=self._log)
 
     def peak_memory(self) -> int | None:
         """The kernel's high-water mark of resident pages, files' included."""
@@ -140,6 +147,21 @@ class _Process:
             return None
         return next((int(line.split()[1]) * 1024 for line in lines if line.startswith("VmHWM:")), None)
 
+    def stop(self) -> None:
+        """Take it off the processor; returns when it is."""
+        if self.popen.poll() is None:
+            self.popen.send_signal(signal.SIGSTOP)
+            os.waitid(os.P_PID, self.popen.pid, os.WSTOPPED | os.WEXITED | os.WNOWAIT)
+
+    @contextmanager
+    def awake(self) -> Iterator[None]:
+        """While it has something to do."""
+        self.popen.send_signal(signal.SIGCONT)
+        try:
+            yield
+        finally:
+            self.stop()
+
     def obituary(self) -> str:
         self._log.seek(0, os.SEEK_END)
         self._log.seek(max(0, self._log.tell() - LAST_LINES))
@@ -147,6 +169,7 @@ class _Process:
         return f"{self.name} ended with {self.popen.wait()}: {text}"
 
     def close(self) -> None:
+        self.popen.send_signal(signal.SIGCONT)
         if self.popen.stdin is not None:
             self.popen.stdin.close()
         else:

@@ -31,7 +31,7 @@ class Row:
     """One comparison.
 
     Attributes:
-        measure: "speed": processes stay, rounds take turns; "startup" and "memory": a fresh process each round.
+        measure: "speed": processes stay, rounds take turns; "startup", "memory": a fresh process each time.
         figure: a name in `Run.figures`, or "startup_seconds", or "peak_memory_bytes".
         goal: how many times better ours should be.
     """

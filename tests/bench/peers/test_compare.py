@@ -58,9 +58,19 @@ def compare(row, num_rounds=3, **interpreters):
     diary = []
     interpreters = interpreters or {LLAMA: "py", OPENVINO: "py"}
     environment = FakeEnvironment(model=diary, weights=".", interpreters=interpreters)
-    results, document = bench_peers(environment, 100, [row], num_rounds, lambda line: None)
-    document["model"] = {}
-    return results[0], json.loads(to_line(document)), diary
+    ((result, document),) = notes(environment, [row], num_rounds)
+    return result, document, diary
+
+
+def notes(environment, rows, num_rounds):
+    """What was handed out after each row."""
+    found = []
+
+    def note(result, document):
+        found.append((result, json.loads(to_line({**document, "model": {}}))))
+
+    bench_peers(environment, 100, rows, num_rounds, lambda line: None, note)
+    return found
 
 
 def measured_rounds(diary):
@@ -137,3 +147,9 @@ def test_memory_and_startup_are_of_fresh_processes():
 def test_one_round_has_no_interval():
     document = compare(ROW, num_rounds=1)[1]
     assert document["results"]["row"]["ratios"][PEER.label] == {"median": pytest.approx(3.0)}
+
+
+def test_what_was_measured_is_handed_out_after_every_row():
+    environment = FakeEnvironment(model=[], weights=".", interpreters={LLAMA: "py", OPENVINO: "py"})
+    found = notes(environment, [ROW, replace(ROW, name="second")], 1)
+    assert [set(document["results"]) for _, document in found] == [{"row"}, {"row", "second"}]

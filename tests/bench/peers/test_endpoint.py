@@ -2,6 +2,7 @@
 
 import sys
 import time
+from pathlib import Path
 
 import pytest
 
@@ -53,6 +54,17 @@ def test_a_runner_answers_in_lines_of_json_whatever_its_libraries_print(fake):
     assert run.num_output_tokens == 14
     assert fake.peak_memory() > 1 << 20
     assert fake.started < time.perf_counter()
+
+
+def test_between_runs_the_process_is_stopped(fake):
+    assert state(fake) == "T"
+    fake.run([[1]], 1, 1, {})
+    assert state(fake) == "T"
+
+
+def state(endpoint):
+    """Of the process: T is stopped. Source: proc(5)."""
+    return Path(f"/proc/{endpoint._process.popen.pid}/stat").read_text().rpartition(")")[2].split()[0]
 
 
 def test_a_failure_is_told_and_the_runner_lives_on(fake):

@@ -1,5 +1,6 @@
 """How sides are started."""
 
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -38,7 +39,7 @@ def test_servers_are_told_the_same_and_neither_keeps_prefixes(started, tmp_path)
     where.open(Side(SERVER, "8-bit"), 8, 82)
     where.open(Side(LLAMA_SERVER, "q4_0.gguf"), 8, 82)
     (ours, our_extra), (theirs, their_extra) = started
-    flags = dict(zip(ours, ours[1:], strict=False))
+    flags = dict(pairwise(ours))
     assert flags["--threads"] == "3"
     assert flags["--max-num-seqs"] == "8"
     assert flags["--max-model-len"] == "82"
@@ -46,7 +47,7 @@ def test_servers_are_told_the_same_and_neither_keeps_prefixes(started, tmp_path)
     assert flags["--quantization"] == "int8"
     assert "--no-prefix-caching" in ours
     assert our_extra == {}
-    flags = dict(zip(theirs, theirs[1:], strict=False))
+    flags = dict(pairwise(theirs))
     assert (flags["--num-threads"], flags["--num-sequences"], flags["--context"]) == ("3", "8", "82")
     assert their_extra == {"cache_prompt": False}
 
@@ -62,5 +63,5 @@ def test_what_is_missing_is_named(tmp_path):
 
 
 def test_an_unknown_peer_is_refused(tmp_path):
-    with pytest.raises(ConfigError, match="ollama.*openvino"):
+    with pytest.raises(ConfigError, match=r"ollama.*openvino"):
         Environment(model="demo", weights=tmp_path, interpreters={"ollama": "py"})

@@ -1,4 +1,4 @@
-"""llama.cpp's HTTP server from the `xllamacpp` package, until it is told to stop. Not a runner: it speaks HTTP."""
+"""llama.cpp's HTTP server from the `xllamacpp` package, until it is told to stop."""
 
 import argparse
 import signal

@@ -4,7 +4,7 @@
     {"command": "run", "prompts": [[id, ...], ...], "output_len": N, "concurrency": N, "options": {...}}
 
 An answer is a JSON object, or {"error": text}. Between commands a runner sleeps in a read. Needs the standard
-library only, because the interpreter is that of the engine's own environment. Whatever else is printed goes to
+library only, since the interpreter is that of the engine's own environment. What its libraries print goes to
 standard error.
 """
 
@@ -20,7 +20,7 @@ class Runner(Protocol):
     """One engine."""
 
     def load(self, command: dict[str, Any]) -> dict[str, Any]:
-        """Make `model` ready for `num_sequences` at a time of `context` tokens each; what is worth knowing."""
+        """Make `model` ready for `num_sequences` at a time of `context` tokens each; gives its versions."""
 
     def run(self, command: dict[str, Any]) -> list[dict[str, Any]]:
         """Run prompts, greedy and past the end of the sequence; each one's times: see `Clock.timing`."""

@@ -1,8 +1,8 @@
 """Runner: llama.cpp's raw `llama_decode` through llama-cpp-python's low-level interface.
 
 Continuous batching in a loop of its own: a batch has the next token of every running sequence and the prompts
-of those that begin; only a sequence's last row gives logits; the token is their argmax. Options: `flash_attention`.
-Source: llama.h of llama.cpp.
+of those that begin; only a sequence's last row gives logits; the token is their argmax. Its one option is
+`flash_attention`. Source: llama.h of llama.cpp.
 """
 
 from dataclasses import dataclass
