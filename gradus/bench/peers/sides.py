@@ -12,7 +12,7 @@ from gradus.bench.peers.runners.gradus_engine import engine_options
 from gradus.errors import ConfigError
 
 RUNNERS = Path(__file__).with_name("runners")
-_BITS = {"4-bit": "int4", "8-bit": "int8"}
+_BITS = {"4-bit": "int4-all", "8-bit": "int8"}
 
 # What is tried before the rounds, because no engine should lose by a default: the fastest is kept.
 CANDIDATES: Mapping[str, tuple[Mapping[str, Any], ...]] = {

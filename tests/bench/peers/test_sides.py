@@ -30,7 +30,7 @@ def test_both_sides_get_the_same_threads_sequences_and_context(started, tmp_path
     for load in loads:
         assert (load["num_threads"], load["num_sequences"], load["context"]) == (3, 8, 82)
     assert [Path(load["model"]).name for load in loads] == ["demo", "q4_0.gguf", "openvino-int8"]
-    assert loads[0]["options"] == {"quantization": "int4"}
+    assert loads[0]["options"] == {"quantization": "int4-all"}
     assert [command[0] for command, _ in started[1:]] == ["py", "py"]
 
 
