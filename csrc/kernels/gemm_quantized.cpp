@@ -10,9 +10,9 @@
 //   int4: y += (scale * x_scale) * sum((c - 8) * q), then y += centre * (x_scale * sum(q))
 //
 // Where int4 sums a group's products in 16 bits, each of an output's two lanes holds 16 products of at most
-// 15 * 127, together 30,480, and starts from half of -8 * sum(q). Lanes are 16 outputs x 4 k, so a row's 4 k are one
-// broadcast and there are no shuffles. With f32 activations a panel's block of k is dequantized, and the rows
-// are swept over it in order of k: the plain definition, and the off path.
+// 15 * 127, together 30,480, and starts from half of -8 * sum(q). Lanes are 16 outputs x 4 k, so a row's 4 k
+// are one broadcast and there are no shuffles. With f32 activations a panel's block of k is dequantized, and
+// the rows are swept over it in order of k: the plain definition, and the off path.
 //
 // Every output has one accumulator in both, so its value does not depend on the rows beside it.
 #include "kernels/tile.h"
