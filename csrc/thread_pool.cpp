@@ -3,6 +3,10 @@
 #include <algorithm>
 #include <chrono>
 
+#if defined(__linux__)
+#include <pthread.h>
+#endif
+
 namespace gradus {
 
 namespace {
@@ -34,6 +38,9 @@ bool spin_until(const Condition& condition) {
 }  // namespace
 
 ThreadPool::ThreadPool(int num_threads) {
+#if defined(__linux__)
+  if (sched_getaffinity(0, sizeof allowed_, &allowed_) != 0) CPU_ZERO(&allowed_);
+#endif
   for (int thread = 1; thread < num_threads; ++thread) {
     workers_.emplace_back([this, thread] { work(thread); });
   }
@@ -96,7 +103,20 @@ bool ThreadPool::try_join(uint64_t* seen) {
   return false;
 }
 
+// Moves the workers off the CPU that the caller is on now. What the system refuses changes only the speed.
+void ThreadPool::keep_apart() {
+#if defined(__linux__)
+  const int cpu = sched_getcpu();
+  if (cpu < 0 || cpu == callers_cpu_ || CPU_COUNT(&allowed_) < num_threads()) return;
+  callers_cpu_ = cpu;
+  cpu_set_t others = allowed_;
+  CPU_CLR(cpu, &others);
+  for (auto& worker : workers_) pthread_setaffinity_np(worker.native_handle(), sizeof others, &others);
+#endif
+}
+
 void ThreadPool::wake_up() {
+  keep_apart();
   period_.fetch_add(1);
   notify();
 }

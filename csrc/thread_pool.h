@@ -3,7 +3,8 @@
 // The calling thread takes part. While an `Awake` exists (a step runs) an idle worker spins for a while
 // before it sleeps, because the next loop follows within microseconds; otherwise it sleeps at once and leaves
 // the CPU to others. A worker that the operating system has not scheduled yet does not hold a loop up: the
-// caller waits only for workers that have taken work. Knows nothing of what the loops do.
+// caller waits only for workers that have taken work. Workers keep off the caller's CPU where there are
+// enough others: a busy system would put them there, to wait for it. Knows nothing of what the loops do.
 #pragma once
 
 #include <atomic>
@@ -13,6 +14,10 @@
 #include <mutex>
 #include <thread>
 #include <vector>
+
+#if defined(__linux__)
+#include <sched.h>
+#endif
 
 namespace gradus {
 
@@ -65,6 +70,7 @@ class ThreadPool {
   void take_pieces(int thread);
   void work(int thread);
   void wake_up();
+  void keep_apart();
   void notify();
   bool wait_for_loop(uint64_t* seen);
   bool try_join(uint64_t* seen);
@@ -81,6 +87,10 @@ class ThreadPool {
   std::mutex mutex_;
   std::condition_variable wake_;
   std::vector<std::thread> workers_;
+#if defined(__linux__)
+  cpu_set_t allowed_{};  // to the process when the pool was made
+  int callers_cpu_ = -1;
+#endif
 };
 
 // Seconds that each of `num_loops` loops takes that consist of a piece of `piece_seconds` for every thread.
