@@ -83,7 +83,7 @@ def test_bench_decode_ends_with_one_line_of_evidence(tiny_model_path):
 @pytest.mark.parametrize(
     ("arguments", "word"),
     [
-        (["bench"], "WORKLOAD"),
+        (["bench"], "NAME"),
         (["bench", "decode", "x", "--output-tokens", "1"], "output_tokens is 1"),
         (["bench", "decode", "x", "--runs", "0"], "runs is 0"),
         (["bench", "decode", "x", "--prompt-tokens", "0"], "prompt_tokens is 0"),
