@@ -40,7 +40,7 @@ def config_fields(config: ModelConfig) -> dict[str, Any]:
         "rope_theta": config.rope.theta,
         "rope_scaling": rope_scaling(config.rope),
         "tie_word_embeddings": config.tie_word_embeddings,
-        "attention_bias": config.architecture == "Qwen2ForCausalLM",
+        "attention_bias": False,  # Qwen2 has its biases without being asked
         "use_cache": True,
     }
 

@@ -1,0 +1,70 @@
+"""`gradus bench` as a user runs it: a table, then one line of evidence. Numbers vary; their sums do not."""
+
+import json
+
+import pytest
+
+from gradus.cli.bench import BENCHES
+from tests.cli.harness import gradus
+
+
+def evidence(*arguments):
+    ran = gradus("bench", *arguments)
+    assert ran.returncode == 0, ran.stderr
+    *table, last = ran.stdout.splitlines()
+    assert len(table) > 2
+    return table, json.loads(last)
+
+
+def test_throughput_shows_runs_latencies_and_steps(tiny_model_path):
+    lengths = ["--input-len", "9", "--output-len", "5", "--num-requests", "4", "--concurrency", "2"]
+    table, document = evidence("throughput", tiny_model_path, "--runs", "2", *lengths)
+    for word in ("output tok/s", "median", "TTFT", "TPOT", "E2E", "decode"):
+        assert any(word in line for line in table)
+    assert document["parameters"]["workload"]["name"] == "fixed"
+    steps = document["results"]["steps"].values()
+    assert sum(kind.get("num_decode_tokens", 0) for kind in steps) == 2 * 4 * 4
+
+
+def test_roofline_shows_ceilings_and_operations(tiny_model_path):
+    flags = ["--streams", "1,3", "--prefill", "20", "--context", "10", "--repetitions", "2"]
+    table, document = evidence("roofline", tiny_model_path, *flags)
+    for word in ("memory read, GB/s", "decode 3", "prefill 20", "of bound", "attention"):
+        assert any(word in line for line in table)
+    assert [step["step"]["num_seqs"] for step in document["results"]["steps"]] == [1, 3, 1]
+
+
+def test_peers_that_are_not_there_are_said_to_be_absent_and_the_file_is_written(tmp_path, tiny_model_path):
+    output = tmp_path / "peers.json"
+    flags = ["--weights", tmp_path, "--rounds", "2", "--rows", "ttft", "--output", output]
+    ran = gradus("bench", "peers", tiny_model_path, *flags)
+    assert ran.returncode == 1  # it is no comparison
+    assert "every side was measured" in ran.stderr
+    document = json.loads(ran.stdout.splitlines()[-1])
+    assert json.loads(output.read_text()) == document
+    assert set(document["results"]["ttft"]["sides"]) == {"gradus 4-bit"}
+    assert document["results"]["ttft"]["ratios"] == {}
+    assert "--peer" in document["verification"]["absent"]["ttft: llama.cpp q4_0.gguf"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["throughput", "demo", "--workload", "none-such"], "reference"),
+        (["roofline", "demo", "--streams", "1,x"], "commas"),
+        (["peers", "demo", "--weights", ".", "--peer", "llama.cpp"], "NAME=PYTHON"),
+        (["peers", "demo", "--weights", ".", "--rows", "none-such"], "decode-4bit"),
+        (["peers", "demo", "--weights", ".", "--rounds", "0"], "1 or more"),
+    ],
+)
+def test_what_cannot_be_measured_is_a_usage_error(arguments, said):
+    ran = gradus("bench", *arguments)
+    assert ran.returncode == 2
+    assert said in ran.stderr
+
+
+def test_every_bench_says_what_it_is_for():
+    for name in BENCHES:
+        ran = gradus("bench", name, "--help")
+        assert ran.returncode == 0
+        assert "usage" in ran.stdout
