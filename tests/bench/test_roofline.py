@@ -4,6 +4,7 @@ import json
 
 import pytest
 
+from gradus.bench import probe
 from gradus.bench.ceilings import Ceilings
 from gradus.bench.evidence import to_line
 from gradus.bench.roofline import bench_roofline, time_step
@@ -64,7 +65,8 @@ def test_without_ceilings_there_is_no_bound():
 
 
 @pytest.mark.parametrize("quantization", ["none", "int4"])
-def test_the_document_has_ceilings_and_steps(quantization):
+def test_the_document_has_ceilings_and_steps(quantization, monkeypatch):
+    monkeypatch.setattr(probe, "READ_BYTES", 64 << 20)
     ceilings, steps = [], []
     config = EngineConfig(quantization=quantization, num_threads=2)
     document = bench_roofline(config, SHAPES, 2, ceilings.append, steps.append)
