@@ -15,7 +15,7 @@ PANEL = 16  # outputs side by side in a packed matrix; as in csrc/kernels/kernel
 GROUP = 32  # inputs that share a scale
 LOGITS_ROWS = 64  # rows whose logits exist at a time
 ELEMENT_BYTES = {"f32": 4, "bf16": 2, "f16": 2}
-GROUP_BYTES = {"int8": GROUP + 2, "int4": GROUP // 2 + 4}
+GROUP_BYTES = {"int8": GROUP + 2, "int4": GROUP // 2 + 4, "int4_symmetric": GROUP // 2 + 2}
 
 StoredWidth = Callable[[str], Width | None]
 
