@@ -92,7 +92,7 @@ Line line_between(f32x16 low, f32x16 high) {
 Line line_from_zero(f32x16 low, f32x16 high) {
   bool is_high[16];
   compare(high, zero() - low, is_high);
-  return line_of(select(is_high, high, low) / broadcast(-8.0f), zero());
+  return line_of(select(is_high, high, low) / broadcast(-8.0f) + zero(), zero());  // no -0
 }
 
 // Sums over a group with the codes that a line gives.

@@ -107,7 +107,7 @@ def _nibbles(groups: Float32, is_symmetric: bool) -> tuple[NDArray[np.uint8], Fl
     low, high = groups.min(axis=-1), groups.max(axis=-1)
     low += np.float32(0)  # the sign of a zero is chance: it is positive from here on
     if is_symmetric:
-        scale = np.where(high > -low, high, low) / np.float32(-8)
+        scale = np.where(high > -low, high, low) / np.float32(-8) + np.float32(0)  # no -0
         best = current = _rounded(groups, scale, np.zeros_like(scale))
     else:
         scale = (high - low) / np.float32(15)
