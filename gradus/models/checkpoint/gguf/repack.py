@@ -156,6 +156,8 @@ def _values(blocks: Bytes, tensor_type: TensorType) -> Float32:
             return VALUES[tensor_type.name](_flat(blocks, tensor_type)).reshape(len(blocks), -1)
         codes, scales, minima = GROUPED[tensor_type.name][1](_flat(blocks, tensor_type))
         groups = codes.reshape(-1, GROUP_SIZE).astype(np.float32)
+        if minima is None and codes.dtype == np.uint8:
+            groups -= 8
         groups *= scales.reshape(-1, 1)
         if minima is not None:
             groups += minima.reshape(-1, 1)

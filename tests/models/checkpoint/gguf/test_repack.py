@@ -38,10 +38,10 @@ def test_types_that_fit_lose_nothing(name):
 @pytest.mark.parametrize("name", GROUPED)
 def test_codes_fit_the_width(name):
     matrix, exact = both(name)
-    is_int4 = stored_width(TYPE_BY_NAME[name]) == "int4"
-    assert matrix.codes.dtype == (np.uint8 if is_int4 else np.int8)
+    width = stored_width(TYPE_BY_NAME[name])
+    assert matrix.codes.dtype == (np.int8 if width == "int8" else np.uint8)
     assert matrix.codes.shape == exact.shape
-    assert (matrix.centres is not None) == is_int4
+    assert (matrix.centres is not None) == (width == "int4")
 
 
 @pytest.mark.parametrize("name", ["Q4_1", "Q4_K"])
