@@ -123,7 +123,8 @@ void ThreadPool::take_pieces(int thread) {
     int64_t begin, end;
     while (next_piece(thread, &begin, &end)) loop_.call(loop_.context, begin, end, thread);
   } catch (...) {
-    for (int other = 0; other < num_threads(); ++other) ranges_[other].left.store(0, std::memory_order_relaxed);
+    for (int other = 0; other < num_threads(); ++other)
+      ranges_[other].left.store(0, std::memory_order_relaxed);
     std::lock_guard<std::mutex> lock(mutex_);
     if (!error_) error_ = std::current_exception();
   }

@@ -88,7 +88,7 @@ class ThreadPool {
   static constexpr uint64_t open_bit = uint64_t{1} << 31;
   alignas(64) std::atomic<uint64_t> state_{0};
   Loop loop_{};
-  std::unique_ptr<Range[]> ranges_;  // [num_threads]
+  std::unique_ptr<Range[]> ranges_;              // [num_threads]
   alignas(64) std::atomic<uint32_t> period_{0};  // odd: awake
   std::atomic<bool> stop_{false};
   std::atomic<int> num_sleeping_{0};

@@ -73,8 +73,7 @@ void store_group(Format format, const uint8_t* codes, const uint16_t* scales, co
       }
     }
   }
-  auto* factors =
-      reinterpret_cast<uint16_t*>(group + code_bytes(format));
+  auto* factors = reinterpret_cast<uint16_t*>(group + code_bytes(format));
   std::copy_n(scales, panel_width, factors);
   if (has_centres(format)) std::copy_n(centres, panel_width, factors + panel_width);
 }

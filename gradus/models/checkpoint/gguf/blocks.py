@@ -1,8 +1,8 @@
 """GGUF's block formats: blocks of bytes -> codes, scales and minima, or values.
 
 Three families. Those that Gradus's own formats hold exactly give codes (Q4_0: int4_symmetric; Q4_1, Q4_K:
-int4; Q5_0, Q8_0: int8). The others (Q5_1, Q2_K, Q3_K, Q5_K, Q6_K) give values, which `repack` rounds to int8. Every value is
-computed in f32 as ggml's reference code does, so that it has the same bits.
+int4; Q5_0, Q8_0: int8). The others (Q5_1, Q2_K, Q3_K, Q5_K, Q6_K) give values, which `repack` rounds to int8.
+Every value is computed in f32 as ggml's reference code does, so that it has the same bits.
 
 Source of the layouts: ggml's block structures. Blocks of the K types have 256 elements, the others 32.
 """
