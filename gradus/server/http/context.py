@@ -13,6 +13,7 @@ from gradus.messages import EngineRequest
 from gradus.server.http.body import read_json
 from gradus.server.http.errors import ApiError
 from gradus.server.http.sse import EventStream, to_json, until_disconnect
+from gradus.server.observe.exposition import Exposition
 from gradus.server.service import Generation, Service
 from gradus.server.settings import ServerSettings
 
@@ -25,6 +26,8 @@ class AppContext:
     def __init__(self, service: Service, settings: ServerSettings) -> None:
         self.service = service
         self.settings = settings
+        metrics = service.observer.metrics
+        self.exposition = None if metrics is None else Exposition(metrics, service.engine.stats)
 
     async def read_body(self, request: Request) -> tuple[dict[str, Any], int]:
         return await read_json(request, self.settings.max_body_bytes)
