@@ -9,7 +9,7 @@ from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
 from contextlib import aclosing
 from typing import Protocol, TypeVar
 
-from gradus.engine.stats import EngineStats
+from gradus.engine.stats import EngineStats, StepRecord
 from gradus.errors import (
     ContextOverflowError,
     EngineDeadError,
@@ -49,6 +49,8 @@ class Engine(Protocol):
 
     def stats(self) -> EngineStats: ...
 
+    def recent_steps(self) -> list[StepRecord]: ...
+
     def is_healthy(self, stall_seconds: float = 60.0) -> bool: ...
 
     async def shutdown(self, drain_timeout: float = 0.0, grace: float = 10.0) -> None: ...
@@ -84,8 +86,9 @@ class Service:
         Raises:
             QueueFullError, EngineDeadError, InvalidRequestError: none of them is started then.
         """
+        observation = self.observer.begin(requests, self.tokenizer.decode)
         try:
-            return Generation(self.engine, self.tokenizer, requests, self.observer.begin(requests))
+            return Generation(self.engine, self.tokenizer, requests, observation)
         except GradusError as error:
             self.observer.refuse(error)
             raise

@@ -67,6 +67,7 @@ class GenerationRequest(BaseModel):
     priority: int = Field(0, description="lower runs earlier under the priority policy")
     stream: bool = False
     stream_options: StreamOptions | None = None
+    timings: bool = Field(False, description="also answer where the time went")
 
     def sampling_params(
         self, defaults: Mapping[str, Any], *, max_tokens: int | None, logprobs: int | None

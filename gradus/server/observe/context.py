@@ -21,6 +21,7 @@ class RequestContext:
     request_id: the client's own or a new one; it is what logs and traces call the request.
     route: the path or the method that was called, without parameters.
     received: when the request arrived, in seconds of `time.monotonic()`.
+    status: what the client was told, in its protocol's terms (200, 429, "CANCELLED"); None until it was.
     client: the name of the key that it came with, never the key; None where there are no keys.
     extra: further fields for its log line.
     observations: of what it had generated, one entry per `Service.generate`.
@@ -29,6 +30,7 @@ class RequestContext:
     request_id: str
     route: str
     received: float = field(default_factory=time.monotonic)
+    status: int | str | None = None
     client: str | None = None
     extra: dict[str, str] = field(default_factory=dict)
     observations: "list[Observation]" = field(default_factory=list)

@@ -3,29 +3,9 @@
 from bisect import bisect_left
 from collections.abc import Sequence
 
-# Seconds, 1-2.5-5 per decade: a step of a small model takes less than a millisecond, a queue may take minutes.
-SECONDS = (
-    0.0001,
-    0.00025,
-    0.0005,
-    0.001,
-    0.0025,
-    0.005,
-    0.01,
-    0.025,
-    0.05,
-    0.1,
-    0.25,
-    0.5,
-    1.0,
-    2.5,
-    5.0,
-    10.0,
-    25.0,
-    50.0,
-    100.0,
-)
-TOKENS = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1_000, 2_000, 5_000, 10_000, 20_000, 50_000, 100_000)
+# Seconds: a step of a small model takes well under a millisecond, a queue may take minutes.
+SECONDS = tuple(digit * 10.0**exponent for exponent in range(-4, 2) for digit in (1.0, 2.5, 5.0))
+TOKENS = tuple(digit * 10**exponent for exponent in range(6) for digit in (1, 2, 5))
 
 
 class Histogram:

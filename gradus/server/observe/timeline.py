@@ -51,8 +51,8 @@ class Timeline:
     ended: float
 
     @property
-    def parts(self) -> dict[str, float]:
-        """Seconds from station to station, by the names in `PARTS`."""
+    def spans(self) -> list[tuple[str, float, float]]:
+        """Each part's name (`PARTS`), beginning and end."""
         stations = (
             self.received,
             self.started,
@@ -61,7 +61,13 @@ class Timeline:
             self.computed,
             self.ended,
         )
-        return {name: end - start for name, (start, end) in zip(PARTS, pairwise(stations), strict=True)}
+        pairs = zip(PARTS, pairwise(stations), strict=True)
+        return [(name, start, end) for name, (start, end) in pairs]
+
+    @property
+    def parts(self) -> dict[str, float]:
+        """Seconds from station to station."""
+        return {name: end - start for name, start, end in self.spans}
 
     @property
     def total(self) -> float:
