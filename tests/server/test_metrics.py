@@ -4,7 +4,6 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 
 import httpx
-import openai
 import pytest
 from prometheus_client.openmetrics import parser as openmetrics
 from prometheus_client.parser import text_string_to_metric_families
@@ -154,6 +153,7 @@ def test_running_and_waiting_requests_are_gauged(forever):
             deadline = time.monotonic() + 20
             while _in_flight(server) != 2:
                 assert time.monotonic() < deadline
+                time.sleep(0.005)
             server.backend.gate.set()
             assert [future.result().status_code for future in futures] == [200, 200]
 
@@ -201,6 +201,7 @@ def test_a_client_that_leaves_is_an_abort(endless):
     deadline = time.monotonic() + 20
     while _aborts(scrape(endless)) != _aborts(before) + 1:
         assert time.monotonic() < deadline
+        time.sleep(0.005)
     after = scrape(endless)
     for name in ("e2e_request_latency_seconds_count", "request_decode_time_seconds_count"):
         assert value(after, name) == value(before, name)  # it was not served to its end
@@ -258,10 +259,3 @@ def test_grpc_messages_are_counted_by_direction(server):
 @pytest.fixture
 def forever():
     return lambda tokenizer, context, choice: 45
-
-
-def test_the_official_client_gets_a_refusal_as_its_own_error():
-    with serving(say("x"), max_queued_requests=0) as server:
-        with pytest.raises(openai.RateLimitError):
-            server.client().completions.create(model=MODEL, prompt="Hi")
-        assert value(scrape(server), "admission_rejections_total", reason="queue_full") == 1

@@ -106,7 +106,7 @@ def test_a_reader_that_does_not_read_holds_nobody_up(monkeypatch):
 
 @pytest.mark.parametrize("name", ["log_level", "log_format"])
 def test_a_setting_that_is_none_is_refused_with_what_works(name):
-    with pytest.raises(ConfigError, match="must be .* or "):
+    with pytest.raises(ConfigError, match=f"{name} is 'loud'; it must be"):
         ServerSettings(**{name: "loud"})
     with pytest.raises(ConfigError, match="trace_requests is -1"):
         ServerSettings(trace_requests=-1)
