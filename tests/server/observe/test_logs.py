@@ -66,7 +66,8 @@ def test_a_line_of_text_cannot_be_broken_by_a_value():
     ("level", "expected"),
     [("debug", ["d", "i", "w"]), ("info", ["i", "w"]), ("warning", ["w"]), ("error", [])],
 )
-def test_the_level_is_that_of_this_program_and_others_only_warn(restored, level, expected):
+def test_the_level_is_that_of_this_program_and_others_only_warn(restored, monkeypatch, level, expected):
+    monkeypatch.setattr(logs, "_CLOSE_SECONDS", 30)
     stream = io.StringIO()
     configure_logging(level, "json", stream)
     configure_logging(level, "json", stream)  # again: nothing is written twice
@@ -84,6 +85,7 @@ def test_the_level_is_that_of_this_program_and_others_only_warn(restored, level,
 
 
 def test_a_reader_that_does_not_read_holds_nobody_up(monkeypatch):
+    monkeypatch.setattr(logs, "_CLOSE_SECONDS", 30)
     monkeypatch.setattr(logs, "_MAX_QUEUED", 4)
     is_read, lines = threading.Event(), []
 
