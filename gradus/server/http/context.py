@@ -74,7 +74,7 @@ async def answer(request: Request, service: Service, prepared: Prepared) -> Resp
     """Run a prepared request and answer with the stream of its events, or with the whole at the end."""
     generation = service.generate(prepared.engine_requests)
     if prepared.is_stream:
-        return EventStream(prepared.events(generation))
+        return EventStream(prepared.events(generation), generation.close)
     try:
         done = await until_disconnect(request.receive, _run(generation))
     finally:

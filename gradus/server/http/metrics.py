@@ -1,5 +1,7 @@
 """`GET /metrics`: for Prometheus."""
 
+import asyncio
+
 from fastapi import APIRouter
 from starlette.requests import Request
 from starlette.responses import Response
@@ -16,5 +18,6 @@ async def metrics(request: Request) -> Response:
     exposition = context_of(request).exposition
     if exposition is None:
         raise ApiError("metrics are off: the server was started with --no-metrics", status=404)
-    body, content_type = exposition.render(request.headers.get("accept", ""))
+    # It takes milliseconds, the first time tens of them: in a thread, streams go on meanwhile.
+    body, content_type = await asyncio.to_thread(exposition.render, request.headers.get("accept", ""))
     return Response(body, headers={"content-type": content_type})
