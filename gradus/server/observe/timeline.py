@@ -75,7 +75,10 @@ class Timeline:
 
 
 def timeline(received: float, started: float, ended: float, choices: Iterable[ChoiceProgress]) -> Timeline:
-    """From the first choice's beginning to the last one's end; what was never reached is at the end."""
+    """From the first choice's beginning to the last one's end; what was never reached is at the end.
+
+    So is what was reached after it: the engine goes on until it hears that nobody waits any more.
+    """
     scheduled, first, computed = [], [], []
     for choice in choices:
         metrics = choice.metrics
@@ -87,4 +90,4 @@ def timeline(received: float, started: float, ended: float, choices: Iterable[Ch
     last = min(max(computed, default=ended), ended)
     at_first_token = min(min(first, default=last), last)
     at_scheduled = min(min(scheduled, default=at_first_token), at_first_token)
-    return Timeline(received, started, max(at_scheduled, started), at_first_token, last, ended)
+    return Timeline(received, started, at_scheduled, at_first_token, last, ended)

@@ -173,6 +173,15 @@ def test_choices_are_counted_one_by_one_and_prompts_once():
     assert timings["mean_co_batch"] == 2.0
 
 
+def test_what_the_engine_does_after_the_end_moves_no_station():
+    played = Played(received=99.0, started=100.0)
+    played.end(103.0)
+    played.records[0].first_scheduled_time, played.records[0].first_token_time = 104.0, 105.0
+    played.observation.choices[0].metrics = played.records[0]
+    line = played.observation.timeline()
+    assert list(line.parts.values()) == [1.0, 3.0, 0.0, 0.0, 0.0]
+
+
 def test_what_comes_after_an_end_adds_nothing():
     played = Played()
     played.give(101.0, 1, reason="stop")
