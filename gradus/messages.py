@@ -80,6 +80,7 @@ class RequestUpdate:
     logprobs: list[TokenLogprobs] | None = None  # one per new token, where asked for
     about_prompt: AboutPrompt | None = None  # once, where asked for: with the first token or the embedding
     finish_reason: FinishReason | None = None
+    has_end_token: bool = True  # with reason "stop": the last token ended it and is not part of its text
     stop_reason: int | None = None  # the stop token id that ended it, unless it is an end-of-sequence id
     error: str | None = None
     metrics: RequestMetrics = field(default_factory=RequestMetrics)

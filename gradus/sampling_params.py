@@ -41,7 +41,8 @@ class SamplingParams:
 
     What changes the logits does so in this order: `structured_outputs` and `allowed_token_ids`, `bad_words`,
     `min_tokens`, `logit_bias`, `repetition_penalty`, `frequency_penalty`, `presence_penalty`, `temperature`,
-    `min_p`, `top_k`, `top_p`. Reported log probabilities are those of the model's own logits, before all of it.
+    `min_p`, `top_k`, `top_p`. Reported log probabilities are those of the model's own logits, before all
+    of it.
 
     Attributes:
         n: number of independent completions, 1 to 128.

@@ -1,4 +1,4 @@
-"""`StructuredOutputsParams`: the form that a text must have, as a request states it. Names follow vLLM's class.
+"""`StructuredOutputsParams`: the form that a text must have, as a request states it. Names follow vLLM's.
 
 Knows how large a statement may be; whether it makes sense is for the compiler in `gradus.structured` to say.
 """
@@ -115,9 +115,7 @@ def _check_text(path: str, value: Any, most: int) -> None:
     if not isinstance(value, str) or not value:
         raise invalid(path, value, "must be a non-empty string")
     if len(value) > most:
-        raise InvalidRequestError(
-            f"{path} has {len(value):,} characters; it may have at most {most:,}", path
-        )
+        raise InvalidRequestError(f"{path} has {len(value):,} characters; it may have at most {most:,}", path)
     _check_unicode(path, value)
 
 

@@ -251,10 +251,11 @@ class EngineCore:
         new, finish_reason, stop_reason = up_to_end(
             message, new, message.max_tokens - request.num_generated_tokens
         )
+        has_end_token = True
         if request.edits is not None:
             request.edits.accept(new)
-            if request.edits.is_complete and finish_reason is None:
-                finish_reason = "stop"
+            if request.edits.is_complete and finish_reason in (None, "length"):
+                finish_reason, has_end_token = "stop", False
         logprobs = None
         if message.params.logprobs is not None:
             logprobs = token_logprobs(result, row, len(new), message.params.logprobs)
@@ -272,6 +273,7 @@ class EngineCore:
                 logprobs=logprobs,
                 about_prompt=about_prompt,
                 stop_reason=stop_reason,
+                has_end_token=has_end_token,
             )
             return
         update = RequestUpdate(

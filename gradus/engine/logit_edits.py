@@ -139,9 +139,7 @@ def token_mask(token_ids: Sequence[int], vocab_size: int) -> UInt32:
     return np.packbits(bits, bitorder="little").view("<u4").astype(np.uint32)
 
 
-def build_edits(
-    rows: Sequence[int], requests: "Sequence[Request]", mask_rows: UInt32
-) -> LogitEdits | None:
+def build_edits(rows: Sequence[int], requests: "Sequence[Request]", mask_rows: UInt32) -> LogitEdits | None:
     """The edits of those output rows whose request has any; `rows` are ascending.
 
     mask_rows: [at least len(rows), ceil(vocab_size / 32)], where the masks are written.

@@ -4,9 +4,10 @@ Stands on llguidance, and is the only folder that knows it. A front end states a
 `gradus.structured_outputs.StructuredOutputsParams` in `SamplingParams.structured_outputs`; nothing here needs
 to be called for that. From Python, or from code that wants a reply in a format of its own:
 
-    SamplingParams(structured_outputs=StructuredOutputsParams(json={"type": "object", ...}))
-    SamplingParams(structured_outputs=StructuredOutputsParams(grammar='start: "<tool_call>" ...', field="tools"))
+    form = StructuredOutputsParams(json={"type": "object", ...})
+    form = StructuredOutputsParams(grammar='start: "<tool_call>" ...', field="tools")
+    SamplingParams(structured_outputs=form)
 
-`field` is the name under which errors speak of it. In an event loop, `Service.compile_grammar(params)` compiles
-the form in another thread before `InputProcessor.process`, which then finds it ready.
+`field` is the name under which errors speak of it. In an event loop, `await service.compile_grammar(params)`
+compiles the form in another thread before `InputProcessor.process`, which then finds it ready.
 """

@@ -1,6 +1,6 @@
 """`LlguidanceCompiler`: forms to grammars, in threads of its own, with a time limit and a bounded cache.
 
-A form is compiled once, however many requests state it at a time; what it gave is kept, be it an error. A form
+A form is compiled once, however many requests state it at a time; what it gave is kept, be it an error. One
 that takes too long is refused; its thread goes on until llguidance's own limits end it.
 """
 
@@ -59,8 +59,8 @@ class LlguidanceCompiler:
             raise InvalidRequestError(f"{params.path} cannot be used: {error}", params.path) from None
         except TimeoutError:
             raise InvalidRequestError(
-                f"{params.path} was not compiled within {self._time_limit:g} seconds; make it simpler, or try "
-                "again later",
+                f"{params.path} was not compiled within {self._time_limit:g} seconds; make it simpler, or "
+                "try again later",
                 params.path,
             ) from None
 

@@ -71,5 +71,8 @@ class MatcherGrammar:
 
 def reason_of(matcher: "LLMatcher") -> str:
     """What a matcher says is wrong, in one line and without what it appends for its own developers."""
-    text = matcher.get_error().partition("\n")[0].strip().rstrip(".") or "it has stopped"
+    lines = [line.strip() for line in matcher.get_error().splitlines()]
+    # A regex's error is drawn over several lines; what is wrong with it comes last.
+    causes = [line for line in lines[1:] if line.startswith("error:")]
+    text = " ".join(lines[:1] + causes).rstrip(".") or "it has stopped"
     return text if len(text) <= MAX_REASON_CHARS else text[: MAX_REASON_CHARS - 3] + "..."
