@@ -30,7 +30,7 @@ class RequestMetrics:
     Attributes:
         num_steps: steps that computed something of the request, its prompt included.
         num_co_batched: the sum over these steps of how many requests were in each, this one included.
-        grammar_seconds: spent on what its output's grammar allows; None where it has no grammar.
+        grammar_seconds: its steps' time for the masks of grammars; None where it has no grammar.
     """
 
     queued_time: float = 0.0

@@ -18,6 +18,7 @@ from gradus.errors import (
     RequestFailedError,
 )
 from gradus.messages import EngineRequest, RequestUpdate
+from gradus.sampling_params import SamplingParams
 from gradus.server.observe.observation import Observation
 from gradus.server.observe.observer import Observer
 from gradus.text.input_processor import InputProcessor
@@ -79,6 +80,15 @@ class Service:
         except ContextOverflowError as error:
             self.observer.refuse(error)
             raise
+
+    async def compile_grammar(self, params: SamplingParams) -> None:
+        """Have a request's grammar ready, if it needs one, so that `inputs.process` need not wait for it.
+
+        Raises:
+            InvalidRequestError: what is wrong with the form.
+        """
+        if params.structured_outputs is not None:
+            await asyncio.to_thread(self.inputs.compile_grammar, params)
 
     def generate(self, requests: Sequence[EngineRequest]) -> "Generation":
         """Start requests that belong together; call it in the event loop that will read them.

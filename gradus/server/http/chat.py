@@ -11,6 +11,7 @@ from starlette.responses import Response
 
 from gradus.errors import InvalidRequestError
 from gradus.messages import EngineRequest
+from gradus.sampling_params import SamplingParams
 from gradus.server.http.chat_messages import read_messages
 from gradus.server.http.context import (
     AppContext,
@@ -49,7 +50,9 @@ async def prepare(context: AppContext, body: dict[str, Any], size: int) -> Prepa
     chat = parse(ChatRequest, body, NEUTRAL)
     context.check_model(chat.model)
     context.check_num_choices(1, chat.n)
-    reply = _Reply(context.service, chat, new_id("chatcmpl"))
+    params = chat.params(context.service.inputs.sampling_defaults)
+    await context.service.compile_grammar(params)
+    reply = _Reply(context.service, chat, params, new_id("chatcmpl"))
     return Prepared(
         engine_requests=[await context.service.compute(size, reply.engine_request)],
         is_stream=chat.stream,
@@ -61,9 +64,12 @@ async def prepare(context: AppContext, body: dict[str, Any], size: int) -> Prepa
 class _Reply:
     """One chat request on its way to the engine and back."""
 
-    def __init__(self, service: Service, chat: ChatRequest, completion_id: str) -> None:
+    def __init__(
+        self, service: Service, chat: ChatRequest, params: SamplingParams, completion_id: str
+    ) -> None:
         self._service = service
         self._chat = chat
+        self._params = params
         self._id = completion_id
         self._created = int(time.time())
 
@@ -72,7 +78,6 @@ class _Reply:
         chat, inputs = self._chat, self._service.inputs
         chat.check_stream_options()
         chat.check_tools()
-        params = chat.params(inputs.sampling_defaults)
         try:
             prompt = inputs.render_chat(
                 read_messages(chat.messages),
@@ -80,7 +85,11 @@ class _Reply:
                 template_kwargs=chat.chat_template_kwargs,
             )
             return inputs.process(
-                self._id, prompt, params, priority=chat.priority, add_special_tokens=chat.add_special_tokens
+                self._id,
+                prompt,
+                self._params,
+                priority=chat.priority,
+                add_special_tokens=chat.add_special_tokens,
             )
         except InvalidRequestError as error:
             raise chat.renamed(error) from None
