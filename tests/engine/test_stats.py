@@ -1,6 +1,8 @@
 """What the engine counts, against what its backend saw."""
 
+import time
 from bisect import bisect_left
+from dataclasses import replace
 
 import pytest
 from hypothesis import given, settings
@@ -88,6 +90,32 @@ def test_recent_steps_follow_each_other():
     times = [time for step in core.recent_steps for time in (step.start, step.end)]
     assert times == sorted(times)
     assert len(times) == 2 * core.stats().num_steps
+
+
+class AllowAll:
+    """A grammar that allows everything, and takes a millisecond to say so."""
+
+    end_token_ids = frozenset()
+    is_finished = False
+
+    def new_constraint(self, max_tokens):
+        return self
+
+    def accept(self, token_id):
+        pass
+
+    def fill_masks(self, places, masks):
+        time.sleep(0.001)
+        for _, row in places:
+            masks[row] = 0xFFFFFFFF
+
+
+def test_masks_are_the_time_of_those_that_have_a_grammar():
+    core = make_core()
+    structured = replace(make_request("a", [1, 2], 5), grammar=AllowAll())
+    last = run(core, [structured, make_request("b", [3, 4], 5)]).last
+    assert last["a", 0].metrics.grammar_seconds >= 5 * 0.001
+    assert last["b", 0].metrics.grammar_seconds is None
 
 
 @given(st.lists(st.floats(0, 1), max_size=5))
