@@ -9,8 +9,18 @@ from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
 from contextlib import aclosing
 from typing import Protocol, TypeVar
 
-from gradus.errors import EngineDeadError, EngineStoppingError, RequestFailedError
+from gradus.engine.stats import EngineStats, StepRecord
+from gradus.errors import (
+    ContextOverflowError,
+    EngineDeadError,
+    EngineStoppingError,
+    GradusError,
+    RequestFailedError,
+)
 from gradus.messages import EngineRequest, RequestUpdate
+from gradus.sampling_params import SamplingParams
+from gradus.server.observe.observation import Observation
+from gradus.server.observe.observer import Observer
 from gradus.text.input_processor import InputProcessor
 from gradus.text.output_processor import ChoiceDelta, RequestState
 from gradus.text.tokenizer import Tokenizer
@@ -38,6 +48,10 @@ class Engine(Protocol):
 
     def abort(self, request_id: str, choice_index: int | None = None) -> None: ...
 
+    def stats(self) -> EngineStats: ...
+
+    def recent_steps(self) -> list[StepRecord]: ...
+
     def is_healthy(self, stall_seconds: float = 60.0) -> bool: ...
 
     async def shutdown(self, drain_timeout: float = 0.0, grace: float = 10.0) -> None: ...
@@ -46,8 +60,11 @@ class Engine(Protocol):
 class Service:
     """A model ready to be served."""
 
-    def __init__(self, engine: Engine, inputs: InputProcessor, model_name: str) -> None:
+    def __init__(
+        self, engine: Engine, inputs: InputProcessor, model_name: str, observer: Observer | None = None
+    ) -> None:
         self.engine = engine
+        self.observer = observer or Observer()
         self.inputs = inputs
         self.model_name = model_name
         self.created = int(time.time())
@@ -58,7 +75,20 @@ class Service:
 
     async def compute(self, size: int, work: Callable[[], T]) -> T:
         """Do text work here or, where `size` bytes of input make it long, in a thread."""
-        return work() if size < _LONG_TEXT_BYTES else await asyncio.to_thread(work)
+        try:
+            return work() if size < _LONG_TEXT_BYTES else await asyncio.to_thread(work)
+        except ContextOverflowError as error:
+            self.observer.refuse(error)
+            raise
+
+    async def compile_grammar(self, params: SamplingParams) -> None:
+        """Have a request's grammar ready, if it needs one, so that `inputs.process` need not wait for it.
+
+        Raises:
+            InvalidRequestError: what is wrong with the form.
+        """
+        if params.structured_outputs is not None:
+            await asyncio.to_thread(self.inputs.compile_grammar, params)
 
     def generate(self, requests: Sequence[EngineRequest]) -> "Generation":
         """Start requests that belong together; call it in the event loop that will read them.
@@ -66,14 +96,26 @@ class Service:
         Raises:
             QueueFullError, EngineDeadError, InvalidRequestError: none of them is started then.
         """
-        return Generation(self.engine, self.tokenizer, requests)
+        observation = self.observer.begin(requests, self.tokenizer.decode)
+        try:
+            return Generation(self.engine, self.tokenizer, requests, observation)
+        except GradusError as error:
+            self.observer.refuse(error)
+            raise
 
 
 class Generation:
     """Some requests in the engine, read together; the choices of request i are i * n to i * n + n - 1."""
 
-    def __init__(self, engine: Engine, tokenizer: Tokenizer, requests: Sequence[EngineRequest]) -> None:
+    def __init__(
+        self,
+        engine: Engine,
+        tokenizer: Tokenizer,
+        requests: Sequence[EngineRequest],
+        observation: Observation | None = None,
+    ) -> None:
         self._engine = engine
+        self.observation = observation or Observation(requests)
         self._num_choices_each = requests[0].params.n
         self._streams: list[UpdateStream] = []
         self.states = [
@@ -83,7 +125,7 @@ class Generation:
             for request in requests:
                 self._streams.append(engine.add_request(request))
         except BaseException:
-            self.close()
+            self._close_streams()
             raise
 
     @property
@@ -92,6 +134,10 @@ class Generation:
 
     def close(self) -> None:
         """Abort what is unfinished. Harmless when repeated."""
+        self._close_streams()
+        self.observation.end()
+
+    def _close_streams(self) -> None:
         for stream in self._streams:
             stream.close()
 
@@ -110,7 +156,9 @@ class Generation:
         try:
             async with aclosing(self._read(0) if len(self._streams) == 1 else self._read_all()) as batches:
                 async for batch in batches:
+                    handed_out = self.observation.clock()
                     yield batch
+                    self.observation.flush_seconds += self.observation.clock() - handed_out
         finally:
             self.close()
 
@@ -128,12 +176,16 @@ class Generation:
             raise EngineDeadError("the engine stopped before the request was complete")
 
     def _apply(self, i: int, update: RequestUpdate) -> ChoiceDelta:
+        observation, index = self.observation, i * self._num_choices_each + update.choice_index
+        before = observation.clock()
         delta = self.states[i].apply(update)
+        observation.detokenize_seconds += observation.clock() - before
+        observation.add(index, update, len(delta.token_ids), delta.finish_reason)
         if delta.finish_reason == "error":
             raise RequestFailedError(delta.error or "the request failed")
         if delta.finish_reason == "abort":
             raise EngineStoppingError("the server is shutting down")
-        delta.index += i * self._num_choices_each
+        delta.index = index
         return delta
 
     async def _read_all(self) -> AsyncGenerator[list[ChoiceDelta]]:

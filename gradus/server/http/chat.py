@@ -11,8 +11,17 @@ from starlette.responses import Response
 
 from gradus.errors import InvalidRequestError
 from gradus.messages import EngineRequest
+from gradus.sampling_params import SamplingParams
 from gradus.server.http.chat_messages import read_messages
-from gradus.server.http.context import AppContext, Prepared, answer, context_of, new_id, usage
+from gradus.server.http.context import (
+    AppContext,
+    Prepared,
+    accounts,
+    answer,
+    closing_accounts,
+    context_of,
+    new_id,
+)
 from gradus.server.http.logprobs import chat_logprobs, prompt_logprobs
 from gradus.server.http.openapi import body_of
 from gradus.server.http.protocol import parse
@@ -41,7 +50,9 @@ async def prepare(context: AppContext, body: dict[str, Any], size: int) -> Prepa
     chat = parse(ChatRequest, body, NEUTRAL)
     context.check_model(chat.model)
     context.check_num_choices(1, chat.n)
-    reply = _Reply(context.service, chat, new_id("chatcmpl"))
+    params = chat.params(context.service.inputs.sampling_defaults)
+    await context.service.compile_grammar(params)
+    reply = _Reply(context.service, chat, params, new_id("chatcmpl"))
     return Prepared(
         engine_requests=[await context.service.compute(size, reply.engine_request)],
         is_stream=chat.stream,
@@ -53,9 +64,12 @@ async def prepare(context: AppContext, body: dict[str, Any], size: int) -> Prepa
 class _Reply:
     """One chat request on its way to the engine and back."""
 
-    def __init__(self, service: Service, chat: ChatRequest, completion_id: str) -> None:
+    def __init__(
+        self, service: Service, chat: ChatRequest, params: SamplingParams, completion_id: str
+    ) -> None:
         self._service = service
         self._chat = chat
+        self._params = params
         self._id = completion_id
         self._created = int(time.time())
 
@@ -64,7 +78,6 @@ class _Reply:
         chat, inputs = self._chat, self._service.inputs
         chat.check_stream_options()
         chat.check_tools()
-        params = chat.params(inputs.sampling_defaults)
         try:
             prompt = inputs.render_chat(
                 read_messages(chat.messages),
@@ -72,7 +85,11 @@ class _Reply:
                 template_kwargs=chat.chat_template_kwargs,
             )
             return inputs.process(
-                self._id, prompt, params, priority=chat.priority, add_special_tokens=chat.add_special_tokens
+                self._id,
+                prompt,
+                self._params,
+                priority=chat.priority,
+                add_special_tokens=chat.add_special_tokens,
             )
         except InvalidRequestError as error:
             raise chat.renamed(error) from None
@@ -90,7 +107,8 @@ class _Reply:
             for choice in generation.states[0].output().outputs
         ]
         head = {"id": self._id, "object": "chat.completion", "created": self._created}
-        whole = {**head, "model": self._service.model_name, "choices": choices, "usage": usage(generation)}
+        whole = {**head, "model": self._service.model_name, "choices": choices}
+        whole |= accounts(generation, self._chat)
         return whole | prompt_logprobs(generation.states[0].prompt_logprobs)
 
     async def events(self, generation: Generation) -> AsyncGenerator[bytes]:
@@ -107,10 +125,8 @@ class _Reply:
                         parts.append(self._delta_chunk(delta))
                 if parts:
                     yield b"".join(parts)
-        if self._chat.include_usage:
-            yield event(self._envelope([]) | {"usage": usage(generation)}) + DONE
-        else:
-            yield DONE
+        last = closing_accounts(generation, self._chat)
+        yield event(self._envelope([]) | last) + DONE if last else DONE
 
     def _delta_chunk(self, delta: ChoiceDelta) -> bytes:
         return self._chunk(

@@ -12,7 +12,9 @@ from gradus.errors import InvalidRequestError
 from gradus.messages import EngineRequest
 from gradus.server.http.body import read_json
 from gradus.server.http.errors import ApiError
+from gradus.server.http.protocol import GenerationRequest
 from gradus.server.http.sse import EventStream, to_json, until_disconnect
+from gradus.server.observe.exposition import Exposition
 from gradus.server.service import Generation, Service
 from gradus.server.settings import ServerSettings
 
@@ -25,6 +27,8 @@ class AppContext:
     def __init__(self, service: Service, settings: ServerSettings) -> None:
         self.service = service
         self.settings = settings
+        metrics = service.observer.metrics
+        self.exposition = None if metrics is None else Exposition(metrics, service.engine.stats)
 
     async def read_body(self, request: Request) -> tuple[dict[str, Any], int]:
         return await read_json(request, self.settings.max_body_bytes)
@@ -70,7 +74,7 @@ async def answer(request: Request, service: Service, prepared: Prepared) -> Resp
     """Run a prepared request and answer with the stream of its events, or with the whole at the end."""
     generation = service.generate(prepared.engine_requests)
     if prepared.is_stream:
-        return EventStream(prepared.events(generation))
+        return EventStream(prepared.events(generation), generation.close)
     try:
         done = await until_disconnect(request.receive, _run(generation))
     finally:
@@ -83,6 +87,18 @@ async def answer(request: Request, service: Service, prepared: Prepared) -> Resp
 async def _run(generation: Generation) -> bool:
     await generation.run()
     return True
+
+
+def accounts(generation: Generation, fields: GenerationRequest) -> dict[str, Any]:
+    """What a whole answer says of its cost: token counts and, where asked for, timings."""
+    counts = {"usage": usage(generation)}
+    return counts | {"timings": generation.observation.timings()} if fields.timings else counts
+
+
+def closing_accounts(generation: Generation, fields: GenerationRequest) -> dict[str, Any]:
+    """The same for a stream's last chunk, which exists only if something is in it."""
+    asked = accounts(generation, fields)
+    return asked if fields.include_usage else {name: asked[name] for name in asked if name != "usage"}
 
 
 def usage(generation: Generation) -> dict[str, Any]:

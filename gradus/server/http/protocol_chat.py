@@ -47,7 +47,6 @@ NEUTRAL: Mapping[str, Neutral] = {
         "it is not supported; models that can think take chat_template_kwargs, such as "
         '{"enable_thinking": false}',
     ),
-    "response_format": Neutral.values({"type": "text"}),
     "safety_identifier": Neutral.anything(str, "a string"),
     "service_tier": Neutral.values("auto", "default"),
     "store": Neutral.values(False),

@@ -22,6 +22,7 @@ class HttpServer(uvicorn.Server):
         config = uvicorn.Config(
             create_app(service, settings),
             log_level="warning",
+            log_config=None,  # what it has to say goes where all records go
             access_log=False,
             server_header=False,
             timeout_graceful_shutdown=2,  # the engine has had its time by then
