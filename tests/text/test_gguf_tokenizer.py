@@ -15,9 +15,10 @@ from gradus.disk_cache.store import DiskCache
 from gradus.errors import CheckpointError
 from gradus.text.gguf_tokenizer import gguf_tokenizer
 from tests.text import gguf_files, multilingual
+from tests.text.corpus import CORPUS
 from tests.text.gguf_files import byte_level_metadata, sentencepiece_metadata, write_model
 
-TEXTS = multilingual.texts(60)
+TEXTS = [*multilingual.texts(60), *CORPUS]
 CASES = {
     "qwen2": byte_level_metadata("qwen2"),
     "llama-bpe": byte_level_metadata("llama-bpe"),
