@@ -19,6 +19,7 @@ from gradus.machine import available_cpus, available_memory
 from gradus.memory_plan import packed_sizes
 from gradus.models.config import ModelConfig
 from gradus.models.generation_config import choose_generation_defaults
+from gradus.models.outline import ModelOutline
 from gradus.models.sources import ModelSource, resolve_model
 from gradus.structured.compiler import LlguidanceCompiler
 from gradus.text.hf_tokenizer import load_tokenizer
@@ -101,7 +102,7 @@ def _weight_bytes(config: EngineConfig, source: ModelSource) -> int:
     return sum(packed_sizes(source.config, dtype, config.quantization, width).values())
 
 
-def check_quantization(config: EngineConfig, source: ModelSource) -> None:
+def check_quantization(config: EngineConfig, source: ModelSource | ModelOutline) -> None:
     """Weights are quantized once: by whoever made the file, or now.
 
     Raises:

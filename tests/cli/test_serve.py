@@ -39,6 +39,7 @@ def server(tiny_model_path):
         _, errors = process.communicate(timeout=30)
         assert process.returncode in (0, -signal.SIGTERM), errors
         assert "Traceback" not in errors
+        assert re.search(r"weights \d+ MiB, KV cache [\d,]+ tokens", errors)
     finally:
         process.kill()
 
