@@ -45,9 +45,12 @@ def bind(settings: ServerSettings) -> socket.socket:
     return listener
 
 
-def preload() -> None:
-    """Import the web framework in a thread, while the caller loads a model."""
-    threading.Thread(target=import_module, args=("gradus.server.http.server",), daemon=True).start()
+def preload(settings: ServerSettings) -> None:
+    """Import the web framework, and gRPC where it is served, in a thread, while the caller loads a model."""
+    modules = ["gradus.server.http.server"]
+    if settings.has_grpc:
+        modules.append("gradus.server.grpc.server")
+    threading.Thread(target=lambda: [import_module(name) for name in modules], daemon=True).start()
 
 
 def base_url(listener: socket.socket) -> str:
@@ -62,9 +65,11 @@ def run(
     service: "Service",
     settings: ServerSettings,
     listener: socket.socket,
-    on_ready: Callable[[], None] | None = None,
+    on_ready: Callable[[list[str]], None] | None = None,
 ) -> None:
-    """Serve until SIGINT or SIGTERM; in the main thread. `on_ready` is called once requests are accepted.
+    """Serve until SIGINT or SIGTERM; in the main thread.
+
+    `on_ready` is called with gRPC's addresses, if there are any, once requests are accepted.
 
     On a signal new requests are refused and those in flight get `settings.shutdown_seconds`.
     """

@@ -9,8 +9,10 @@ from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
 from contextlib import aclosing
 from typing import Protocol, TypeVar
 
+from gradus.engine.stats import EngineStats
 from gradus.errors import EngineDeadError, EngineStoppingError, RequestFailedError
 from gradus.messages import EngineRequest, RequestUpdate
+from gradus.server.streaming import EVERY_TOKEN, Granularity, StreamingSettings, join_deltas
 from gradus.text.input_processor import InputProcessor
 from gradus.text.output_processor import ChoiceDelta, RequestState
 from gradus.text.tokenizer import Tokenizer
@@ -42,12 +44,15 @@ class Engine(Protocol):
 
     async def shutdown(self, drain_timeout: float = 0.0, grace: float = 10.0) -> None: ...
 
+    def stats(self) -> EngineStats: ...
+
 
 class Service:
     """A model ready to be served."""
 
     def __init__(self, engine: Engine, inputs: InputProcessor, model_name: str) -> None:
         self.engine = engine
+        self.streaming = StreamingSettings()  # may be replaced at any time
         self.inputs = inputs
         self.model_name = model_name
         self.created = int(time.time())
@@ -60,20 +65,31 @@ class Service:
         """Do text work here or, where `size` bytes of input make it long, in a thread."""
         return work() if size < _LONG_TEXT_BYTES else await asyncio.to_thread(work)
 
-    def generate(self, requests: Sequence[EngineRequest]) -> "Generation":
+    def generate(
+        self, requests: Sequence[EngineRequest], granularity: Granularity = EVERY_TOKEN
+    ) -> "Generation":
         """Start requests that belong together; call it in the event loop that will read them.
+
+        `granularity`: how many tokens a batch of the deltas holds.
 
         Raises:
             QueueFullError, EngineDeadError, InvalidRequestError: none of them is started then.
         """
-        return Generation(self.engine, self.tokenizer, requests)
+        return Generation(self.engine, self.tokenizer, requests, granularity)
 
 
 class Generation:
     """Some requests in the engine, read together; the choices of request i are i * n to i * n + n - 1."""
 
-    def __init__(self, engine: Engine, tokenizer: Tokenizer, requests: Sequence[EngineRequest]) -> None:
+    def __init__(
+        self,
+        engine: Engine,
+        tokenizer: Tokenizer,
+        requests: Sequence[EngineRequest],
+        granularity: Granularity = EVERY_TOKEN,
+    ) -> None:
         self._engine = engine
+        self._granularity = granularity
         self._num_choices_each = requests[0].params.n
         self._streams: list[UpdateStream] = []
         self.states = [
@@ -97,16 +113,22 @@ class Generation:
 
     async def run(self) -> None:
         """Read everything; the result is in `states`."""
-        async for _ in self.deltas():
+        async for _ in self._steps():
             pass
 
-    async def deltas(self) -> AsyncGenerator[list[ChoiceDelta]]:
-        """What each step added, choices numbered across the requests. Leaving early aborts the rest.
+    def deltas(self) -> AsyncGenerator[list[ChoiceDelta]]:
+        """What was added since the last batch, choices numbered across the requests.
+
+        Leaving early (`aclose`) aborts the rest.
 
         Raises:
             RequestFailedError: a choice ended with an error.
             EngineDeadError: the engine stopped.
         """
+        return join_deltas(self._steps(), self._granularity)
+
+    async def _steps(self) -> AsyncGenerator[list[ChoiceDelta]]:
+        """What each step added."""
         try:
             async with aclosing(self._read(0) if len(self._streams) == 1 else self._read_all()) as batches:
                 async for batch in batches:

@@ -2,7 +2,8 @@
 
 from dataclasses import dataclass
 
-from gradus.errors import ConfigError
+from gradus.errors import ConfigError, InvalidRequestError
+from gradus.server.streaming import StreamingSettings
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -18,6 +19,9 @@ class ServerSettings:
         health_stall_seconds: `/health` fails when the engine has work and no step has ended for so long.
         shutdown_seconds: how long requests in flight may go on once the server is told to stop.
         cors_origins: web origins whose pages may call the server; none by default.
+        grpc_port: TCP port of the gRPC service on `host`; 0 lets the system choose one; None: no such port.
+        grpc_uds: path of a Unix socket for the gRPC service; None: no such socket.
+        stream_chunk_size, grpc_buffer_size, grpc_flush_interval_ms: `StreamingSettings`.
     """
 
     host: str = "127.0.0.1"
@@ -28,13 +32,36 @@ class ServerSettings:
     health_stall_seconds: float = 60.0
     shutdown_seconds: float = 5.0
     cors_origins: tuple[str, ...] = ()
+    grpc_port: int | None = None
+    grpc_uds: str | None = None
+    stream_chunk_size: int | None = None
+    grpc_buffer_size: int = 8
+    grpc_flush_interval_ms: float = 50.0
 
     def __post_init__(self) -> None:
-        if not 0 <= self.port <= 65535:
-            raise ConfigError(f"port is {self.port}; it must be from 0 to 65535")
+        for name in ("port", "grpc_port"):
+            port = getattr(self, name)
+            if port is not None and not 0 <= port <= 65535:
+                raise ConfigError(f"{name} is {port}; it must be from 0 to 65535")
         for name in ("max_body_bytes", "max_prompts", "max_choices"):
             if getattr(self, name) < 1:
                 raise ConfigError(f"{name} is {getattr(self, name)}; it must be 1 or more")
         for name in ("health_stall_seconds", "shutdown_seconds"):
             if not getattr(self, name) >= 0:
                 raise ConfigError(f"{name} is {getattr(self, name)}; it must be 0 or more seconds")
+        try:
+            _ = self.streaming
+        except InvalidRequestError as error:
+            raise ConfigError(str(error)) from None
+
+    @property
+    def streaming(self) -> StreamingSettings:
+        return StreamingSettings(
+            stream_chunk_size=self.stream_chunk_size,
+            grpc_buffer_size=self.grpc_buffer_size,
+            grpc_flush_interval_ms=self.grpc_flush_interval_ms,
+        )
+
+    @property
+    def has_grpc(self) -> bool:
+        return self.grpc_port is not None or self.grpc_uds is not None

@@ -18,9 +18,10 @@ from gradus.server.settings import ServerSettings
 
 settings = ServerSettings(port=0, shutdown_seconds=2)
 listener = bind(settings)
-preload()
+preload(settings)
 from tests.server.harness import toy_service
-run(toy_service(lambda *_: 45, delay=0.01), settings, listener, lambda: print(base_url(listener), flush=True))
+service = toy_service(lambda *_: 45, delay=0.01)
+run(service, settings, listener, lambda _: print(base_url(listener), flush=True))
 print("stopped in order", flush=True)
 """
 

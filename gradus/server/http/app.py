@@ -27,6 +27,7 @@ def create_app(service: Service, settings: ServerSettings | None = None) -> Fast
     Its start starts the engine's thread, its end stops it.
     """
     settings = settings or ServerSettings()
+    service.streaming = settings.streaming
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:

@@ -47,6 +47,7 @@ async def prepare(context: AppContext, body: dict[str, Any], size: int) -> Prepa
         is_stream=chat.stream,
         events=reply.events,
         whole=reply.whole,
+        granularity=context.service.streaming.for_events(chat.stream_chunk_size),
     )
 
 

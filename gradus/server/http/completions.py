@@ -46,6 +46,7 @@ async def prepare(context: AppContext, body: dict[str, Any], size: int) -> Prepa
         is_stream=completion.stream,
         events=reply.events,
         whole=reply.whole,
+        granularity=context.service.streaming.for_events(completion.stream_chunk_size),
     )
 
 

@@ -15,6 +15,7 @@ from gradus.server.http.errors import ApiError
 from gradus.server.http.sse import EventStream, to_json, until_disconnect
 from gradus.server.service import Generation, Service
 from gradus.server.settings import ServerSettings
+from gradus.server.streaming import EVERY_TOKEN, Granularity
 
 CLIENT_CLOSED_REQUEST = 499  # nobody is there to read it; it is for logs
 
@@ -64,11 +65,12 @@ class Prepared:
     is_stream: bool
     events: Callable[[Generation], AsyncGenerator[bytes]]
     whole: Callable[[Generation], dict[str, Any]]
+    granularity: Granularity = EVERY_TOKEN
 
 
 async def answer(request: Request, service: Service, prepared: Prepared) -> Response:
     """Run a prepared request and answer with the stream of its events, or with the whole at the end."""
-    generation = service.generate(prepared.engine_requests)
+    generation = service.generate(prepared.engine_requests, prepared.granularity)
     if prepared.is_stream:
         return EventStream(prepared.events(generation))
     try:

@@ -67,6 +67,9 @@ class GenerationRequest(BaseModel):
     priority: int = Field(0, description="lower runs earlier under the priority policy")
     stream: bool = False
     stream_options: StreamOptions | None = None
+    stream_chunk_size: int | None = Field(
+        None, description="tokens per event, 1 to 4096; default: the server's"
+    )
 
     def sampling_params(
         self, defaults: Mapping[str, Any], *, max_tokens: int | None, logprobs: int | None
@@ -89,6 +92,11 @@ class GenerationRequest(BaseModel):
                 f"prompt_logprobs is {self.prompt_logprobs} and stream is true; they come with a whole "
                 "answer only, so leave one of them out",
                 "prompt_logprobs",
+            )
+        if self.stream_chunk_size is not None and not self.stream:
+            raise InvalidRequestError(
+                f"stream_chunk_size is {self.stream_chunk_size}; it needs stream to be true",
+                "stream_chunk_size",
             )
         if self.stream_options is None:
             return

@@ -1,0 +1,160 @@
+"""`StreamPredict`: the requests of one call, answered concurrently.
+
+Each request has a task that reads its deltas and writes its messages. A task that waits for a slow client
+holds no more than its request's tokens; so many requests of a call are worked on that none is read before
+others have been answered.
+"""
+
+import asyncio
+import secrets
+import time
+from collections import defaultdict
+from collections.abc import AsyncIterator, Iterator
+from contextlib import aclosing, contextmanager, suppress
+from typing import Any
+
+import grpc
+
+from gradus.errors import EngineDeadError
+from gradus.server.grpc.proto import Message
+from gradus.server.grpc.reply import Reply
+from gradus.server.grpc.requests import check_labels, check_model, engine_request, labels_for_log
+from gradus.server.grpc.statuses import Failure, RpcError, describe, log_failure, logger
+from gradus.server.service import Generation, Service
+
+MAX_UNANSWERED = 1024  # requests of one call
+HALF_CLOSE_SECONDS = 0.2  # how long a failed request waits to learn whether it is its call's only one
+
+
+class InFlight:
+    """The generations of all calls, by trace id, which calls need not share out among themselves."""
+
+    def __init__(self) -> None:
+        self._generations: defaultdict[str, list[Generation]] = defaultdict(list)
+        self._aborted: set[Generation] = set()
+
+    @contextmanager
+    def entered(self, trace_id: str, generation: Generation) -> Iterator[None]:
+        """Have it listed. An abort shows as an RpcError.
+
+        Raises:
+            RpcError: the generation ended because of `abort`.
+        """
+        self._generations[trace_id].append(generation)
+        try:
+            yield
+        except EngineDeadError:
+            if generation not in self._aborted:
+                raise
+            text = f"the request {trace_id!r} was aborted through Control"
+            raise RpcError(grpc.StatusCode.CANCELLED, text, reason="aborted") from None
+        finally:
+            self._aborted.discard(generation)
+            self._generations[trace_id].remove(generation)
+            if not self._generations[trace_id]:
+                del self._generations[trace_id]
+
+    def abort(self, trace_id: str) -> int:
+        """End what has this trace id; how many there were."""
+        found = list(self._generations.get(trace_id, ()))
+        for generation in found:
+            self._aborted.add(generation)
+            generation.close()
+        return len(found)
+
+
+class PredictCall:
+    """One call of StreamPredict."""
+
+    def __init__(
+        self, service: Service, in_flight: InFlight, requests: AsyncIterator[Message], context: Any
+    ) -> None:
+        self._service = service
+        self._in_flight = in_flight
+        self._requests = requests
+        self._context = context
+        self._trace_ids: set[str] = set()
+        self._num_requests = 0
+        self._is_half_closed = False
+        self._is_alone_or_not = asyncio.Event()  # set once it is known
+        self._failure: Failure | None = None  # of the latest request that failed
+        self._write_lock = asyncio.Lock()
+
+    async def run(self) -> None:
+        """Answer everything. Cancelling it aborts what is unfinished."""
+        unanswered = asyncio.Semaphore(MAX_UNANSWERED)
+        async with asyncio.TaskGroup() as tasks:
+            async for message in self._requests:
+                self._num_requests += 1
+                if self._num_requests > 1:
+                    self._is_alone_or_not.set()
+                task = tasks.create_task(self._answer(message, Reply(time.monotonic())))
+                task.add_done_callback(lambda _: unanswered.release())
+                await unanswered.acquire()
+            self._is_half_closed = True
+            self._is_alone_or_not.set()
+        if self._num_requests == 1 and self._failure is not None:
+            await self._failure.abort(self._context)
+
+    async def _answer(self, message: Message, reply: Reply) -> None:
+        reply.trace_id = message.metadata.trace_id or _new_id()
+        try:
+            with self._claimed(reply.trace_id):
+                await self._generate(message, reply)
+        except Exception as error:
+            log_failure(error)
+            await self._tell(reply, describe(error))
+
+    async def _generate(self, message: Message, reply: Reply) -> None:
+        """Validate, run, and write what comes."""
+        check_labels(message)
+        check_model(self._service, message)
+        chunk_size = message.stream_chunk_size if message.HasField("stream_chunk_size") else None
+        granularity = self._service.streaming.for_grpc(chunk_size)
+        request = await self._service.compute(
+            message.ByteSize(), lambda: engine_request(self._service.inputs, message, _new_id())
+        )
+        generation = self._service.generate([request], granularity)
+        with self._in_flight.entered(reply.trace_id, generation):
+            async with aclosing(generation.deltas()) as batches:
+                async for (delta,) in batches:
+                    if delta.text or delta.finish_reason is not None:
+                        await self._write(reply.message(delta, generation.states[0]))
+        logger.debug(
+            "answered %r: %s",
+            reply.trace_id,
+            {**labels_for_log(message), **reply.summary(generation.states[0])},
+        )
+
+    @contextmanager
+    def _claimed(self, trace_id: str) -> Iterator[None]:
+        """Raises RpcError: another request of this call has the trace id."""
+        if trace_id in self._trace_ids:
+            raise RpcError(
+                grpc.StatusCode.ALREADY_EXISTS,
+                f"metadata.trace_id is {trace_id!r}, which is in flight on this stream; choose another",
+                reason="trace_id_in_flight",
+                param="metadata.trace_id",
+            )
+        self._trace_ids.add(trace_id)
+        try:
+            yield
+        finally:
+            self._trace_ids.remove(trace_id)
+
+    async def _tell(self, reply: Reply, failure: Failure) -> None:
+        """By the call's status if no other request shares the call, or else by a message."""
+        self._failure = failure
+        with suppress(TimeoutError):
+            await asyncio.wait_for(self._is_alone_or_not.wait(), HALF_CLOSE_SECONDS)
+        if not (self._is_half_closed and self._num_requests == 1):
+            await self._write(reply.failure(failure))
+
+    async def _write(self, message: Message) -> None:
+        """Waits while the client does not read."""
+        async with self._write_lock:
+            await self._context.write(message)
+
+
+def _new_id() -> str:
+    return f"grpc-{secrets.token_hex(16)}"
