@@ -150,14 +150,15 @@ def test_an_error_comes_after_what_came_before_it():
         yield [token(0, 1, "b")]
         raise RuntimeError("broken")
 
-    async def read():
-        got = ""
-        with pytest.raises(RuntimeError, match="broken"):
-            async for (delta,) in join_deltas(failing(), Granularity(max_tokens=9, max_seconds=INTERVAL)):
-                got += delta.text
-        return got
+    got = []
 
-    assert run(read()) == "ab"
+    async def read():
+        async for (delta,) in join_deltas(failing(), Granularity(max_tokens=9, max_seconds=INTERVAL)):
+            got.append(delta.text)
+
+    with pytest.raises(RuntimeError, match="broken"):
+        run(read())
+    assert "".join(got) == "ab"
 
 
 @pytest.mark.parametrize("granularity", [EVERY_TOKEN, Granularity(max_tokens=9, max_seconds=INTERVAL)])

@@ -100,13 +100,14 @@ class PredictCall:
         reply.trace_id = message.metadata.trace_id or _new_id()
         try:
             with self._claimed(reply.trace_id):
-                await self._generate(message, reply)
+                last = await self._generate(message, reply)
+            await self._write(last)  # only now: who has read it may use the trace id again
         except Exception as error:
             log_failure(error)
             await self._tell(reply, describe(error))
 
-    async def _generate(self, message: Message, reply: Reply) -> None:
-        """Validate, run, and write what comes."""
+    async def _generate(self, message: Message, reply: Reply) -> Message:
+        """Validate, run, and write what comes; returns the last message."""
         check_labels(message)
         check_model(self._service, message)
         chunk_size = message.stream_chunk_size if message.HasField("stream_chunk_size") else None
@@ -118,13 +119,13 @@ class PredictCall:
         with self._in_flight.entered(reply.trace_id, generation):
             async with aclosing(generation.deltas()) as batches:
                 async for (delta,) in batches:
-                    if delta.text or delta.finish_reason is not None:
+                    if delta.finish_reason is not None:
+                        break
+                    if delta.text:
                         await self._write(reply.message(delta, generation.states[0]))
-        logger.debug(
-            "answered %r: %s",
-            reply.trace_id,
-            {**labels_for_log(message), **reply.summary(generation.states[0])},
-        )
+        state = generation.states[0]
+        logger.debug("answered %r: %s", reply.trace_id, {**labels_for_log(message), **reply.summary(state)})
+        return reply.message(delta, state)
 
     @contextmanager
     def _claimed(self, trace_id: str) -> Iterator[None]:
