@@ -13,6 +13,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 from gradus.errors import ConfigError
+from gradus.server.grpc.addresses import check_can_listen
 from gradus.server.settings import ServerSettings
 
 if TYPE_CHECKING:
@@ -23,11 +24,12 @@ SWITCH_INTERVAL = 0.0005  # seconds; the engine's steps may be shorter than the 
 
 
 def bind(settings: ServerSettings) -> socket.socket:
-    """Take the port.
+    """Take the port, and see whether gRPC can have its own.
 
     Raises:
-        ConfigError: the address or the port is not to be had.
+        ConfigError: an address, a port or a socket's path is not to be had.
     """
+    check_can_listen(settings)
     try:
         family, kind, protocol, _, address = socket.getaddrinfo(
             settings.host, settings.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE

@@ -1,13 +1,16 @@
 """StreamPredict: text, numbering, several requests on a call, times, cancellation, slow readers."""
 
+import asyncio
 import random
 import time
 
 import grpc
 import pytest
 
-from tests.server.grpc.harness import Conversation, texts_of
-from tests.server.harness import MODEL, say, serving
+from gradus.server.grpc.predict import InFlight, PredictCall
+from gradus.server.grpc.proto import StreamPredictRequest
+from tests.server.grpc.harness import Conversation, GrpcClient, texts_of
+from tests.server.harness import MODEL, say, serving, toy_service
 
 
 def only(texts):
@@ -160,8 +163,6 @@ def test_a_deadline_ends_the_call_and_its_requests(endless, connect, caplog):
 
 
 def test_a_client_that_vanishes_leaves_nothing_behind(endless, generated):
-    from tests.server.grpc.harness import GrpcClient
-
     channel = grpc.insecure_channel(endless.server.grpc.addresses[0])
     client = GrpcClient(channel, *generated)
     next(client.stub.StreamPredict(iter([client.request()])))
@@ -176,3 +177,62 @@ def test_a_slow_reader_gets_everything_and_holds_nobody_up(server, client, answe
     assert only(texts_of(client.predict(client.request()))) == answer
     time.sleep(0.3)
     assert only(texts_of([first, *slow])) == answer
+
+
+def test_a_client_that_does_not_read_holds_up_no_more_than_its_tokens():
+    """Behind a write that is stuck, everything becomes one message, however many tokens there are."""
+    written = []
+
+    class Context:
+        async def write(self, message):
+            written.append(message)
+            if len(written) == 1:
+                await is_read.wait()
+
+    async def requests():
+        yield StreamPredictRequest(prompt="Hi", generation={"max_new_tokens": 300})
+
+    async def call():
+        service.engine.start()
+        task = asyncio.create_task(PredictCall(service, InFlight(), requests(), Context()).run())
+        while service.engine.stats().num_generated_tokens < 300:
+            await asyncio.sleep(0.01)
+        await asyncio.sleep(0.1)
+        is_read.set()
+        await task
+        await service.engine.shutdown()
+
+    is_read = asyncio.Event()
+    service = toy_service(lambda tokenizer, context, choice: 45)
+    asyncio.run(call())
+    assert len(written) == 2
+    assert written[-1].usage.completion_tokens == 300
+    assert set(texts_of(written).values()) == {service.tokenizer.decode([45] * 300)}
+
+
+def test_requests_are_read_only_as_others_are_answered(monkeypatch):
+    """A client that sends without end and reads nothing is held up rather than collected."""
+    monkeypatch.setattr("gradus.server.grpc.predict.MAX_UNANSWERED", 5)
+    num_read = 0
+
+    class Context:
+        async def write(self, message):
+            await asyncio.Event().wait()
+
+    async def requests():
+        nonlocal num_read
+        while True:
+            num_read += 1
+            yield StreamPredictRequest(prompt="Hi", generation={"max_new_tokens": 1})
+
+    async def call():
+        task = asyncio.create_task(PredictCall(service, InFlight(), requests(), Context()).run())
+        await asyncio.sleep(0.3)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        await service.engine.shutdown()
+
+    service = toy_service(lambda tokenizer, context, choice: 45)
+    asyncio.run(call())
+    assert num_read <= 6
