@@ -4,14 +4,20 @@ Knows nothing of who raises or reports them; the HTTP server maps the types to s
 """
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 if TYPE_CHECKING:
     from gradus.outputs import RequestOutput
 
 
 class GradusError(Exception):
-    """Base of all errors that Gradus raises on purpose."""
+    """Base of all errors that Gradus raises on purpose.
+
+    `reason` is the one word under which metrics count a request that this error kept from being admitted;
+    None for errors that are nothing of the kind.
+    """
+
+    reason: ClassVar[str | None] = None
 
 
 class ConfigError(GradusError, ValueError):
@@ -48,6 +54,8 @@ class InvalidRequestError(GradusError, ValueError):
 class ContextOverflowError(InvalidRequestError):
     """Prompt plus `max_tokens` do not fit into the context or into the KV cache."""
 
+    reason = "context_length"
+
 
 def context_overflow(
     num_prompt_tokens: int, max_tokens: int | None, max_model_len: int
@@ -70,6 +78,8 @@ def context_overflow(
 class QueueFullError(GradusError):
     """More requests wait than the server accepts; try again later."""
 
+    reason = "queue_full"
+
 
 class RequestFailedError(GradusError):
     """One request ended with an error; the message carries the reason. Other requests are unaffected.
@@ -89,6 +99,10 @@ class BackendError(GradusError):
 class EngineDeadError(GradusError):
     """The engine cannot go on; the message carries the first cause."""
 
+    reason = "engine_dead"
+
 
 class EngineStoppingError(EngineDeadError):
     """The engine is being shut down and takes no more requests."""
+
+    reason = "shutting_down"

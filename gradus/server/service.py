@@ -9,9 +9,17 @@ from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
 from contextlib import aclosing
 from typing import Protocol, TypeVar
 
-from gradus.engine.stats import EngineStats
-from gradus.errors import EngineDeadError, EngineStoppingError, RequestFailedError
+from gradus.engine.stats import EngineStats, StepRecord
+from gradus.errors import (
+    ContextOverflowError,
+    EngineDeadError,
+    EngineStoppingError,
+    GradusError,
+    RequestFailedError,
+)
 from gradus.messages import EngineRequest, RequestUpdate
+from gradus.server.observe.observation import Observation
+from gradus.server.observe.observer import Observer
 from gradus.server.streaming import EVERY_TOKEN, Granularity, StreamingSettings, join_deltas
 from gradus.text.input_processor import InputProcessor
 from gradus.text.output_processor import ChoiceDelta, RequestState
@@ -40,18 +48,23 @@ class Engine(Protocol):
 
     def abort(self, request_id: str, choice_index: int | None = None) -> None: ...
 
+    def stats(self) -> EngineStats: ...
+
+    def recent_steps(self) -> list[StepRecord]: ...
+
     def is_healthy(self, stall_seconds: float = 60.0) -> bool: ...
 
     async def shutdown(self, drain_timeout: float = 0.0, grace: float = 10.0) -> None: ...
-
-    def stats(self) -> EngineStats: ...
 
 
 class Service:
     """A model ready to be served."""
 
-    def __init__(self, engine: Engine, inputs: InputProcessor, model_name: str) -> None:
+    def __init__(
+        self, engine: Engine, inputs: InputProcessor, model_name: str, observer: Observer | None = None
+    ) -> None:
         self.engine = engine
+        self.observer = observer or Observer()
         self.streaming = StreamingSettings()  # may be replaced at any time
         self.inputs = inputs
         self.model_name = model_name
@@ -63,7 +76,11 @@ class Service:
 
     async def compute(self, size: int, work: Callable[[], T]) -> T:
         """Do text work here or, where `size` bytes of input make it long, in a thread."""
-        return work() if size < _LONG_TEXT_BYTES else await asyncio.to_thread(work)
+        try:
+            return work() if size < _LONG_TEXT_BYTES else await asyncio.to_thread(work)
+        except ContextOverflowError as error:
+            self.observer.refuse(error)
+            raise
 
     def generate(
         self, requests: Sequence[EngineRequest], granularity: Granularity = EVERY_TOKEN
@@ -75,7 +92,12 @@ class Service:
         Raises:
             QueueFullError, EngineDeadError, InvalidRequestError: none of them is started then.
         """
-        return Generation(self.engine, self.tokenizer, requests, granularity)
+        observation = self.observer.begin(requests, self.tokenizer.decode)
+        try:
+            return Generation(self.engine, self.tokenizer, requests, observation, granularity)
+        except GradusError as error:
+            self.observer.refuse(error)
+            raise
 
 
 class Generation:
@@ -86,9 +108,11 @@ class Generation:
         engine: Engine,
         tokenizer: Tokenizer,
         requests: Sequence[EngineRequest],
+        observation: Observation | None = None,
         granularity: Granularity = EVERY_TOKEN,
     ) -> None:
         self._engine = engine
+        self.observation = observation or Observation(requests)
         self._granularity = granularity
         self._num_choices_each = requests[0].params.n
         self._streams: list[UpdateStream] = []
@@ -99,7 +123,7 @@ class Generation:
             for request in requests:
                 self._streams.append(engine.add_request(request))
         except BaseException:
-            self.close()
+            self._close_streams()
             raise
 
     @property
@@ -108,6 +132,10 @@ class Generation:
 
     def close(self) -> None:
         """Abort what is unfinished. Harmless when repeated."""
+        self._close_streams()
+        self.observation.end()
+
+    def _close_streams(self) -> None:
         for stream in self._streams:
             stream.close()
 
@@ -116,7 +144,7 @@ class Generation:
         async for _ in self._steps():
             pass
 
-    def deltas(self) -> AsyncGenerator[list[ChoiceDelta]]:
+    async def deltas(self) -> AsyncGenerator[list[ChoiceDelta]]:
         """What was added since the last batch, choices numbered across the requests.
 
         Leaving early (`aclose`) aborts the rest.
@@ -125,7 +153,11 @@ class Generation:
             RequestFailedError: a choice ended with an error.
             EngineDeadError: the engine stopped.
         """
-        return join_deltas(self._steps(), self._granularity)
+        async with aclosing(join_deltas(self._steps(), self._granularity)) as batches:
+            async for batch in batches:
+                handed_out = self.observation.clock()
+                yield batch
+                self.observation.flush_seconds += self.observation.clock() - handed_out
 
     async def _steps(self) -> AsyncGenerator[list[ChoiceDelta]]:
         """What each step added."""
@@ -150,12 +182,16 @@ class Generation:
             raise EngineDeadError("the engine stopped before the request was complete")
 
     def _apply(self, i: int, update: RequestUpdate) -> ChoiceDelta:
+        observation, index = self.observation, i * self._num_choices_each + update.choice_index
+        before = observation.clock()
         delta = self.states[i].apply(update)
+        observation.detokenize_seconds += observation.clock() - before
+        observation.add(index, update, len(delta.token_ids), delta.finish_reason)
         if delta.finish_reason == "error":
             raise RequestFailedError(delta.error or "the request failed")
         if delta.finish_reason == "abort":
             raise EngineStoppingError("the server is shutting down")
-        delta.index += i * self._num_choices_each
+        delta.index = index
         return delta
 
     async def _read_all(self) -> AsyncGenerator[list[ChoiceDelta]]:

@@ -12,6 +12,7 @@ from gradus.config import SchedulerConfig
 from gradus.engine.async_engine import AsyncEngine
 from gradus.engine.core import EngineCore
 from gradus.server.http.server import HttpServer
+from gradus.server.observe.observer import Observer
 from gradus.server.run import base_url, bind
 from gradus.server.service import Service
 from gradus.server.settings import ServerSettings
@@ -54,11 +55,20 @@ class Running:
 
 
 def toy_service(
-    next_token, *, max_model_len=1024, delay=0.0, max_queued_requests=1024, sampling_defaults=None
+    next_token,
+    *,
+    max_model_len=1024,
+    delay=0.0,
+    max_queued_requests=1024,
+    sampling_defaults=None,
+    num_blocks=512,
+    observer=None,
 ):
     """A service whose model says what `next_token` says."""
     tokenizer = toy_tokenizer(byte_level_json(), eos_token="<|im_end|>", bos_token="<|endoftext|>")
-    backend = ScriptedBackend(lambda *sequence: next_token(tokenizer, *sequence), VOCAB_SIZE, delay=delay)
+    backend = ScriptedBackend(
+        lambda *sequence: next_token(tokenizer, *sequence), VOCAB_SIZE, num_blocks, delay=delay
+    )
     config = SchedulerConfig(max_model_len=max_model_len, max_num_batched_tokens=256, max_num_seqs=32)
     engine = AsyncEngine(EngineCore(backend, config), max_queued_requests=max_queued_requests)
     inputs = InputProcessor(
@@ -69,7 +79,7 @@ def toy_service(
         seed=0,
         sampling_defaults=sampling_defaults,
     )
-    service = Service(engine, inputs, MODEL)
+    service = Service(engine, inputs, MODEL, observer)
     service.backend = backend
     return service
 
@@ -82,17 +92,20 @@ def serving(
     delay=0.0,
     max_queued_requests=1024,
     sampling_defaults=None,
+    num_blocks=512,
     **settings,
 ):
     """A server for it, in a thread."""
+    settings = ServerSettings(port=0, **{"shutdown_seconds": 0.0, **settings})
     service = toy_service(
         next_token,
         max_model_len=max_model_len,
         delay=delay,
         max_queued_requests=max_queued_requests,
         sampling_defaults=sampling_defaults,
+        num_blocks=num_blocks,
+        observer=Observer.of(settings),
     )
-    settings = ServerSettings(port=0, **{"shutdown_seconds": 0.0, **settings})
     listener = bind(settings)
     server = HttpServer(service, settings)
     thread = threading.Thread(target=lambda: server.run(sockets=[listener]), daemon=True)

@@ -7,7 +7,6 @@ others have been answered.
 
 import asyncio
 import secrets
-import time
 from collections import defaultdict
 from collections.abc import AsyncIterator, Iterator
 from contextlib import aclosing, contextmanager, suppress
@@ -16,12 +15,21 @@ from typing import Any
 import grpc
 
 from gradus.errors import EngineDeadError
-from gradus.server.grpc.proto import Message
+from gradus.server.grpc.proto import SERVICE, Message
 from gradus.server.grpc.reply import Reply
-from gradus.server.grpc.requests import check_labels, check_model, engine_request, labels_for_log
-from gradus.server.grpc.statuses import Failure, RpcError, describe, log_failure, logger
+from gradus.server.grpc.requests import (
+    MAX_LABEL_CHARS,
+    check_labels,
+    check_model,
+    engine_request,
+    labels_for_log,
+)
+from gradus.server.grpc.statuses import Failure, RpcError, describe, log_failure
+from gradus.server.metrics import GrpcDirection
+from gradus.server.observe.context import RequestContext, request_scope
 from gradus.server.service import Generation, Service
 
+ROUTE = f"/{SERVICE}/StreamPredict"
 MAX_UNANSWERED = 1024  # requests of one call
 HALF_CLOSE_SECONDS = 0.2  # how long a failed request waits to learn whether it is its call's only one
 
@@ -85,10 +93,11 @@ class PredictCall:
         unanswered = asyncio.Semaphore(MAX_UNANSWERED)
         async with asyncio.TaskGroup() as tasks:
             async for message in self._requests:
+                count_messages(self._service, "received")
                 self._num_requests += 1
                 if self._num_requests > 1:
                     self._is_alone_or_not.set()
-                task = tasks.create_task(self._answer(message, Reply(time.monotonic())))
+                task = tasks.create_task(self._answer(message))
                 task.add_done_callback(lambda _: unanswered.release())
                 await unanswered.acquire()
             self._is_half_closed = True
@@ -96,24 +105,35 @@ class PredictCall:
         if self._num_requests == 1 and self._failure is not None:
             await self._failure.abort(self._context)
 
-    async def _answer(self, message: Message, reply: Reply) -> None:
-        reply.trace_id = message.metadata.trace_id or _new_id()
-        try:
-            with self._claimed(reply.trace_id):
-                last = await self._generate(message, reply)
-            await self._write(last)  # only now: who has read it may use the trace id again
-        except Exception as error:
-            log_failure(error)
-            await self._tell(reply, describe(error))
+    async def _answer(self, message: Message) -> None:
+        """In a context of its own: what becomes of it is logged under its trace id."""
+        trace_id = message.metadata.trace_id or f"grpc-{secrets.token_hex(16)}"
+        context = RequestContext(request_id=trace_id[:MAX_LABEL_CHARS], route=ROUTE, status="CANCELLED")
+        reply = Reply(trace_id, context.received)
+        with request_scope(context):
+            try:
+                with self._claimed(trace_id):
+                    check_labels(message)
+                    context.extra |= labels_for_log(message)
+                    last = await self._generate(message, reply)
+                await self._write(last)  # only now: who has read it may use the trace id again
+                context.status = "OK"
+            except Exception as error:
+                log_failure(error)
+                failure = describe(error)
+                context.status = failure.status.name
+                await self._tell(reply, failure)
+            finally:
+                self._service.observer.log(context)
 
     async def _generate(self, message: Message, reply: Reply) -> Message:
         """Validate, run, and write what comes; returns the last message."""
-        check_labels(message)
         check_model(self._service, message)
         chunk_size = message.stream_chunk_size if message.HasField("stream_chunk_size") else None
         granularity = self._service.streaming.for_grpc(chunk_size)
         request = await self._service.compute(
-            message.ByteSize(), lambda: engine_request(self._service.inputs, message, _new_id())
+            message.ByteSize(),
+            lambda: engine_request(self._service.inputs, message, f"grpc-{secrets.token_hex(16)}"),
         )
         generation = self._service.generate([request], granularity)
         with self._in_flight.entered(reply.trace_id, generation):
@@ -123,9 +143,7 @@ class PredictCall:
                         break
                     if delta.text:
                         await self._write(reply.message(delta, generation.states[0]))
-        state = generation.states[0]
-        logger.debug("answered %r: %s", reply.trace_id, {**labels_for_log(message), **reply.summary(state)})
-        return reply.message(delta, state)
+        return reply.message(delta, generation.states[0])
 
     @contextmanager
     def _claimed(self, trace_id: str) -> Iterator[None]:
@@ -155,7 +173,9 @@ class PredictCall:
         """Waits while the client does not read."""
         async with self._write_lock:
             await self._context.write(message)
+        count_messages(self._service, "sent")
 
 
-def _new_id() -> str:
-    return f"grpc-{secrets.token_hex(16)}"
+def count_messages(service: Service, direction: GrpcDirection) -> None:
+    if service.observer.metrics is not None:
+        service.observer.metrics.grpc_messages(direction)

@@ -57,11 +57,12 @@ def check_labels(message: Message) -> None:
         )
 
 
-def labels_for_log(message: Message) -> dict[str, Any]:
+def labels_for_log(message: Message) -> dict[str, str]:
     """What is carried through to the log, as far as it was sent."""
-    metadata = message.metadata
-    labels = {name: getattr(metadata, name) for name in _LABELS}
-    labels |= {"worker_hint": message.worker_hint, "extra": dict(metadata.extra)}
+    labels = {name: getattr(message.metadata, name) for name in _LABELS} | {
+        "worker_hint": message.worker_hint
+    }
+    labels |= {f"extra.{key}": value for key, value in message.metadata.extra.items()}
     return {name: label for name, label in labels.items() if label}
 
 

@@ -4,7 +4,8 @@ Knows addresses and grpcio's options. It is started and stopped by whoever runs 
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import grpc
@@ -15,9 +16,11 @@ from gradus.errors import ConfigError
 from gradus.server.grpc import proto
 from gradus.server.grpc.control import Control, as_text, stats
 from gradus.server.grpc.health import EngineHealth
-from gradus.server.grpc.predict import InFlight, PredictCall
+from gradus.server.grpc.predict import InFlight, PredictCall, count_messages
 from gradus.server.grpc.proto import Message
+from gradus.server.grpc.requests import MAX_LABEL_CHARS
 from gradus.server.grpc.statuses import describe, log_failure
+from gradus.server.observe.context import RequestContext, request_scope
 from gradus.server.service import Service
 from gradus.server.settings import ServerSettings
 
@@ -116,16 +119,34 @@ class GrpcServer:
         await PredictCall(self._service, self._in_flight, requests, context).run()
 
     async def _run_command(self, message: Message, context: Any) -> Message:
-        try:
-            payload = self._control.run(message.command, message.payload)
-        except Exception as error:
-            log_failure(error)
-            await describe(error).abort(context)
-        return proto.ControlMessage(trace_id=message.trace_id, command=message.command, payload=payload)
+        with self._noted(message, "Control") as noted:
+            try:
+                payload = self._control.run(message.command, message.payload)
+            except Exception as error:
+                log_failure(error)
+                failure = describe(error)
+                noted.status = failure.status.name
+                await failure.abort(context)
+            return proto.ControlMessage(trace_id=message.trace_id, command=message.command, payload=payload)
 
     async def _worker_health(self, message: Message, context: Any) -> Message:
-        metrics = {name: as_text(value) for name, value in stats(self._service).items()}
-        return proto.WorkerHealthResponse(healthy=self._health.is_healthy, metrics=metrics)
+        with self._noted(message, "Health"):
+            metrics = {name: as_text(value) for name, value in stats(self._service).items()}
+            return proto.WorkerHealthResponse(healthy=self._health.is_healthy, metrics=metrics)
+
+    @contextmanager
+    def _noted(self, message: Message, method: str) -> Iterator[RequestContext]:
+        """A call of one message in either direction, in logs and metrics."""
+        trace_id = message.trace_id[:MAX_LABEL_CHARS]
+        count_messages(self._service, "received")
+        with request_scope(
+            RequestContext(request_id=trace_id, route=f"/{proto.SERVICE}/{method}", status="OK")
+        ) as context:
+            try:
+                yield context
+                count_messages(self._service, "sent")
+            finally:
+                self._service.observer.log(context)
 
 
 def _bind(add: Callable[[str], int], address: str, option: str) -> int:

@@ -8,7 +8,7 @@ from starlette.exceptions import HTTPException
 
 import gradus
 from gradus.errors import GradusError
-from gradus.server.http import chat, completions, docs_page, health, models, openapi, tokenize
+from gradus.server.http import admin, chat, completions, docs_page, health, metrics, models, openapi, tokenize
 from gradus.server.http.context import AppContext
 from gradus.server.http.errors import ApiError, handle_error
 from gradus.server.http.middleware import Envelope
@@ -44,12 +44,12 @@ def create_app(service: Service, settings: ServerSettings | None = None) -> Fast
         redoc_url=None,
     )
     app.state.context = AppContext(service, settings)
-    for module in (chat, completions, models, tokenize, health, docs_page):
+    for module in (chat, completions, models, tokenize, health, metrics, admin, docs_page):
         app.include_router(module.router)
     for kind in (GradusError, ApiError, HTTPException, RecursionError):
         app.add_exception_handler(kind, handle_error)
     openapi.install(app)
-    app.add_middleware(Envelope)
+    app.add_middleware(Envelope, observer=service.observer)
     if settings.cors_origins:
         _allow_origins(app, settings.cors_origins)
     return app

@@ -12,7 +12,15 @@ from starlette.responses import Response
 from gradus.errors import InvalidRequestError
 from gradus.messages import EngineRequest
 from gradus.server.http.chat_messages import read_messages
-from gradus.server.http.context import AppContext, Prepared, answer, context_of, new_id, usage
+from gradus.server.http.context import (
+    AppContext,
+    Prepared,
+    accounts,
+    answer,
+    closing_accounts,
+    context_of,
+    new_id,
+)
 from gradus.server.http.logprobs import chat_logprobs, prompt_logprobs
 from gradus.server.http.openapi import body_of
 from gradus.server.http.protocol import parse
@@ -91,7 +99,8 @@ class _Reply:
             for choice in generation.states[0].output().outputs
         ]
         head = {"id": self._id, "object": "chat.completion", "created": self._created}
-        whole = {**head, "model": self._service.model_name, "choices": choices, "usage": usage(generation)}
+        whole = {**head, "model": self._service.model_name, "choices": choices}
+        whole |= accounts(generation, self._chat)
         return whole | prompt_logprobs(generation.states[0].prompt_logprobs)
 
     async def events(self, generation: Generation) -> AsyncGenerator[bytes]:
@@ -108,10 +117,8 @@ class _Reply:
                         parts.append(self._delta_chunk(delta))
                 if parts:
                     yield b"".join(parts)
-        if self._chat.include_usage:
-            yield event(self._envelope([]) | {"usage": usage(generation)}) + DONE
-        else:
-            yield DONE
+        last = closing_accounts(generation, self._chat)
+        yield event(self._envelope([]) | last) + DONE if last else DONE
 
     def _delta_chunk(self, delta: ChoiceDelta) -> bytes:
         return self._chunk(

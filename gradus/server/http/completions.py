@@ -11,7 +11,15 @@ from starlette.responses import Response
 
 from gradus.errors import InvalidRequestError
 from gradus.messages import EngineRequest
-from gradus.server.http.context import AppContext, Prepared, answer, context_of, new_id, usage
+from gradus.server.http.context import (
+    AppContext,
+    Prepared,
+    accounts,
+    answer,
+    closing_accounts,
+    context_of,
+    new_id,
+)
 from gradus.server.http.logprobs import CompletionLogprobs, prompt_logprobs
 from gradus.server.http.openapi import body_of
 from gradus.server.http.protocol import parse
@@ -89,7 +97,7 @@ class _Reply:
                 logprobs = self._logprobs().take(choice.token_ids, choice.logprobs)
                 shown = _choice(len(choices), choice.text, logprobs, choice.finish_reason, choice.stop_reason)
                 choices.append(shown | prompt_logprobs(state.prompt_logprobs))
-        return self._envelope(choices) | {"usage": usage(generation)}
+        return self._envelope(choices) | accounts(generation, self._completion)
 
     async def events(self, generation: Generation) -> AsyncGenerator[bytes]:
         """The answer piece by piece."""
@@ -108,10 +116,8 @@ class _Reply:
                     parts.append(event(chunk))
                 if parts:
                     yield b"".join(parts)
-        if self._completion.include_usage:
-            yield event(self._envelope([]) | {"usage": usage(generation)}) + DONE
-        else:
-            yield DONE
+        last = closing_accounts(generation, self._completion)
+        yield event(self._envelope([]) | last) + DONE if last else DONE
 
     def _logprobs(self) -> CompletionLogprobs:
         return CompletionLogprobs(self._service.tokenizer, self._completion.skip_special_tokens)

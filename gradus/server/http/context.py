@@ -12,7 +12,9 @@ from gradus.errors import InvalidRequestError
 from gradus.messages import EngineRequest
 from gradus.server.http.body import read_json
 from gradus.server.http.errors import ApiError
+from gradus.server.http.protocol import GenerationRequest
 from gradus.server.http.sse import EventStream, to_json, until_disconnect
+from gradus.server.observe.exposition import Exposition
 from gradus.server.service import Generation, Service
 from gradus.server.settings import ServerSettings
 from gradus.server.streaming import EVERY_TOKEN, Granularity
@@ -26,6 +28,8 @@ class AppContext:
     def __init__(self, service: Service, settings: ServerSettings) -> None:
         self.service = service
         self.settings = settings
+        metrics = service.observer.metrics
+        self.exposition = None if metrics is None else Exposition(metrics, service.engine.stats)
 
     async def read_body(self, request: Request) -> tuple[dict[str, Any], int]:
         return await read_json(request, self.settings.max_body_bytes)
@@ -85,6 +89,18 @@ async def answer(request: Request, service: Service, prepared: Prepared) -> Resp
 async def _run(generation: Generation) -> bool:
     await generation.run()
     return True
+
+
+def accounts(generation: Generation, fields: GenerationRequest) -> dict[str, Any]:
+    """What a whole answer says of its cost: token counts and, where asked for, timings."""
+    counts = {"usage": usage(generation)}
+    return counts | {"timings": generation.observation.timings()} if fields.timings else counts
+
+
+def closing_accounts(generation: Generation, fields: GenerationRequest) -> dict[str, Any]:
+    """The same for a stream's last chunk, which exists only if something is in it."""
+    asked = accounts(generation, fields)
+    return asked if fields.include_usage else {name: asked[name] for name in asked if name != "usage"}
 
 
 def usage(generation: Generation) -> dict[str, Any]:

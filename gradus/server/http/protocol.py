@@ -70,6 +70,7 @@ class GenerationRequest(BaseModel):
     stream_chunk_size: int | None = Field(
         None, description="tokens per event, 1 to 4096; default: the server's"
     )
+    timings: bool = Field(False, description="also answer where the time went")
 
     def sampling_params(
         self, defaults: Mapping[str, Any], *, max_tokens: int | None, logprobs: int | None

@@ -30,6 +30,7 @@ class HttpServer(uvicorn.Server):
         config = uvicorn.Config(
             create_app(service, settings),
             log_level="warning",
+            log_config=None,  # what it has to say goes where all records go
             access_log=False,
             server_header=False,
             timeout_graceful_shutdown=_GRACE_SECONDS,

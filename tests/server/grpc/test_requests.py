@@ -97,4 +97,4 @@ def test_labels_are_carried_to_the_log_as_far_as_they_are_set():
     message = StreamPredictRequest(worker_hint="w")
     message.metadata.player_id = "p"
     message.metadata.extra["k"] = "v"
-    assert labels_for_log(message) == {"player_id": "p", "worker_hint": "w", "extra": {"k": "v"}}
+    assert labels_for_log(message) == {"player_id": "p", "worker_hint": "w", "extra.k": "v"}
