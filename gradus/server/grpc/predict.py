@@ -1,8 +1,7 @@
 """`StreamPredict`: the requests of one call, answered concurrently.
 
-Each request has a task that reads its deltas and writes its messages. A task that waits for a slow client
-holds no more than its request's tokens; so many requests of a call are worked on that none is read before
-others have been answered.
+Each request has a task that reads its deltas and writes its messages. Behind a slow client a task holds no
+more than its request's tokens, and of a call's requests only so many are read before some are answered.
 """
 
 import asyncio
@@ -35,7 +34,7 @@ HALF_CLOSE_SECONDS = 0.2  # how long a failed request waits to learn whether it 
 
 
 class InFlight:
-    """The generations of all calls, by trace id, which calls need not share out among themselves."""
+    """The generations of all calls by trace id; two calls may use the same."""
 
     def __init__(self) -> None:
         self._generations: defaultdict[str, list[Generation]] = defaultdict(list)
@@ -170,9 +169,12 @@ class PredictCall:
             await self._write(reply.failure(failure))
 
     async def _write(self, message: Message) -> None:
-        """Waits while the client does not read."""
+        """Waits while the client does not read. If it is gone, whoever writes is cancelled."""
         async with self._write_lock:
-            await self._context.write(message)
+            try:
+                await self._context.write(message)
+            except grpc.aio.InternalError:
+                raise asyncio.CancelledError from None
         count_messages(self._service, "sent")
 
 

@@ -3,6 +3,7 @@
 import asyncio
 import random
 import time
+from contextlib import suppress
 
 import grpc
 import pytest
@@ -236,3 +237,36 @@ def test_requests_are_read_only_as_others_are_answered(monkeypatch):
     service = toy_service(lambda tokenizer, context, choice: 45)
     asyncio.run(call())
     assert num_read <= 6
+
+
+def test_clients_that_leave_at_random_leave_nothing_behind(endless, generated, caplog):
+    generator = random.Random(5)
+
+    async def one(client):
+        requests = [
+            client.request(trace_id=f"{i}", max_new_tokens=generator.randint(1, 40), model_id=name)
+            for i, name in enumerate(generator.choices(["", "", "", "other"], k=generator.choice([1, 1, 3])))
+        ]
+        call = client.stub.StreamPredict(timeout=generator.choice([0.02, 0.1, 0.3, 60]))
+        with suppress(
+            grpc.RpcError, grpc.aio.InternalError, asyncio.CancelledError, asyncio.InvalidStateError
+        ):
+            for request in requests:
+                await call.write(request)
+            if generator.random() < 0.7:
+                await call.done_writing()
+            async for response in call:
+                if generator.random() < 0.2 or response.error.code:
+                    break
+        call.cancel()
+
+    async def all_of_them():
+        async with grpc.aio.insecure_channel(endless.server.grpc.addresses[0]) as channel:
+            client = GrpcClient(channel, *generated)
+            await asyncio.gather(*(one(client) for _ in range(100)))
+
+    asyncio.run(all_of_them())
+    endless.wait_until_idle()
+    assert endless.engine.stats().num_used_blocks == 0
+    assert not [record for record in caplog.records if record.levelname in ("ERROR", "WARNING")]
+    endless.engine._core.check_integrity()
