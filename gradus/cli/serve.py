@@ -1,41 +1,43 @@
-"""`gradus serve`: a model behind the OpenAI-compatible HTTP API."""
+"""`gradus serve`: a model behind the OpenAI-compatible HTTP API.
+
+What it is told by flags, by the environment and by a file is one schema: `EngineConfig` and `ServerSettings`.
+"""
 
 import argparse
+import os
 import sys
+from dataclasses import fields
+from typing import Any
 
-from gradus.cli.engine_args import add_engine_arguments, engine_config
+from gradus.cli import exit_codes
+from gradus.cli.engine_args import add_engine_arguments
+from gradus.cli.flags import add_flags, given_flags
+from gradus.cli.sources import Given, merge, read_environment, read_file, show
+from gradus.config import EngineConfig
+from gradus.options import settings_of
 from gradus.server.run import base_url, bind, how_to_try, preload
 from gradus.server.run import run as run_server
 from gradus.server.settings import ServerSettings
 
-_DEFAULTS = ServerSettings()
+SETTINGS = settings_of(EngineConfig) | settings_of(ServerSettings)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_engine_arguments(parser)
-    group = parser.add_argument_group("server")
-    group.add_argument("--host", default=_DEFAULTS.host, help="default: %(default)s, this machine only")
-    group.add_argument("--port", type=int, default=_DEFAULTS.port, help="0: any (default: %(default)s)")
-    group.add_argument("--served-model-name", metavar="NAME", help="what clients call the model")
-    group.add_argument("--max-queued-requests", type=int, default=1024, metavar="N")
+    add_flags(parser, settings_of(ServerSettings).values())
+    group = parser.add_argument_group("configuration")
+    group.add_argument("--config", metavar="FILE", help="a YAML file of settings (default: $GRADUS_CONFIG)")
     group.add_argument(
-        "--health-stall-seconds",
-        type=float,
-        default=_DEFAULTS.health_stall_seconds,
-        metavar="S",
-        help="/health fails when work waits and no step has completed for so long (default: %(default)s)",
+        "--show-config", action="store_true", help="print every setting and its source, and end"
     )
-    group.add_argument("--allow-origin", action="append", default=[], metavar="URL", help="CORS; repeatable")
 
 
 def run(args: argparse.Namespace) -> int:
-    settings = ServerSettings(
-        host=args.host,
-        port=args.port,
-        health_stall_seconds=args.health_stall_seconds,
-        cors_origins=tuple(args.allow_origin),
-    )
-    config = engine_config(args)
+    values = configuration(args)
+    config, settings = _build(EngineConfig, values), _build(ServerSettings, values)
+    if args.show_config:
+        print(show(SETTINGS, values))
+        return exit_codes.DONE
     listener = bind(settings)
     preload()
 
@@ -45,11 +47,30 @@ def run(args: argparse.Namespace) -> int:
 
     runtime = load_runtime(config)
     print(runtime.summary, file=sys.stderr, flush=True)
-    engine = AsyncEngine(runtime.core, max_queued_requests=args.max_queued_requests)
-    service = Service(engine, runtime.inputs, args.served_model_name or runtime.source.name)
+    engine = AsyncEngine(runtime.core, max_queued_requests=settings.max_num_queued_reqs)
+    service = Service(engine, runtime.inputs, settings.served_model_name or runtime.source.name)
     message = how_to_try(base_url(listener), service.model_name)
     try:
         run_server(service, settings, listener, on_ready=lambda: print(message, flush=True))
     finally:
         runtime.close()
-    return 0
+    return exit_codes.DONE
+
+
+def configuration(args: argparse.Namespace) -> dict[str, Given]:
+    """Every setting's value and where it came from.
+
+    Raises:
+        ConfigError: a name or a value in one of the sources does not work.
+    """
+    path = args.config or os.environ.get("GRADUS_CONFIG")
+    return merge(
+        SETTINGS,
+        given_flags(args, SETTINGS),
+        read_environment(SETTINGS, os.environ),
+        read_file(SETTINGS, path) if path else {},
+    )
+
+
+def _build(kind: type, values: dict[str, Given]) -> Any:
+    return kind(**{f.name: values[f.name].value for f in fields(kind) if f.name in values})

@@ -66,7 +66,7 @@ def run(
 ) -> None:
     """Serve until SIGINT or SIGTERM; in the main thread. `on_ready` is called once requests are accepted.
 
-    On a signal new requests are refused and those in flight get `settings.shutdown_seconds`.
+    On a signal new requests are refused and those in flight get `settings.shutdown_timeout`.
     """
     from gradus.server.http.server import HttpServer
 

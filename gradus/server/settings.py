@@ -1,40 +1,36 @@
-"""What a server's operator can set, apart from the engine. Knows nothing of HTTP frameworks."""
+"""What a server's operator can set, apart from the engine. Knows nothing of HTTP frameworks.
+
+A field more is a setting more: its flag, its variable and its key in a file follow (`gradus.options`).
+"""
 
 from dataclasses import dataclass
 
-from gradus.errors import ConfigError
+from gradus.options import check_settings, option
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ServerSettings:
-    """How the server listens and what it accepts.
+    """How the server listens, whom it lets in, and what it accepts. Times are in seconds."""
 
-    Attributes:
-        host: address to listen on; the default is reachable from this machine only.
-        port: 0 lets the system choose one.
-        max_body_bytes: longest request body.
-        max_prompts: prompts in one completions request.
-        max_choices: prompts times `n` in one request.
-        health_stall_seconds: `/health` fails when the engine has work and no step has ended for so long.
-        shutdown_seconds: how long requests in flight may go on once the server is told to stop.
-        cors_origins: web origins whose pages may call the server; none by default.
-    """
+    host: str = option("127.0.0.1", "address to listen on; the default is this machine only", group="server")
+    port: int = option(8000, "0: any that is free", least=0, most=65535, group="server")
+    served_model_name: str | None = option(
+        None, "what clients call the model", metavar="NAME", group="server"
+    )
+    allowed_origins: tuple[str, ...] = option(
+        (), "web origins whose pages may call the server (CORS)", metavar="URL", group="server"
+    )
+    health_stall_seconds: float = option(
+        60.0, "/health fails when work waits and no step has ended for so long", least=0, group="server"
+    )
+    shutdown_timeout: float = option(
+        5.0, "what requests in flight get once the server is told to stop", least=0, group="server"
+    )
 
-    host: str = "127.0.0.1"
-    port: int = 8000
-    max_body_bytes: int = 8 * 2**20
-    max_prompts: int = 256
-    max_choices: int = 1024
-    health_stall_seconds: float = 60.0
-    shutdown_seconds: float = 5.0
-    cors_origins: tuple[str, ...] = ()
+    max_num_queued_reqs: int = option(1024, "choices that may wait", least=1, group="limits")
+    max_body_bytes: int = option(8 * 2**20, "longest request body", least=1, metavar="SIZE", group="limits")
+    max_prompts: int = option(256, "prompts in one completions request", least=1, group="limits")
+    max_choices: int = option(1024, "prompts times n in one request", least=1, group="limits")
 
     def __post_init__(self) -> None:
-        if not 0 <= self.port <= 65535:
-            raise ConfigError(f"port is {self.port}; it must be from 0 to 65535")
-        for name in ("max_body_bytes", "max_prompts", "max_choices"):
-            if getattr(self, name) < 1:
-                raise ConfigError(f"{name} is {getattr(self, name)}; it must be 1 or more")
-        for name in ("health_stall_seconds", "shutdown_seconds"):
-            if not getattr(self, name) >= 0:
-                raise ConfigError(f"{name} is {getattr(self, name)}; it must be 0 or more seconds")
+        check_settings(self)

@@ -92,7 +92,7 @@ def serving(
         max_queued_requests=max_queued_requests,
         sampling_defaults=sampling_defaults,
     )
-    settings = ServerSettings(port=0, **{"shutdown_seconds": 0.0, **settings})
+    settings = ServerSettings(port=0, **{"shutdown_timeout": 0.0, **settings})
     listener = bind(settings)
     server = HttpServer(service, settings)
     thread = threading.Thread(target=lambda: server.run(sockets=[listener]), daemon=True)

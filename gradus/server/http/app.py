@@ -49,8 +49,8 @@ def create_app(service: Service, settings: ServerSettings | None = None) -> Fast
         app.add_exception_handler(kind, handle_error)
     openapi.install(app)
     app.add_middleware(Envelope)
-    if settings.cors_origins:
-        _allow_origins(app, settings.cors_origins)
+    if settings.allowed_origins:
+        _allow_origins(app, settings.allowed_origins)
     return app
 
 

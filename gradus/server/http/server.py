@@ -29,7 +29,7 @@ class HttpServer(uvicorn.Server):
         )
         super().__init__(config)
         self._engine = service.engine
-        self._drain_seconds = settings.shutdown_seconds
+        self._drain_seconds = settings.shutdown_timeout
         self._on_ready = on_ready
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
