@@ -17,6 +17,7 @@ from gradus.config import EngineConfig
 from gradus.options import settings_of
 from gradus.server.run import base_url, bind, how_to_try, preload
 from gradus.server.run import run as run_server
+from gradus.server.security.keys import Keys
 from gradus.server.settings import ServerSettings
 
 SETTINGS = settings_of(EngineConfig) | settings_of(ServerSettings)
@@ -38,6 +39,7 @@ def run(args: argparse.Namespace) -> int:
     if args.show_config:
         print(show(SETTINGS, values))
         return exit_codes.DONE
+    keys = Keys.load(settings)
     listener = bind(settings)
     preload()
 
@@ -47,8 +49,13 @@ def run(args: argparse.Namespace) -> int:
 
     runtime = load_runtime(config)
     print(runtime.summary, file=sys.stderr, flush=True)
-    engine = AsyncEngine(runtime.core, max_queued_requests=settings.max_num_queued_reqs)
-    service = Service(engine, runtime.inputs, settings.served_model_name or runtime.source.name)
+    engine = AsyncEngine(
+        runtime.core,
+        max_queued_requests=settings.max_num_queued_reqs,
+        max_queued_tokens=settings.max_num_queued_tokens,
+    )
+    name = settings.served_model_name or runtime.source.name
+    service = Service(engine, runtime.inputs, name, settings, keys)
     message = how_to_try(base_url(listener), service.model_name)
     try:
         run_server(service, settings, listener, on_ready=lambda: print(message, flush=True))

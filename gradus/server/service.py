@@ -4,13 +4,23 @@ Knows the async engine and the text layer. Knows nothing of HTTP: another front 
 """
 
 import asyncio
+import json
 import time
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
 from contextlib import aclosing
+from dataclasses import replace
 from typing import Protocol, TypeVar
 
-from gradus.errors import EngineDeadError, EngineStoppingError, RequestFailedError
+from gradus.errors import (
+    DeadlineExceededError,
+    EngineDeadError,
+    EngineStoppingError,
+    RequestFailedError,
+)
 from gradus.messages import EngineRequest, RequestUpdate
+from gradus.server.security.keys import Client, Keys
+from gradus.server.security.rate_limits import RateLimits, Ticket
+from gradus.server.settings import ServerSettings
 from gradus.text.input_processor import InputProcessor
 from gradus.text.output_processor import ChoiceDelta, RequestState
 from gradus.text.tokenizer import Tokenizer
@@ -46,10 +56,21 @@ class Engine(Protocol):
 class Service:
     """A model ready to be served."""
 
-    def __init__(self, engine: Engine, inputs: InputProcessor, model_name: str) -> None:
+    def __init__(
+        self,
+        engine: Engine,
+        inputs: InputProcessor,
+        model_name: str,
+        settings: ServerSettings | None = None,
+        keys: Keys | None = None,
+    ) -> None:
+        """`keys` are those of the settings unless they have been loaded already."""
         self.engine = engine
         self.inputs = inputs
         self.model_name = model_name
+        self.settings = settings or ServerSettings()
+        self.keys = keys or Keys.load(self.settings)
+        self.rate_limits = RateLimits()
         self.created = int(time.time())
 
     @property
@@ -60,20 +81,59 @@ class Service:
         """Do text work here or, where `size` bytes of input make it long, in a thread."""
         return work() if size < _LONG_TEXT_BYTES else await asyncio.to_thread(work)
 
-    def generate(self, requests: Sequence[EngineRequest]) -> "Generation":
+    def generate(
+        self,
+        requests: Sequence[EngineRequest],
+        client: Client | None = None,
+        *,
+        tenant: str = "",
+        timeout: float | None = None,
+    ) -> "Generation":
         """Start requests that belong together; call it in the event loop that will read them.
 
+        client: who asks; None: the server itself, without limits.
+        tenant: for whom the client asks, by its own word.
+        timeout: seconds until they end with an error, if the server's own limit is not shorter.
+
         Raises:
-            QueueFullError, EngineDeadError, InvalidRequestError: none of them is started then.
+            BusyError, EngineDeadError, InvalidRequestError: none of them is started then.
         """
-        return Generation(self.engine, self.tokenizer, requests)
+        limits = [each for each in (timeout, self.settings.request_timeout) if each is not None]
+        ticket = None
+        if client is not None:
+            ticket = self.rate_limits.admit(client, tenant)
+            if self.settings.isolate_prefix_cache:
+                requests = [replace(each, cache_salt=_salt(client, tenant, each)) for each in requests]
+        try:
+            return Generation(self.engine, self.tokenizer, requests, ticket, min(limits, default=None))
+        except BaseException:
+            if ticket is not None:
+                ticket.release()
+            raise
+
+
+def _salt(client: Client, tenant: str, request: EngineRequest) -> str:
+    """What keeps clients apart in the prefix cache, whatever salts they choose themselves."""
+    return json.dumps([client.name, tenant, request.cache_salt])
 
 
 class Generation:
     """Some requests in the engine, read together; the choices of request i are i * n to i * n + n - 1."""
 
-    def __init__(self, engine: Engine, tokenizer: Tokenizer, requests: Sequence[EngineRequest]) -> None:
+    def __init__(
+        self,
+        engine: Engine,
+        tokenizer: Tokenizer,
+        requests: Sequence[EngineRequest],
+        ticket: Ticket | None = None,
+        timeout: float | None = None,
+    ) -> None:
+        """`ticket` is what its tokens are charged to; after `timeout` seconds it ends with an error."""
         self._engine = engine
+        self._ticket = ticket
+        self._timeout = timeout
+        self._timer: asyncio.TimerHandle | None = None
+        self._has_expired = False
         self._num_choices_each = requests[0].params.n
         self._streams: list[UpdateStream] = []
         self.states = [
@@ -85,6 +145,10 @@ class Generation:
         except BaseException:
             self.close()
             raise
+        if ticket is not None:
+            ticket.charge(sum(len(request.prompt_token_ids) for request in requests))
+        if timeout is not None:
+            self._timer = asyncio.get_running_loop().call_later(timeout, self._expire)
 
     @property
     def num_choices(self) -> int:
@@ -94,6 +158,15 @@ class Generation:
         """Abort what is unfinished. Harmless when repeated."""
         for stream in self._streams:
             stream.close()
+        if self._timer is not None:
+            self._timer.cancel()
+        if self._ticket is not None:
+            self._ticket.release()
+
+    def _expire(self) -> None:
+        """The time is over: who reads finds the end of what has been computed, and the reason."""
+        self._has_expired = True
+        self.close()
 
     async def run(self) -> None:
         """Read everything; the result is in `states`."""
@@ -106,6 +179,7 @@ class Generation:
         Raises:
             RequestFailedError: a choice ended with an error.
             EngineDeadError: the engine stopped.
+            DeadlineExceededError: it took too long.
         """
         try:
             async with aclosing(self._read(0) if len(self._streams) == 1 else self._read_all()) as batches:
@@ -124,6 +198,11 @@ class Generation:
             yield deltas
             if state.finished:
                 return
+        if self._has_expired:
+            raise DeadlineExceededError(
+                f"the request was not complete after {self._timeout:g} seconds; ask for fewer tokens, or for "
+                "more time, if the server's --request-timeout allows it"
+            )
         if not state.finished:
             raise EngineDeadError("the engine stopped before the request was complete")
 
@@ -133,6 +212,8 @@ class Generation:
             raise RequestFailedError(delta.error or "the request failed")
         if delta.finish_reason == "abort":
             raise EngineStoppingError("the server is shutting down")
+        if self._ticket is not None:
+            self._ticket.charge(len(delta.token_ids))
         delta.index += i * self._num_choices_each
         return delta
 

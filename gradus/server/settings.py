@@ -27,7 +27,31 @@ class ServerSettings:
         5.0, "what requests in flight get once the server is told to stop", least=0, group="server"
     )
 
+    api_key: tuple[str, ...] = option(
+        (), "every route but /health needs one of these", metavar="KEY", group="security", is_secret=True
+    )
+    api_key_file: str | None = option(
+        None, "keys with names and limits (docs/security.md)", metavar="FILE", group="security"
+    )
+    admin_api_key: tuple[str, ...] = option(
+        (), "for everything, /debug/ included", metavar="KEY", group="security", is_secret=True
+    )
+    isolate_prefix_cache: bool = option(
+        False, "clients do not find what others have put into the prefix cache", group="security"
+    )
+    key_max_concurrent_requests: int | None = option(None, "of each key", least=1, group="limits")
+    key_requests_per_minute: int | None = option(None, "of each key", least=1, group="security")
+    key_tokens_per_minute: int | None = option(
+        None, "of each key, prompt and output", least=1, group="security"
+    )
+
     max_num_queued_reqs: int = option(1024, "choices that may wait", least=1, group="limits")
+    max_num_queued_tokens: int | None = option(
+        None, "prompt tokens that may wait (default: any number)", least=1, group="limits"
+    )
+    request_timeout: float | None = option(
+        None, "seconds that a request may take, and the most it may ask for", least=0.001, group="limits"
+    )
     max_body_bytes: int = option(8 * 2**20, "longest request body", least=1, metavar="SIZE", group="limits")
     max_prompts: int = option(256, "prompts in one completions request", least=1, group="limits")
     max_choices: int = option(1024, "prompts times n in one request", least=1, group="limits")

@@ -62,6 +62,7 @@ class InputProcessor:
         params: SamplingParams,
         *,
         priority: int = 0,
+        cache_salt: str = "",
         add_special_tokens: bool = True,
     ) -> EngineRequest:
         """The engine's request for a text or for token ids (which are taken as they are).
@@ -91,6 +92,7 @@ class InputProcessor:
             bad_words=self._bad_words(params.bad_words or ()),
             seed=self._resolve_seed(params.seed),
             priority=priority,
+            cache_salt=cache_salt,
         )
 
     def process_pooling(

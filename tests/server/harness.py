@@ -54,13 +54,24 @@ class Running:
 
 
 def toy_service(
-    next_token, *, max_model_len=1024, delay=0.0, max_queued_requests=1024, sampling_defaults=None
+    next_token,
+    *,
+    max_model_len=1024,
+    delay=0.0,
+    max_queued_requests=1024,
+    sampling_defaults=None,
+    settings=None,
 ):
     """A service whose model says what `next_token` says."""
     tokenizer = toy_tokenizer(byte_level_json(), eos_token="<|im_end|>", bos_token="<|endoftext|>")
     backend = ScriptedBackend(lambda *sequence: next_token(tokenizer, *sequence), VOCAB_SIZE, delay=delay)
     config = SchedulerConfig(max_model_len=max_model_len, max_num_batched_tokens=256, max_num_seqs=32)
-    engine = AsyncEngine(EngineCore(backend, config), max_queued_requests=max_queued_requests)
+    settings = settings or ServerSettings()
+    engine = AsyncEngine(
+        EngineCore(backend, config),
+        max_queued_requests=max_queued_requests,
+        max_queued_tokens=settings.max_num_queued_tokens,
+    )
     inputs = InputProcessor(
         tokenizer,
         eos_token_ids={EOS},
@@ -69,7 +80,7 @@ def toy_service(
         seed=0,
         sampling_defaults=sampling_defaults,
     )
-    service = Service(engine, inputs, MODEL)
+    service = Service(engine, inputs, MODEL, settings)
     service.backend = backend
     return service
 
@@ -85,14 +96,15 @@ def serving(
     **settings,
 ):
     """A server for it, in a thread."""
+    settings = ServerSettings(port=0, **{"shutdown_timeout": 0.0, **settings})
     service = toy_service(
         next_token,
         max_model_len=max_model_len,
         delay=delay,
         max_queued_requests=max_queued_requests,
         sampling_defaults=sampling_defaults,
+        settings=settings,
     )
-    settings = ServerSettings(port=0, **{"shutdown_timeout": 0.0, **settings})
     listener = bind(settings)
     server = HttpServer(service, settings)
     thread = threading.Thread(target=lambda: server.run(sockets=[listener]), daemon=True)

@@ -123,7 +123,7 @@ def test_a_full_queue_says_when_to_come_back():
         assert refused
         for response in refused:
             assert response.status_code == 429
-            assert response.headers["retry-after"] == "1"
+            assert 1 <= int(response.headers["retry-after"]) <= 600
             assert response.json()["error"]["code"] == "queue_full"
         server.wait_until_idle()
         server.backend.gate.clear()

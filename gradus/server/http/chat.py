@@ -47,6 +47,7 @@ async def prepare(context: AppContext, body: dict[str, Any], size: int) -> Prepa
         is_stream=chat.stream,
         events=reply.events,
         whole=reply.whole,
+        timeout=chat.timeout,
     )
 
 
@@ -72,7 +73,12 @@ class _Reply:
                 template_kwargs=chat.chat_template_kwargs,
             )
             return inputs.process(
-                self._id, prompt, params, priority=chat.priority, add_special_tokens=chat.add_special_tokens
+                self._id,
+                prompt,
+                params,
+                priority=chat.priority,
+                cache_salt=chat.cache_salt,
+                add_special_tokens=chat.add_special_tokens,
             )
         except InvalidRequestError as error:
             raise chat.renamed(error) from None

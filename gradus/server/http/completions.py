@@ -46,6 +46,7 @@ async def prepare(context: AppContext, body: dict[str, Any], size: int) -> Prepa
         is_stream=completion.stream,
         events=reply.events,
         whole=reply.whole,
+        timeout=completion.timeout,
     )
 
 
@@ -71,6 +72,7 @@ class _Reply:
                     prompt,
                     params,
                     priority=completion.priority,
+                    cache_salt=completion.cache_salt,
                     add_special_tokens=completion.add_special_tokens,
                 )
             except InvalidRequestError as error:

@@ -12,6 +12,7 @@ from gradus.errors import InvalidRequestError
 from gradus.messages import EngineRequest
 from gradus.server.http.body import read_json
 from gradus.server.http.errors import ApiError
+from gradus.server.http.guard import client_of
 from gradus.server.http.sse import EventStream, to_json, until_disconnect
 from gradus.server.service import Generation, Service
 from gradus.server.settings import ServerSettings
@@ -64,11 +65,12 @@ class Prepared:
     is_stream: bool
     events: Callable[[Generation], AsyncGenerator[bytes]]
     whole: Callable[[Generation], dict[str, Any]]
+    timeout: float | None = None  # seconds
 
 
 async def answer(request: Request, service: Service, prepared: Prepared) -> Response:
     """Run a prepared request and answer with the stream of its events, or with the whole at the end."""
-    generation = service.generate(prepared.engine_requests)
+    generation = service.generate(prepared.engine_requests, client_of(request), timeout=prepared.timeout)
     if prepared.is_stream:
         return EventStream(prepared.events(generation))
     try:
