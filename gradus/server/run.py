@@ -73,7 +73,7 @@ def run(
 
     `on_ready` is called with gRPC's addresses, if there are any, once requests are accepted.
 
-    On a signal new requests are refused and those in flight get `settings.shutdown_seconds`.
+    On a signal new requests are refused and those in flight get `settings.shutdown_timeout`.
     """
     from gradus.server.http.server import HttpServer
 

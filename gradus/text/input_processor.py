@@ -35,12 +35,14 @@ class InputProcessor:
         seed: int | None = None,
         sampling_defaults: Mapping[str, Any] | None = None,
         max_new_tokens: int | None = None,
+        chat_template: str | None = None,
     ) -> None:
         """
         eos_token_ids: end a choice unless the request ignores them.
         vocab_size: the model's, which may be larger than the tokenizer's.
         sampling_defaults: fields of `SamplingParams` for front ends to use where a request does not say.
         max_new_tokens: the limit of requests that bring none, beside the context.
+        chat_template: Jinja source to use in place of the tokenizer's.
         seed: the requests that bring no seed draw theirs from a stream that starts here; None: from the
             operating system's randomness.
         """
@@ -50,6 +52,7 @@ class InputProcessor:
         self.vocab_size = vocab_size
         self.sampling_defaults = dict(sampling_defaults or {})
         self._max_new_tokens = max_new_tokens
+        self._own_chat_template = chat_template
         self._seeds = None if seed is None else random.Random(seed)
 
     def process(
@@ -59,6 +62,7 @@ class InputProcessor:
         params: SamplingParams,
         *,
         priority: int = 0,
+        cache_salt: str = "",
         add_special_tokens: bool = True,
     ) -> EngineRequest:
         """The engine's request for a text or for token ids (which are taken as they are).
@@ -88,6 +92,7 @@ class InputProcessor:
             bad_words=self._bad_words(params.bad_words or ()),
             seed=self._resolve_seed(params.seed),
             priority=priority,
+            cache_salt=cache_salt,
         )
 
     def process_pooling(
@@ -164,7 +169,7 @@ class InputProcessor:
 
     @cached_property
     def _chat_template(self) -> ChatTemplate | None:
-        source = self.tokenizer.chat_template
+        source = self._own_chat_template or self.tokenizer.chat_template
         return None if source is None else ChatTemplate(source, self.tokenizer.special_tokens)
 
     def _check_token_ids(self, token_ids: list[int]) -> None:

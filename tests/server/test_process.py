@@ -16,7 +16,7 @@ PROGRAM = """
 from gradus.server.run import base_url, bind, preload, run
 from gradus.server.settings import ServerSettings
 
-settings = ServerSettings(port=0, shutdown_seconds=2)
+settings = ServerSettings(port=0, shutdown_timeout=2)
 listener = bind(settings)
 preload(settings)
 from tests.server.harness import toy_service

@@ -14,9 +14,11 @@ import gradus
 from gradus.errors import InvalidRequestError
 from gradus.server.grpc.predict import InFlight
 from gradus.server.grpc.statuses import RpcError
+from gradus.server.security.keys import Client
 from gradus.server.service import Service
 
 Payload = Mapping[str, str]
+Command = Callable[[Payload, Client], dict[str, Any]]
 _STREAMING_FIELDS: Mapping[str, Callable[[str], float]] = {
     "stream_chunk_size": int,
     "grpc_buffer_size": int,
@@ -30,21 +32,22 @@ class Control:
     def __init__(self, service: Service, in_flight: InFlight) -> None:
         self._service = service
         self._in_flight = in_flight
-        self._commands: Mapping[str, tuple[Callable[[Payload], dict[str, Any]], frozenset[str]]] = {
+        self._commands: Mapping[str, tuple[Command, frozenset[str]]] = {
             "ping": (self._ping, frozenset()),
             "list_models": (self._list_models, frozenset()),
-            "stats": (lambda _: stats(self._service), frozenset()),
+            "stats": (lambda *_: stats(self._service), frozenset()),
             "get_streaming": (self._get_streaming, frozenset()),
             "set_streaming": (self._set_streaming, frozenset(_STREAMING_FIELDS)),
             "abort": (self._abort, frozenset(("trace_id",))),
         }
 
-    def run(self, command: str, payload: Payload) -> dict[str, str]:
-        """Do it; the answer's payload.
+    def run(self, command: str, payload: Payload, client: Client) -> dict[str, str]:
+        """Do it for this client; the answer's payload.
 
         Raises:
             RpcError: there is no such command, or nothing for it to act on.
             InvalidRequestError: the payload is not the command's.
+            PermissionDeniedError: the command is for admins.
         """
         if command not in self._commands:
             raise RpcError(
@@ -60,20 +63,24 @@ class Control:
                 raise InvalidRequestError(
                     f"payload has {name[:100]!r}; entries of {command} are: {what_works}", "payload"
                 )
-        return {name: as_text(value) for name, value in do(payload).items()}
+        return {name: as_text(value) for name, value in do(payload, client).items()}
 
-    def _ping(self, _: Payload) -> dict[str, Any]:
+    def _ping(self, _: Payload, client: Client) -> dict[str, Any]:
         return {"status": "ok", "version": gradus.__version__}
 
-    def _list_models(self, _: Payload) -> dict[str, Any]:
+    def _list_models(self, _: Payload, client: Client) -> dict[str, Any]:
         service = self._service
         return {"models": service.model_name, "max_model_len": service.inputs.max_model_len}
 
-    def _get_streaming(self, _: Payload) -> dict[str, Any]:
+    def _get_streaming(self, _: Payload, client: Client) -> dict[str, Any]:
         settings = asdict(self._service.streaming)
         return {name: "default" if value is None else value for name, value in settings.items()}
 
-    def _set_streaming(self, payload: Payload) -> dict[str, Any]:
+    def _set_streaming(self, payload: Payload, client: Client) -> dict[str, Any]:
+        """It concerns everybody, so it is for admins on a server that knows who is who."""
+        keys = self._service.keys
+        if keys.has_admin or not keys.is_open:
+            client.check_admin()
         changes: dict[str, Any] = {}
         for name, text in payload.items():
             try:
@@ -81,17 +88,17 @@ class Control:
             except ValueError:
                 raise InvalidRequestError(f"{name} is {text[:100]!r}; it must be a number", name) from None
         self._service.streaming = replace(self._service.streaming, **changes)
-        return self._get_streaming(payload)
+        return self._get_streaming(payload, client)
 
-    def _abort(self, payload: Payload) -> dict[str, Any]:
+    def _abort(self, payload: Payload, client: Client) -> dict[str, Any]:
         trace_id = payload.get("trace_id", "")
         if not trace_id:
             raise InvalidRequestError("payload has no trace_id; say which request to abort", "payload")
-        num_aborted = self._in_flight.abort(trace_id)
+        num_aborted = self._in_flight.abort(client, trace_id)
         if num_aborted == 0:
             raise RpcError(
                 grpc.StatusCode.NOT_FOUND,
-                f"no request with the trace id {trace_id[:200]!r} is in flight",
+                f"no request of yours with the trace id {trace_id[:200]!r} is in flight",
                 reason="not_in_flight",
                 param="payload",
             )

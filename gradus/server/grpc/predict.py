@@ -26,6 +26,7 @@ from gradus.server.grpc.requests import (
 from gradus.server.grpc.statuses import Failure, RpcError, describe, log_failure
 from gradus.server.metrics import GrpcDirection
 from gradus.server.observe.context import RequestContext, request_scope
+from gradus.server.security.keys import Client
 from gradus.server.service import Generation, Service
 
 ROUTE = f"/{SERVICE}/StreamPredict"
@@ -34,20 +35,21 @@ HALF_CLOSE_SECONDS = 0.2  # how long a failed request waits to learn whether it 
 
 
 class InFlight:
-    """The generations of all calls by trace id; two calls may use the same."""
+    """The generations of all calls by client and trace id; two calls may use the same."""
 
     def __init__(self) -> None:
-        self._generations: defaultdict[str, list[Generation]] = defaultdict(list)
+        self._generations: defaultdict[tuple[str, str], list[Generation]] = defaultdict(list)
         self._aborted: set[Generation] = set()
 
     @contextmanager
-    def entered(self, trace_id: str, generation: Generation) -> Iterator[None]:
+    def entered(self, client: Client, trace_id: str, generation: Generation) -> Iterator[None]:
         """Have it listed. An abort shows as an RpcError.
 
         Raises:
             RpcError: the generation ended because of `abort`.
         """
-        self._generations[trace_id].append(generation)
+        key = (client.name, trace_id)
+        self._generations[key].append(generation)
         try:
             yield
         except EngineDeadError:
@@ -57,13 +59,13 @@ class InFlight:
             raise RpcError(grpc.StatusCode.CANCELLED, text, reason="aborted") from None
         finally:
             self._aborted.discard(generation)
-            self._generations[trace_id].remove(generation)
-            if not self._generations[trace_id]:
-                del self._generations[trace_id]
+            self._generations[key].remove(generation)
+            if not self._generations[key]:
+                del self._generations[key]
 
-    def abort(self, trace_id: str) -> int:
-        """End what has this trace id; how many there were."""
-        found = list(self._generations.get(trace_id, ()))
+    def abort(self, client: Client, trace_id: str) -> int:
+        """End what the client has under this trace id; how many there were."""
+        found = list(self._generations.get((client.name, trace_id), ()))
         for generation in found:
             self._aborted.add(generation)
             generation.close()
@@ -74,9 +76,15 @@ class PredictCall:
     """One call of StreamPredict."""
 
     def __init__(
-        self, service: Service, in_flight: InFlight, requests: AsyncIterator[Message], context: Any
+        self,
+        service: Service,
+        in_flight: InFlight,
+        client: Client,
+        requests: AsyncIterator[Message],
+        context: Any,
     ) -> None:
         self._service = service
+        self._client = client
         self._in_flight = in_flight
         self._requests = requests
         self._context = context
@@ -107,7 +115,12 @@ class PredictCall:
     async def _answer(self, message: Message) -> None:
         """In a context of its own: what becomes of it is logged under its trace id."""
         trace_id = message.metadata.trace_id or f"grpc-{secrets.token_hex(16)}"
-        context = RequestContext(request_id=trace_id[:MAX_LABEL_CHARS], route=ROUTE, status="CANCELLED")
+        context = RequestContext(
+            request_id=trace_id[:MAX_LABEL_CHARS],
+            route=ROUTE,
+            status="CANCELLED",
+            client=self._client.name if self._client.is_known else None,
+        )
         reply = Reply(trace_id, context.received)
         with request_scope(context):
             try:
@@ -134,8 +147,10 @@ class PredictCall:
             message.ByteSize(),
             lambda: engine_request(self._service.inputs, message, f"grpc-{secrets.token_hex(16)}"),
         )
-        generation = self._service.generate([request], granularity)
-        with self._in_flight.entered(reply.trace_id, generation):
+        generation = self._service.generate(
+            [request], self._client, tenant=message.metadata.tenant, granularity=granularity
+        )
+        with self._in_flight.entered(self._client, reply.trace_id, generation):
             async with aclosing(generation.deltas()) as batches:
                 async for (delta,) in batches:
                     if delta.finish_reason is not None:

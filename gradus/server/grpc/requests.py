@@ -96,6 +96,7 @@ def engine_request(inputs: InputProcessor, message: Message, request_id: str) ->
             message.prompt,
             sampling_params(message.generation, inputs.sampling_defaults),
             priority=message.priority,
+            cache_salt=message.metadata.tenant,
             add_special_tokens=not message.HasField("add_special_tokens") or message.add_special_tokens,
         )
     except InvalidRequestError as error:

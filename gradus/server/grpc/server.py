@@ -4,7 +4,7 @@ Knows addresses and grpcio's options. It is started and stopped by whoever runs 
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -15,12 +15,14 @@ from grpc_reflection.v1alpha import reflection
 from gradus.errors import ConfigError
 from gradus.server.grpc import proto
 from gradus.server.grpc.control import Control, as_text, stats
+from gradus.server.grpc.guard import Guard, client_of
 from gradus.server.grpc.health import EngineHealth
 from gradus.server.grpc.predict import InFlight, PredictCall, count_messages
 from gradus.server.grpc.proto import Message
 from gradus.server.grpc.requests import MAX_LABEL_CHARS
 from gradus.server.grpc.statuses import describe, log_failure
 from gradus.server.observe.context import RequestContext, request_scope
+from gradus.server.security.keys import Client
 from gradus.server.service import Service
 from gradus.server.settings import ServerSettings
 
@@ -28,21 +30,13 @@ from gradus.server.settings import ServerSettings
 class GrpcServer:
     """Serves one model.
 
-    `credentials` make TCP TLS; `interceptors` see every call of every service.
+    `credentials` make TCP TLS.
     """
 
-    def __init__(
-        self,
-        service: Service,
-        settings: ServerSettings,
-        *,
-        credentials: Any = None,
-        interceptors: Sequence[Any] = (),
-    ) -> None:
+    def __init__(self, service: Service, settings: ServerSettings, *, credentials: Any = None) -> None:
         self._service = service
         self._settings = settings
         self._credentials = credentials
-        self._interceptors = interceptors
         self._in_flight = InFlight()
         self._control = Control(service, self._in_flight)
         self._health = EngineHealth(service, settings.health_stall_seconds)
@@ -57,7 +51,7 @@ class GrpcServer:
             ConfigError: an address is not to be had.
         """
         self._server = grpc.aio.server(
-            interceptors=self._interceptors,
+            interceptors=[Guard(self._service.keys)],
             options=[
                 ("grpc.so_reuseport", 0),  # a port in use is an error, not one to share
                 ("grpc.max_receive_message_length", self._settings.max_body_bytes),
@@ -116,12 +110,15 @@ class GrpcServer:
         return grpc.method_handlers_generic_handler(proto.SERVICE, methods)
 
     async def _stream_predict(self, requests: AsyncIterator[Message], context: Any) -> None:
-        await PredictCall(self._service, self._in_flight, requests, context).run()
+        await PredictCall(self._service, self._in_flight, self._client_of(context), requests, context).run()
+
+    def _client_of(self, context: Any) -> Client:
+        return client_of(self._service.keys, context.invocation_metadata())
 
     async def _run_command(self, message: Message, context: Any) -> Message:
         with self._noted(message, "Control") as noted:
             try:
-                payload = self._control.run(message.command, message.payload)
+                payload = self._control.run(message.command, message.payload, self._client_of(context))
             except Exception as error:
                 log_failure(error)
                 failure = describe(error)

@@ -1,18 +1,22 @@
 """Errors as gRPC statuses: code, text, and trailing metadata; the counterpart of the HTTP layer's."""
 
 import logging
+import math
 from dataclasses import dataclass
 from typing import Any, NoReturn
 
 import grpc
 
 from gradus.errors import (
+    AuthenticationError,
+    BusyError,
     ContextOverflowError,
+    DeadlineExceededError,
     EngineDeadError,
     EngineStoppingError,
     GradusError,
     InvalidRequestError,
-    QueueFullError,
+    PermissionDeniedError,
     RequestFailedError,
 )
 from gradus.server.grpc.proto import Error, Message
@@ -70,8 +74,15 @@ def describe(error: Exception) -> Failure:
             return Failure(Code.INVALID_ARGUMENT, "context_length_exceeded", text, error.param)
         case InvalidRequestError():
             return Failure(Code.INVALID_ARGUMENT, "invalid_value", text, error.param)
-        case QueueFullError():
-            return Failure(Code.RESOURCE_EXHAUSTED, "queue_full", text, retry_after="1")
+        case BusyError():
+            seconds = str(max(1, math.ceil(error.retry_after)))
+            return Failure(Code.RESOURCE_EXHAUSTED, error.reason or "busy", text, retry_after=seconds)
+        case AuthenticationError():
+            return Failure(Code.UNAUTHENTICATED, "invalid_api_key", text)
+        case PermissionDeniedError():
+            return Failure(Code.PERMISSION_DENIED, "permission_denied", text)
+        case DeadlineExceededError():
+            return Failure(Code.DEADLINE_EXCEEDED, "deadline_exceeded", text)
         case EngineStoppingError():
             return Failure(Code.UNAVAILABLE, "shutting_down", text, retry_after="10")
         case EngineDeadError():

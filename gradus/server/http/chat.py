@@ -56,6 +56,7 @@ async def prepare(context: AppContext, body: dict[str, Any], size: int) -> Prepa
         events=reply.events,
         whole=reply.whole,
         granularity=context.service.streaming.for_events(chat.stream_chunk_size),
+        timeout=chat.timeout,
     )
 
 
@@ -81,7 +82,12 @@ class _Reply:
                 template_kwargs=chat.chat_template_kwargs,
             )
             return inputs.process(
-                self._id, prompt, params, priority=chat.priority, add_special_tokens=chat.add_special_tokens
+                self._id,
+                prompt,
+                params,
+                priority=chat.priority,
+                cache_salt=chat.cache_salt,
+                add_special_tokens=chat.add_special_tokens,
             )
         except InvalidRequestError as error:
             raise chat.renamed(error) from None

@@ -55,6 +55,7 @@ async def prepare(context: AppContext, body: dict[str, Any], size: int) -> Prepa
         events=reply.events,
         whole=reply.whole,
         granularity=context.service.streaming.for_events(completion.stream_chunk_size),
+        timeout=completion.timeout,
     )
 
 
@@ -80,6 +81,7 @@ class _Reply:
                     prompt,
                     params,
                     priority=completion.priority,
+                    cache_salt=completion.cache_salt,
                     add_special_tokens=completion.add_special_tokens,
                 )
             except InvalidRequestError as error:

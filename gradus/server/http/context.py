@@ -12,6 +12,7 @@ from gradus.errors import InvalidRequestError
 from gradus.messages import EngineRequest
 from gradus.server.http.body import read_json
 from gradus.server.http.errors import ApiError
+from gradus.server.http.guard import client_of
 from gradus.server.http.protocol import GenerationRequest
 from gradus.server.http.sse import EventStream, to_json, until_disconnect
 from gradus.server.observe.exposition import Exposition
@@ -70,11 +71,17 @@ class Prepared:
     events: Callable[[Generation], AsyncGenerator[bytes]]
     whole: Callable[[Generation], dict[str, Any]]
     granularity: Granularity = EVERY_TOKEN
+    timeout: float | None = None  # seconds
 
 
 async def answer(request: Request, service: Service, prepared: Prepared) -> Response:
     """Run a prepared request and answer with the stream of its events, or with the whole at the end."""
-    generation = service.generate(prepared.engine_requests, prepared.granularity)
+    generation = service.generate(
+        prepared.engine_requests,
+        client_of(request),
+        timeout=prepared.timeout,
+        granularity=prepared.granularity,
+    )
     if prepared.is_stream:
         return EventStream(prepared.events(generation))
     try:

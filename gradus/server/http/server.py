@@ -38,7 +38,7 @@ class HttpServer(uvicorn.Server):
         )
         super().__init__(config)
         self._engine = service.engine
-        self._drain_seconds = settings.shutdown_seconds
+        self._drain_seconds = settings.shutdown_timeout
         self._on_ready = on_ready
         self.grpc = _grpc_server(service, settings) if settings.has_grpc else None
 

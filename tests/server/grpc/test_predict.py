@@ -195,7 +195,9 @@ def test_a_client_that_does_not_read_holds_up_no_more_than_its_tokens():
 
     async def call():
         service.engine.start()
-        task = asyncio.create_task(PredictCall(service, InFlight(), requests(), Context()).run())
+        task = asyncio.create_task(
+            PredictCall(service, InFlight(), service.keys.anonymous, requests(), Context()).run()
+        )
         while service.engine.stats().num_generated_tokens < 300:
             await asyncio.sleep(0.01)
         await asyncio.sleep(0.1)
@@ -227,7 +229,9 @@ def test_requests_are_read_only_as_others_are_answered(monkeypatch):
             yield StreamPredictRequest(prompt="Hi", generation={"max_new_tokens": 1})
 
     async def call():
-        task = asyncio.create_task(PredictCall(service, InFlight(), requests(), Context()).run())
+        task = asyncio.create_task(
+            PredictCall(service, InFlight(), service.keys.anonymous, requests(), Context()).run()
+        )
         await asyncio.sleep(0.3)
         task.cancel()
         with pytest.raises(asyncio.CancelledError):

@@ -99,7 +99,7 @@ def test_the_standard_health_service_tells_the_engine_s_state(connect):
 
 def test_stopping_lets_short_requests_finish_and_ends_long_ones(connect):
     """One stop for both front ends: who is new is refused, who takes too long is told why."""
-    with serving(forever, delay=0.02, grpc_port=0, shutdown_seconds=1.0) as server:
+    with serving(forever, delay=0.02, grpc_port=0, shutdown_timeout=1.0) as server:
         client = connect(server)
         short, long = (
             client.stub.StreamPredict(iter([client.request(trace_id="a", max_new_tokens=n)]))

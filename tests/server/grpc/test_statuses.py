@@ -132,7 +132,8 @@ def test_a_full_queue_is_resource_exhausted(connect):
             error = error_of(client, client.request(max_new_tokens=2), timeout=0.2)
         server.backend.gate.set()
         assert error.code() == Code.RESOURCE_EXHAUSTED
-        assert trailing(error) == {"gradus-code": "queue_full", "retry-after": "1"}
+        assert trailing(error)["gradus-code"] == "queue_full"
+        assert int(trailing(error)["retry-after"]) >= 1
         list(running)
         server.wait_until_idle()
         assert client.predict(client.request(max_new_tokens=2))[-1].finish_reason == "length"
