@@ -18,6 +18,7 @@ from gradus.options import settings_of
 from gradus.server.run import base_url, bind, how_to_try, preload
 from gradus.server.run import run as run_server
 from gradus.server.security.keys import Keys
+from gradus.server.security.tls import TlsFiles
 from gradus.server.settings import ServerSettings
 
 SETTINGS = settings_of(EngineConfig) | settings_of(ServerSettings)
@@ -39,7 +40,7 @@ def run(args: argparse.Namespace) -> int:
     if args.show_config:
         print(show(SETTINGS, values))
         return exit_codes.DONE
-    keys = Keys.load(settings)
+    keys, tls = Keys.load(settings), TlsFiles.of(settings)
     listener = bind(settings)
     preload()
 
@@ -56,7 +57,8 @@ def run(args: argparse.Namespace) -> int:
     )
     name = settings.served_model_name or runtime.source.name
     service = Service(engine, runtime.inputs, name, settings, keys)
-    message = how_to_try(base_url(listener), service.model_name)
+    url = base_url(listener, "http" if tls is None else "https")
+    message = how_to_try(url, service.model_name, settings)
     try:
         run_server(service, settings, listener, on_ready=lambda: print(message, flush=True))
     finally:

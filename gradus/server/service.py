@@ -11,6 +11,7 @@ from contextlib import aclosing
 from dataclasses import replace
 from typing import Protocol, TypeVar
 
+from gradus.config import SchedulerConfig
 from gradus.errors import (
     DeadlineExceededError,
     EngineDeadError,
@@ -41,6 +42,12 @@ class UpdateStream(Protocol):
 
 class Engine(Protocol):
     """The part of `AsyncEngine` that a server uses."""
+
+    @property
+    def config(self) -> SchedulerConfig: ...
+
+    @property
+    def is_stopping(self) -> bool: ...
 
     def start(self) -> None: ...
 

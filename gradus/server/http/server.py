@@ -2,11 +2,15 @@
 
 import asyncio
 import socket
+import ssl
 from collections.abc import Callable
+from typing import Any
 
 import uvicorn
 
 from gradus.server.http.app import create_app
+from gradus.server.http.connection import timed_connection
+from gradus.server.security.tls import TlsFiles
 from gradus.server.service import Service
 from gradus.server.settings import ServerSettings
 
@@ -26,6 +30,11 @@ class HttpServer(uvicorn.Server):
             server_header=False,
             timeout_graceful_shutdown=2,  # the engine has had its time by then
             lifespan="on",
+            # One protocol, one loop: what is tested is what runs, whatever else is installed.
+            http=timed_connection(head_timeout=settings.head_timeout, body_timeout=settings.body_timeout),
+            loop="asyncio",
+            ws="none",
+            **_tls_options(TlsFiles.of(settings)),
         )
         super().__init__(config)
         self._engine = service.engine
@@ -43,3 +52,14 @@ class HttpServer(uvicorn.Server):
         while not drain.done() and not self.force_exit:
             await asyncio.wait((drain,), timeout=_POLL_SECONDS)
         await super().shutdown(sockets)
+
+
+def _tls_options(files: TlsFiles | None) -> dict[str, Any]:
+    if files is None:
+        return {}
+    return {
+        "ssl_certfile": files.certfile,
+        "ssl_keyfile": files.keyfile,
+        "ssl_ca_certs": files.ca_certs,
+        "ssl_cert_reqs": ssl.CERT_NONE if files.ca_certs is None else ssl.CERT_REQUIRED,
+    }
