@@ -19,6 +19,7 @@ from gradus.server.observe.logs import configure_logging
 from gradus.server.run import base_url, bind, how_to_try, preload
 from gradus.server.run import run as run_server
 from gradus.server.security.keys import Keys
+from gradus.server.security.tls import TlsFiles
 from gradus.server.settings import ServerSettings
 
 SETTINGS = settings_of(EngineConfig) | settings_of(ServerSettings)
@@ -41,7 +42,7 @@ def run(args: argparse.Namespace) -> int:
         print(show(SETTINGS, values))
         return exit_codes.DONE
     configure_logging(settings.log_level, settings.log_format)
-    keys = Keys.load(settings)
+    keys, tls = Keys.load(settings), TlsFiles.of(settings)
     listener = bind(settings)
     preload(settings)
 
@@ -58,7 +59,8 @@ def run(args: argparse.Namespace) -> int:
     )
     name = settings.served_model_name or runtime.source.name
     service = Service(engine, runtime.inputs, name, settings, keys)
-    message = how_to_try(base_url(listener), service.model_name)
+    url = base_url(listener, "http" if tls is None else "https")
+    message = how_to_try(url, service.model_name, settings)
 
     def on_ready(grpc_addresses: list[str]) -> None:
         print(message, *(f"gRPC is served at {address}" for address in grpc_addresses), sep="\n", flush=True)

@@ -15,6 +15,7 @@ import weakref
 from collections import deque
 from dataclasses import dataclass, replace
 
+from gradus.config import SchedulerConfig
 from gradus.engine.core import EngineCore
 from gradus.engine.rate_meter import RateMeter
 from gradus.engine.stats import EngineStats, StepRecord
@@ -119,6 +120,10 @@ class AsyncEngine:
             if self._refusal() is not None:
                 return False
             return not self._has_work() or time.monotonic() - self._last_progress < stall_seconds
+
+    @property
+    def config(self) -> SchedulerConfig:
+        return self._core.config
 
     @property
     def is_stopping(self) -> bool:

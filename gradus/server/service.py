@@ -11,6 +11,7 @@ from contextlib import aclosing
 from dataclasses import replace
 from typing import Protocol, TypeVar
 
+from gradus.config import SchedulerConfig
 from gradus.engine.stats import EngineStats, StepRecord
 from gradus.errors import (
     ContextOverflowError,
@@ -47,6 +48,12 @@ class UpdateStream(Protocol):
 
 class Engine(Protocol):
     """The part of `AsyncEngine` that a server uses."""
+
+    @property
+    def config(self) -> SchedulerConfig: ...
+
+    @property
+    def is_stopping(self) -> bool: ...
 
     def start(self) -> None: ...
 

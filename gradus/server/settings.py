@@ -6,7 +6,9 @@ A field more is a setting more: its flag, its variable and its key in a file fol
 from dataclasses import dataclass
 
 from gradus.options import check_settings, option
+from gradus.sampling_params import MAX_LOGIT_BIASES, MAX_N, MAX_STOP_STRINGS
 from gradus.server.streaming import MAX_BUFFER_SIZE, MAX_CHUNK_SIZE, MAX_FLUSH_INTERVAL_MS, StreamingSettings
+from gradus.text.chat_template import MAX_MESSAGES
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -15,6 +17,9 @@ class ServerSettings:
 
     host: str = option("127.0.0.1", "address to listen on; the default is this machine only", group="server")
     port: int = option(8000, "0: any that is free", least=0, most=65535, group="server")
+    uds: str | None = option(
+        None, "listen on this Unix socket and on no port", metavar="PATH", group="server"
+    )
     served_model_name: str | None = option(
         None, "what clients call the model", metavar="NAME", group="server"
     )
@@ -70,6 +75,11 @@ class ServerSettings:
     admin_api_key: tuple[str, ...] = option(
         (), "for everything, /debug/ included", metavar="KEY", group="security", is_secret=True
     )
+    ssl_certfile: str | None = option(None, "serve TLS with it (PEM)", metavar="FILE", group="security")
+    ssl_keyfile: str | None = option(None, "the certificate's key", metavar="FILE", group="security")
+    ssl_ca_certs: str | None = option(
+        None, "clients must show a certificate that one of these signed", metavar="FILE", group="security"
+    )
     isolate_prefix_cache: bool = option(
         False, "clients do not find what others have put into the prefix cache", group="security"
     )
@@ -86,9 +96,25 @@ class ServerSettings:
     request_timeout: float | None = option(
         None, "seconds that a request may take, and the most it may ask for", least=0.001, group="limits"
     )
+    head_timeout: float = option(
+        10.0, "seconds in which a request's headers must have come", least=0.1, group="limits"
+    )
+    body_timeout: float = option(60.0, "seconds in which its body must have come", least=0.1, group="limits")
     max_body_bytes: int = option(8 * 2**20, "longest request body", least=1, metavar="SIZE", group="limits")
     max_prompts: int = option(256, "prompts in one completions request", least=1, group="limits")
     max_choices: int = option(1024, "prompts times n in one request", least=1, group="limits")
+
+    max_n: int = option(MAX_N, "choices per prompt", least=1, most=MAX_N, group="limits")
+    max_messages: int = option(
+        MAX_MESSAGES, "messages in one conversation", least=1, most=MAX_MESSAGES, group="limits"
+    )
+    max_tools: int = option(128, "tools in one request", least=1, group="limits")
+    max_stop_strings: int = option(
+        MAX_STOP_STRINGS, "stop strings", least=1, most=MAX_STOP_STRINGS, group="limits"
+    )
+    max_logit_bias: int = option(
+        MAX_LOGIT_BIASES, "entries of logit_bias", least=1, most=MAX_LOGIT_BIASES, group="limits"
+    )
 
     def __post_init__(self) -> None:
         check_settings(self)

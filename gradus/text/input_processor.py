@@ -167,6 +167,10 @@ class InputProcessor:
             template_kwargs=template_kwargs,
         )
 
+    @property
+    def has_chat_template(self) -> bool:
+        return self._chat_template is not None
+
     @cached_property
     def _chat_template(self) -> ChatTemplate | None:
         source = self._own_chat_template or self.tokenizer.chat_template

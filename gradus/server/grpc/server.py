@@ -4,6 +4,7 @@ Knows addresses and grpcio's options. It is started and stopped by whoever runs 
 """
 
 import asyncio
+import os
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -23,20 +24,18 @@ from gradus.server.grpc.requests import MAX_LABEL_CHARS
 from gradus.server.grpc.statuses import describe, log_failure
 from gradus.server.observe.context import RequestContext, request_scope
 from gradus.server.security.keys import Client
+from gradus.server.security.tls import TlsFiles
 from gradus.server.service import Service
 from gradus.server.settings import ServerSettings
 
 
 class GrpcServer:
-    """Serves one model.
+    """Serves one model, on TCP with TLS where the settings have a certificate."""
 
-    `credentials` make TCP TLS.
-    """
-
-    def __init__(self, service: Service, settings: ServerSettings, *, credentials: Any = None) -> None:
+    def __init__(self, service: Service, settings: ServerSettings) -> None:
         self._service = service
         self._settings = settings
-        self._credentials = credentials
+        self._tls = TlsFiles.of(settings)
         self._in_flight = InFlight()
         self._control = Control(service, self._in_flight)
         self._health = EngineHealth(service, settings.health_stall_seconds)
@@ -84,12 +83,17 @@ class GrpcServer:
             self.addresses.append(f"{shown}:{bound}")
         if path is not None:
             _bind(self._server.add_insecure_port, f"unix:{path}", "--grpc-uds")
+            os.chmod(path, 0o660)  # for its owner and group, as HTTP's
             self.addresses.append(f"unix:{path}")
 
     def _add_port(self, address: str) -> int:
-        if self._credentials is None:
+        if self._tls is None:
             return self._server.add_insecure_port(address)
-        return self._server.add_secure_port(address, self._credentials)
+        key, certificates, ca_certs = self._tls.read()
+        credentials = grpc.ssl_server_credentials(
+            [(key, certificates)], ca_certs, require_client_auth=ca_certs is not None
+        )
+        return self._server.add_secure_port(address, credentials)
 
     def _handlers(self) -> Any:
         def handler(make: Callable[..., Any], do: Any, request: Any, response: Any) -> Any:

@@ -11,6 +11,7 @@ from starlette.responses import Response
 from gradus.errors import InvalidRequestError
 from gradus.messages import EngineRequest
 from gradus.server.http.body import read_json
+from gradus.server.http.caps import check_caps
 from gradus.server.http.errors import ApiError
 from gradus.server.http.guard import client_of
 from gradus.server.http.protocol import GenerationRequest
@@ -33,7 +34,9 @@ class AppContext:
         self.exposition = None if metrics is None else Exposition(metrics, service.engine.stats)
 
     async def read_body(self, request: Request) -> tuple[dict[str, Any], int]:
-        return await read_json(request, self.settings.max_body_bytes)
+        body, size = await read_json(request, self.settings.max_body_bytes)
+        check_caps(body, self.settings)
+        return body, size
 
     def check_model(self, name: str | None) -> None:
         if name is not None and name != self.service.model_name:

@@ -66,7 +66,9 @@ class GenerationRequest(BaseModel):
     spaces_between_special_tokens: bool = Field(True, description="byte-level text has none in either case")
     priority: int = Field(0, description="lower runs earlier under the priority policy")
     cache_salt: str = Field("", description="only requests with the same one share cached prompts")
-    timeout: float | None = Field(None, description="seconds until the request ends with an error", gt=0)
+    timeout: float | None = Field(
+        None, description="seconds until the request ends with an error", gt=0, allow_inf_nan=False
+    )
     stream: bool = False
     stream_options: StreamOptions | None = None
     stream_chunk_size: int | None = Field(

@@ -2,12 +2,15 @@
 
 import asyncio
 import socket
+import ssl
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import uvicorn
 
 from gradus.server.http.app import create_app
+from gradus.server.http.connection import timed_connection
+from gradus.server.security.tls import TlsFiles
 from gradus.server.service import Service
 from gradus.server.settings import ServerSettings
 
@@ -35,6 +38,11 @@ class HttpServer(uvicorn.Server):
             server_header=False,
             timeout_graceful_shutdown=_GRACE_SECONDS,
             lifespan="on",
+            # One protocol, one loop: what is tested is what runs, whatever else is installed.
+            http=timed_connection(head_timeout=settings.head_timeout, body_timeout=settings.body_timeout),
+            loop="asyncio",
+            ws="none",
+            **_tls_options(TlsFiles.of(settings)),
         )
         super().__init__(config)
         self._engine = service.engine
@@ -63,3 +71,14 @@ def _grpc_server(service: Service, settings: ServerSettings) -> "GrpcServer":
     from gradus.server.grpc.server import GrpcServer
 
     return GrpcServer(service, settings)
+
+
+def _tls_options(files: TlsFiles | None) -> dict[str, Any]:
+    if files is None:
+        return {}
+    return {
+        "ssl_certfile": files.certfile,
+        "ssl_keyfile": files.keyfile,
+        "ssl_ca_certs": files.ca_certs,
+        "ssl_cert_reqs": ssl.CERT_NONE if files.ca_certs is None else ssl.CERT_REQUIRED,
+    }
