@@ -19,6 +19,7 @@ from gradus.server.grpc.reply import Reply
 from gradus.server.grpc.requests import (
     MAX_LABEL_CHARS,
     check_labels,
+    check_lists,
     check_model,
     engine_request,
     labels_for_log,
@@ -141,6 +142,7 @@ class PredictCall:
     async def _generate(self, message: Message, reply: Reply) -> Message:
         """Validate, run, and write what comes; returns the last message."""
         check_model(self._service, message)
+        check_lists(self._service.settings, message)
         chunk_size = message.stream_chunk_size if message.HasField("stream_chunk_size") else None
         granularity = self._service.streaming.for_grpc(chunk_size)
         request = await self._service.compute(

@@ -13,7 +13,9 @@ from gradus.messages import EngineRequest
 from gradus.sampling_params import SamplingParams
 from gradus.server.grpc.proto import Message
 from gradus.server.grpc.statuses import RpcError
+from gradus.server.http.caps import check_caps
 from gradus.server.service import Service
+from gradus.server.settings import ServerSettings
 from gradus.text.input_processor import InputProcessor
 
 MAX_LABEL_CHARS = 256
@@ -82,6 +84,16 @@ def check_model(service: Service, message: Message) -> None:
             reason="unsupported_value",
             param="adapter",
         )
+
+
+def check_lists(settings: ServerSettings, message: Message) -> None:
+    """Raises InvalidRequestError: there are more entries than the server's caps allow."""
+    generation = message.generation
+    lists = {"stop": list(generation.stop), "logit_bias": dict(generation.logit_bias)}
+    try:
+        check_caps(lists, settings)
+    except InvalidRequestError as error:
+        raise _renamed(error) from None
 
 
 def engine_request(inputs: InputProcessor, message: Message, request_id: str) -> EngineRequest:

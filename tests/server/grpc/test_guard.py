@@ -7,6 +7,7 @@ import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
 
+from tests.server.certificates import make_certificates
 from tests.server.grpc.harness import GrpcClient
 from tests.server.harness import say, serving
 
@@ -161,3 +162,40 @@ def test_a_deadline_of_the_server_is_told(connect):
         assert caught.value.code() == Code.DEADLINE_EXCEEDED
         assert "0.2 seconds" in caught.value.details()
         server.wait_until_idle()
+
+
+@pytest.mark.parametrize("needs_client_certificate", [False, True])
+def test_tls(tmp_path, generated, needs_client_certificate):
+    make_certificates(tmp_path)
+    files = {"ssl_certfile": str(tmp_path / "server.pem"), "ssl_keyfile": str(tmp_path / "server.key")}
+    if needs_client_certificate:
+        files["ssl_ca_certs"] = str(tmp_path / "ca.pem")
+    authority, key, certificate = (
+        (tmp_path / name).read_bytes() for name in ("ca.pem", "client.key", "client.pem")
+    )
+
+    def is_let_in(channel):
+        with channel:
+            try:
+                return GrpcClient(channel, *generated).control("ping")["status"] == "ok"
+            except grpc.RpcError as error:
+                assert error.code() == Code.UNAVAILABLE
+                return False
+
+    with serving(say("x"), grpc_port=0, **files) as server:
+        address = server.server.grpc.addresses[0]
+        known = grpc.ssl_channel_credentials(authority, key, certificate)
+        assert is_let_in(grpc.secure_channel(address, known))
+        anybody = grpc.ssl_channel_credentials(authority)
+        assert is_let_in(grpc.secure_channel(address, anybody)) is not needs_client_certificate
+        assert not is_let_in(grpc.insecure_channel(address))
+
+
+def test_caps_on_lists_hold_here_too(connect):
+    with serving(say("x"), grpc_port=0, max_stop_strings=2) as server:
+        client = connect(server)
+        assert client.predict(client.request(stop=["a", "b"]))
+        with pytest.raises(grpc.RpcError) as caught:
+            client.predict(client.request(stop=["a", "b", "c"]))
+        assert caught.value.code() == Code.INVALID_ARGUMENT
+        assert "at most 2" in caught.value.details()
