@@ -187,6 +187,11 @@ def test_addresses_to_reach_the_server_by():
     text = how_to_try(url, "demo")
     assert f"{url}/v1/chat/completions" in text
     assert "from openai import OpenAI" in text
+    assert "Bearer" not in text
+    text = how_to_try(url, "demo", ServerSettings(api_key=("sesame",), uds="/run/gradus.sock"))
+    assert "Bearer KEY" in text
+    assert "curl --unix-socket /run/gradus.sock" in text
+    assert "sesame" not in text
 
 
 @pytest.mark.parametrize(

@@ -56,6 +56,11 @@ class ApiError(Exception):
         self.code = code
         self.headers = headers
 
+    @property
+    def reason(self) -> str:
+        """As `GradusError.reason`: a short word for counting."""
+        return self.code or f"http_{self.status}"
+
 
 def describe(error: Exception) -> tuple[int, dict[str, Any], dict[str, str]]:
     """Status, body and headers for an error."""
