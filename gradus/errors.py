@@ -46,8 +46,6 @@ class InvalidRequestError(GradusError, ValueError):
     `param` is the name of the offending field, or None where no single one is to blame.
     """
 
-    reason = "invalid_request"
-
     def __init__(self, message: str, param: str | None = None) -> None:
         super().__init__(message)
         self.param = param
