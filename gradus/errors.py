@@ -4,7 +4,7 @@ Knows nothing of who raises or reports them; the HTTP server maps the types to s
 """
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from gradus.outputs import RequestOutput
@@ -17,7 +17,7 @@ class GradusError(Exception):
     None for errors that are nothing of the kind.
     """
 
-    reason: ClassVar[str | None] = None
+    reason: str | None = None
 
 
 class ConfigError(GradusError, ValueError):
@@ -75,10 +75,43 @@ def context_overflow(
     )
 
 
-class QueueFullError(GradusError):
-    """More requests wait than the server accepts; try again later."""
+class BusyError(GradusError):
+    """A request that would be served at another time: in `retry_after` seconds, as far as that is known."""
+
+    def __init__(self, message: str, retry_after: float, reason: str | None = None) -> None:
+        super().__init__(message)
+        self.retry_after = retry_after
+        self.reason = reason or type(self).reason
+
+
+class QueueFullError(BusyError):
+    """More requests or prompt tokens wait than the server accepts."""
 
     reason = "queue_full"
+
+
+class RateLimitError(BusyError):
+    """A client has reached what it may ask for at once or in a minute."""
+
+    reason = "rate_limit"
+
+
+class AuthenticationError(GradusError):
+    """Nobody whom the server knows: no key, or a wrong one."""
+
+    reason = "unauthenticated"
+
+
+class PermissionDeniedError(GradusError):
+    """A known client asked for what only others may have."""
+
+    reason = "permission_denied"
+
+
+class DeadlineExceededError(GradusError):
+    """A request was not complete in the time that it had."""
+
+    reason = "deadline_exceeded"
 
 
 class RequestFailedError(GradusError):
@@ -86,6 +119,8 @@ class RequestFailedError(GradusError):
 
     `outputs` are those of the whole call where it was a batch: the failed ones have finish reason "error".
     """
+
+    reason = "generation_failed"
 
     def __init__(self, message: str, outputs: Sequence["RequestOutput"] = ()) -> None:
         super().__init__(message)

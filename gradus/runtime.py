@@ -5,6 +5,7 @@ The only place that knows all of them. `LLM` and `gradus serve` start here.
 
 import logging
 from dataclasses import dataclass
+from pathlib import Path
 
 from gradus.backends.options import BackendOptions
 from gradus.backends.registry import backend_class
@@ -62,6 +63,7 @@ def load_runtime(config: EngineConfig) -> Runtime:
         ModelError: the model cannot be found, read or supported.
         ConfigError: the configuration cannot work with this model on this machine.
     """
+    chat_template = _chat_template(config.chat_template)
     source = resolve_model(config.model, seed=config.seed or 0)
     check_quantization(config, source)
     weight_bytes = _weight_bytes(config, source)
@@ -90,8 +92,21 @@ def load_runtime(config: EngineConfig) -> Runtime:
         sampling_defaults=generation.sampling,
         max_new_tokens=generation.max_new_tokens,
         grammars=LlguidanceCompiler(tokenizer, vocab_size=vocab_size, end_token_ids=eos_token_ids),
+        chat_template=chat_template,
     )
     return Runtime(source, backend, EngineCore(backend, scheduler), tokenizer, inputs, cache, weight_bytes)
+
+
+def _chat_template(path: str | None) -> str | None:
+    """The text of the operator's own template."""
+    if path is None:
+        return None
+    try:
+        return Path(path).read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(
+            f"chat_template is {path!r}, which cannot be read: {error}; give a file with a Jinja template"
+        ) from error
 
 
 def _weight_bytes(config: EngineConfig, source: ModelSource) -> int:

@@ -88,7 +88,7 @@ def _memory_text(model: dict[str, Any]) -> list[str]:
     if not memory["fits"]:
         lines.append(
             "  way out   a smaller model, --quantization int4, --dtype bfloat16 if it is f32, or less cache: "
-            "--kv-cache-memory, --max-model-len"
+            "--kv-cache-memory-bytes, --max-model-len"
         )
     return lines
 

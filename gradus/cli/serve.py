@@ -1,75 +1,91 @@
-"""`gradus serve`: a model behind the OpenAI-compatible HTTP API."""
+"""`gradus serve`: a model behind the OpenAI-compatible HTTP API.
+
+What it is told by flags, by the environment and by a file is one schema: `EngineConfig` and `ServerSettings`.
+"""
 
 import argparse
+import os
 import sys
+from dataclasses import fields
+from typing import Any
 
-from gradus.cli.engine_args import add_engine_arguments, engine_config
+from gradus.cli import exit_codes
+from gradus.cli.engine_args import add_engine_arguments
+from gradus.cli.flags import add_flags, given_flags
+from gradus.cli.sources import Given, merge, read_environment, read_file, show
+from gradus.config import EngineConfig
+from gradus.options import settings_of
 from gradus.server.observe.logs import configure_logging
 from gradus.server.run import base_url, bind, how_to_try, preload
 from gradus.server.run import run as run_server
-from gradus.server.settings import LOG_FORMATS, LOG_LEVELS, ServerSettings
+from gradus.server.security.keys import Keys
+from gradus.server.security.tls import TlsFiles
+from gradus.server.settings import ServerSettings
 
-_DEFAULTS = ServerSettings()
+SETTINGS = settings_of(EngineConfig) | settings_of(ServerSettings)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_engine_arguments(parser)
-    group = parser.add_argument_group("server")
-    group.add_argument("--host", default=_DEFAULTS.host, help="default: %(default)s, this machine only")
-    group.add_argument("--port", type=int, default=_DEFAULTS.port, help="0: any (default: %(default)s)")
-    group.add_argument("--served-model-name", metavar="NAME", help="what clients call the model")
-    group.add_argument("--max-queued-requests", type=int, default=1024, metavar="N")
+    add_flags(parser, settings_of(ServerSettings).values())
+    group = parser.add_argument_group("configuration")
+    group.add_argument("--config", metavar="FILE", help="a YAML file of settings (default: $GRADUS_CONFIG)")
     group.add_argument(
-        "--health-stall-seconds",
-        type=float,
-        default=_DEFAULTS.health_stall_seconds,
-        metavar="S",
-        help="/health fails when work waits and no step has completed for so long (default: %(default)s)",
+        "--show-config", action="store_true", help="print every setting and its source, and end"
     )
-    group.add_argument("--no-metrics", action="store_true", help="count nothing, and have no /metrics")
-    group.add_argument(
-        "--trace-requests",
-        type=int,
-        default=_DEFAULTS.trace_requests,
-        metavar="N",
-        help="/debug/trace shows the last N requests; 0: off (default: %(default)s)",
-    )
-    group.add_argument("--log-level", choices=LOG_LEVELS, default=_DEFAULTS.log_level)
-    group.add_argument("--log-format", choices=LOG_FORMATS, default=_DEFAULTS.log_format)
-    group.add_argument("--log-prompts", action="store_true", help="write prompts into the log")
-    group.add_argument("--allow-origin", action="append", default=[], metavar="URL", help="CORS; repeatable")
 
 
 def run(args: argparse.Namespace) -> int:
-    settings = ServerSettings(
-        host=args.host,
-        port=args.port,
-        health_stall_seconds=args.health_stall_seconds,
-        metrics=not args.no_metrics,
-        trace_requests=args.trace_requests,
-        log_level=args.log_level,
-        log_format=args.log_format,
-        log_prompts=args.log_prompts,
-        cors_origins=tuple(args.allow_origin),
-    )
+    values = configuration(args)
+    config, settings = _build(EngineConfig, values), _build(ServerSettings, values)
+    if args.show_config:
+        print(show(SETTINGS, values))
+        return exit_codes.DONE
     configure_logging(settings.log_level, settings.log_format)
-    config = engine_config(args)
+    keys, tls = Keys.load(settings), TlsFiles.of(settings)
     listener = bind(settings)
-    preload()
+    preload(settings)
 
     from gradus.engine.async_engine import AsyncEngine
     from gradus.runtime import load_runtime
-    from gradus.server.observe.observer import Observer
     from gradus.server.service import Service
 
     runtime = load_runtime(config)
     print(runtime.summary, file=sys.stderr, flush=True)
-    engine = AsyncEngine(runtime.core, max_queued_requests=args.max_queued_requests)
-    name = args.served_model_name or runtime.source.name
-    service = Service(engine, runtime.inputs, name, Observer.of(settings))
-    message = how_to_try(base_url(listener), service.model_name)
+    engine = AsyncEngine(
+        runtime.core,
+        max_queued_requests=settings.max_num_queued_reqs,
+        max_queued_tokens=settings.max_num_queued_tokens,
+    )
+    name = settings.served_model_name or runtime.source.name
+    service = Service(engine, runtime.inputs, name, settings, keys)
+    url = base_url(listener, "http" if tls is None else "https")
+    message = how_to_try(url, service.model_name, settings)
+
+    def on_ready(grpc_addresses: list[str]) -> None:
+        print(message, *(f"gRPC is served at {address}" for address in grpc_addresses), sep="\n", flush=True)
+
     try:
-        run_server(service, settings, listener, on_ready=lambda: print(message, flush=True))
+        run_server(service, settings, listener, on_ready)
     finally:
         runtime.close()
-    return 0
+    return exit_codes.DONE
+
+
+def configuration(args: argparse.Namespace) -> dict[str, Given]:
+    """Every setting's value and where it came from.
+
+    Raises:
+        ConfigError: a name or a value in one of the sources does not work.
+    """
+    path = args.config or os.environ.get("GRADUS_CONFIG")
+    return merge(
+        SETTINGS,
+        given_flags(args, SETTINGS),
+        read_environment(SETTINGS, os.environ),
+        read_file(SETTINGS, path) if path else {},
+    )
+
+
+def _build(kind: type, values: dict[str, Given]) -> Any:
+    return kind(**{f.name: values[f.name].value for f in fields(kind) if f.name in values})

@@ -74,6 +74,11 @@ class EngineCore:
     def num_waiting(self) -> int:
         return self.scheduler.num_waiting
 
+    @property
+    def num_waiting_tokens(self) -> int:
+        """Tokens of waiting choices; those that wait for a sibling's prompt count none of their own."""
+        return self.scheduler.waiting.num_tokens
+
     def validate(self, request: EngineRequest) -> list[int]:
         """The prompt as plain integers, if the request can be served. Reads no state; any thread may call it.
 

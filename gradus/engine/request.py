@@ -7,7 +7,7 @@ tokens, `num_computed_tokens` of them have KV, and it is given work until the tw
 import enum
 from dataclasses import dataclass, field
 
-from gradus.engine.block_pool import NO_PARENT, BlockHash, BlockId, hash_block
+from gradus.engine.block_pool import BlockHash, BlockId, hash_block, root_hash
 from gradus.engine.logit_edits import EditState
 from gradus.engine.prompt_rows import PromptRows
 from gradus.messages import EngineRequest
@@ -95,6 +95,6 @@ class Request:
         hashes = self.block_hashes
         while len(hashes) <= index:
             start = len(hashes) * block_size
-            parent = hashes[-1] if hashes else NO_PARENT
+            parent = hashes[-1] if hashes else root_hash(self.engine_request.cache_salt)
             hashes.append(hash_block(parent, self.token_ids[start : start + block_size]))
         return hashes[index]

@@ -4,14 +4,18 @@ Knows the async engine and the text layer. Knows nothing of HTTP: another front 
 """
 
 import asyncio
+import json
 import time
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
 from contextlib import aclosing
+from dataclasses import replace
 from typing import Protocol, TypeVar
 
+from gradus.config import SchedulerConfig
 from gradus.engine.stats import EngineStats, StepRecord
 from gradus.errors import (
     ContextOverflowError,
+    DeadlineExceededError,
     EngineDeadError,
     EngineStoppingError,
     GradusError,
@@ -21,6 +25,10 @@ from gradus.messages import EngineRequest, RequestUpdate
 from gradus.sampling_params import SamplingParams
 from gradus.server.observe.observation import Observation
 from gradus.server.observe.observer import Observer
+from gradus.server.security.keys import Client, Keys
+from gradus.server.security.rate_limits import RateLimits, Ticket
+from gradus.server.settings import ServerSettings
+from gradus.server.streaming import EVERY_TOKEN, Granularity, join_deltas
 from gradus.text.input_processor import InputProcessor
 from gradus.text.output_processor import ChoiceDelta, RequestState
 from gradus.text.tokenizer import Tokenizer
@@ -42,6 +50,12 @@ class UpdateStream(Protocol):
 class Engine(Protocol):
     """The part of `AsyncEngine` that a server uses."""
 
+    @property
+    def config(self) -> SchedulerConfig: ...
+
+    @property
+    def is_stopping(self) -> bool: ...
+
     def start(self) -> None: ...
 
     def add_request(self, request: EngineRequest) -> UpdateStream: ...
@@ -61,12 +75,22 @@ class Service:
     """A model ready to be served."""
 
     def __init__(
-        self, engine: Engine, inputs: InputProcessor, model_name: str, observer: Observer | None = None
+        self,
+        engine: Engine,
+        inputs: InputProcessor,
+        model_name: str,
+        settings: ServerSettings | None = None,
+        keys: Keys | None = None,
     ) -> None:
+        """`keys` are those of the settings unless they have been loaded already."""
         self.engine = engine
-        self.observer = observer or Observer()
         self.inputs = inputs
         self.model_name = model_name
+        self.settings = settings or ServerSettings()
+        self.keys = keys or Keys.load(self.settings)
+        self.rate_limits = RateLimits()
+        self.observer = Observer.of(self.settings)
+        self.streaming = self.settings.streaming  # may be replaced at any time
         self.created = int(time.time())
 
     @property
@@ -90,18 +114,52 @@ class Service:
         if params.structured_outputs is not None:
             await asyncio.to_thread(self.inputs.compile_grammar, params)
 
-    def generate(self, requests: Sequence[EngineRequest]) -> "Generation":
+    def generate(
+        self,
+        requests: Sequence[EngineRequest],
+        client: Client | None = None,
+        *,
+        tenant: str = "",
+        timeout: float | None = None,
+        granularity: Granularity = EVERY_TOKEN,
+    ) -> "Generation":
         """Start requests that belong together; call it in the event loop that will read them.
 
+        client: who asks; None: the server itself, without limits.
+        tenant: for whom the client asks, by its own word.
+        timeout: seconds until they end with an error, if the server's own limit is not shorter.
+        granularity: how many tokens a batch of the deltas holds.
+
         Raises:
-            QueueFullError, EngineDeadError, InvalidRequestError: none of them is started then.
+            BusyError, EngineDeadError, InvalidRequestError: none of them is started then.
         """
-        observation = self.observer.begin(requests, self.tokenizer.decode)
+        limits = [each for each in (timeout, self.settings.request_timeout) if each is not None]
+        ticket = None
         try:
-            return Generation(self.engine, self.tokenizer, requests, observation)
-        except GradusError as error:
-            self.observer.refuse(error)
+            if client is not None:
+                ticket = self.rate_limits.admit(client, tenant)
+                if self.settings.isolate_prefix_cache:
+                    requests = [replace(each, cache_salt=_salt(client, tenant, each)) for each in requests]
+            return Generation(
+                self.engine,
+                self.tokenizer,
+                requests,
+                self.observer.begin(requests, self.tokenizer.decode),
+                granularity=granularity,
+                ticket=ticket,
+                timeout=min(limits, default=None),
+            )
+        except BaseException as error:
+            if ticket is not None:
+                ticket.release()
+            if isinstance(error, GradusError):
+                self.observer.refuse(error)
             raise
+
+
+def _salt(client: Client, tenant: str, request: EngineRequest) -> str:
+    """What keeps clients apart in the prefix cache, whatever salts they choose themselves."""
+    return json.dumps([client.name, tenant, request.cache_salt])
 
 
 class Generation:
@@ -113,9 +171,19 @@ class Generation:
         tokenizer: Tokenizer,
         requests: Sequence[EngineRequest],
         observation: Observation | None = None,
+        *,
+        granularity: Granularity = EVERY_TOKEN,
+        ticket: Ticket | None = None,
+        timeout: float | None = None,
     ) -> None:
+        """`ticket` is what its tokens are charged to; after `timeout` seconds it ends with an error."""
         self._engine = engine
         self.observation = observation or Observation(requests)
+        self._granularity = granularity
+        self._ticket = ticket
+        self._timeout = timeout
+        self._timer: asyncio.TimerHandle | None = None
+        self._has_expired = False
         self._num_choices_each = requests[0].params.n
         self._streams: list[UpdateStream] = []
         self.states = [
@@ -127,6 +195,10 @@ class Generation:
         except BaseException:
             self._close_streams()
             raise
+        if ticket is not None:
+            ticket.charge(sum(len(request.prompt_token_ids) for request in requests))
+        if timeout is not None:
+            self._timer = asyncio.get_running_loop().call_later(timeout, self._expire)
 
     @property
     def num_choices(self) -> int:
@@ -140,25 +212,43 @@ class Generation:
     def _close_streams(self) -> None:
         for stream in self._streams:
             stream.close()
+        if self._timer is not None:
+            self._timer.cancel()
+        if self._ticket is not None:
+            self._ticket.release()
+
+    def _expire(self) -> None:
+        """The time is over: who reads finds the end of what has been computed, and the reason."""
+        self._has_expired = True
+        self.close()
 
     async def run(self) -> None:
         """Read everything; the result is in `states`."""
-        async for _ in self.deltas():
+        async for _ in self._steps():
             pass
 
     async def deltas(self) -> AsyncGenerator[list[ChoiceDelta]]:
-        """What each step added, choices numbered across the requests. Leaving early aborts the rest.
+        """What was added since the last batch, choices numbered across the requests.
+
+        Leaving early (`aclose`) aborts the rest.
 
         Raises:
             RequestFailedError: a choice ended with an error.
             EngineDeadError: the engine stopped.
+            DeadlineExceededError: it took too long.
         """
+        async with aclosing(join_deltas(self._steps(), self._granularity)) as batches:
+            async for batch in batches:
+                handed_out = self.observation.clock()
+                yield batch
+                self.observation.flush_seconds += self.observation.clock() - handed_out
+
+    async def _steps(self) -> AsyncGenerator[list[ChoiceDelta]]:
+        """What each step added."""
         try:
             async with aclosing(self._read(0) if len(self._streams) == 1 else self._read_all()) as batches:
                 async for batch in batches:
-                    handed_out = self.observation.clock()
                     yield batch
-                    self.observation.flush_seconds += self.observation.clock() - handed_out
         finally:
             self.close()
 
@@ -172,6 +262,11 @@ class Generation:
             yield deltas
             if state.finished:
                 return
+        if self._has_expired:
+            raise DeadlineExceededError(
+                f"the request was not complete after {self._timeout:g} seconds; ask for fewer tokens, or for "
+                "more time, if the server's --request-timeout allows it"
+            )
         if not state.finished:
             raise EngineDeadError("the engine stopped before the request was complete")
 
@@ -185,6 +280,8 @@ class Generation:
             raise RequestFailedError(delta.error or "the request failed")
         if delta.finish_reason == "abort":
             raise EngineStoppingError("the server is shutting down")
+        if self._ticket is not None:
+            self._ticket.charge(len(delta.token_ids))
         delta.index = index
         return delta
 

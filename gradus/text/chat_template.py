@@ -6,6 +6,7 @@ the template has already written the special tokens.
 """
 
 import json
+import time
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from functools import cached_property
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
 
 MAX_MESSAGES = 4096
 MAX_PROMPT_CHARS = 16 * 2**20
+MAX_RENDER_SECONDS = 10.0
 
 _RESERVED = ("messages", "tools", "documents", "add_generation_prompt")
 
@@ -98,8 +100,9 @@ class _Refusal(Exception):  # noqa: N818
 
 
 def _join(parts: Any) -> str:
-    """Concatenate what the template writes, up to a limit that no honest conversation reaches."""
+    """Concatenate what the template writes, up to limits that no honest conversation reaches."""
     written: list[str] = []
+    deadline = time.monotonic() + MAX_RENDER_SECONDS
     num_chars = 0
     for part in parts:
         written.append(part)
@@ -107,6 +110,11 @@ def _join(parts: Any) -> str:
         if num_chars > MAX_PROMPT_CHARS:
             raise InvalidRequestError(
                 f"the prompt is longer than {MAX_PROMPT_CHARS:,} characters; shorten the messages", "messages"
+            )
+        if time.monotonic() > deadline:
+            raise InvalidRequestError(
+                f"the chat template was not done after {MAX_RENDER_SECONDS:g} seconds; shorten the messages",
+                "messages",
             )
     return "".join(written)
 

@@ -106,7 +106,7 @@ def test_what_a_published_model_takes():
 
 
 def test_a_fit_counts_weights_work_and_cache_against_what_is_free():
-    config = EngineConfig(dtype="float32", max_model_len=512, kv_cache_memory=1 << 20, max_num_seqs=8)
+    config = EngineConfig(dtype="float32", max_model_len=512, kv_cache_memory_bytes=1 << 20, max_num_seqs=8)
     model = by_hand()
     fit = fit_model(config, model, 100 << 20)
     assert fit.fits

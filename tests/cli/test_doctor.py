@@ -71,10 +71,10 @@ def test_doctor_judges_a_gguf_file_as_it_is_stored(tmp_path):
 
 
 def test_a_model_that_does_not_fit_is_said_and_exits_with_1(tiny_model_path):
-    ran = gradus("doctor", tiny_model_path, "--kv-cache-memory", "900G")
+    ran = gradus("doctor", tiny_model_path, "--kv-cache-memory-bytes", "900G")
     assert ran.returncode == 1
     assert "DOES NOT FIT" in ran.stdout
-    assert "--kv-cache-memory" in ran.stdout
+    assert "--kv-cache-memory-bytes" in ran.stdout
 
 
 def test_a_hub_model_is_judged_by_its_configuration_before_its_weights_are_there(tmp_path, tiny_model_path):

@@ -12,7 +12,6 @@ from gradus.config import SchedulerConfig
 from gradus.engine.async_engine import AsyncEngine
 from gradus.engine.core import EngineCore
 from gradus.server.http.server import HttpServer
-from gradus.server.observe.observer import Observer
 from gradus.server.run import base_url, bind
 from gradus.server.service import Service
 from gradus.server.settings import ServerSettings
@@ -62,7 +61,7 @@ def toy_service(
     max_queued_requests=1024,
     sampling_defaults=None,
     num_blocks=512,
-    observer=None,
+    settings=None,
 ):
     """A service whose model says what `next_token` says."""
     tokenizer = toy_tokenizer(byte_level_json(), eos_token="<|im_end|>", bos_token="<|endoftext|>")
@@ -70,7 +69,12 @@ def toy_service(
         lambda *sequence: next_token(tokenizer, *sequence), VOCAB_SIZE, num_blocks, delay=delay
     )
     config = SchedulerConfig(max_model_len=max_model_len, max_num_batched_tokens=256, max_num_seqs=32)
-    engine = AsyncEngine(EngineCore(backend, config), max_queued_requests=max_queued_requests)
+    settings = settings or ServerSettings()
+    engine = AsyncEngine(
+        EngineCore(backend, config),
+        max_queued_requests=max_queued_requests,
+        max_queued_tokens=settings.max_num_queued_tokens,
+    )
     inputs = InputProcessor(
         tokenizer,
         eos_token_ids={EOS},
@@ -79,7 +83,7 @@ def toy_service(
         seed=0,
         sampling_defaults=sampling_defaults,
     )
-    service = Service(engine, inputs, MODEL, observer)
+    service = Service(engine, inputs, MODEL, settings)
     service.backend = backend
     return service
 
@@ -96,7 +100,7 @@ def serving(
     **settings,
 ):
     """A server for it, in a thread."""
-    settings = ServerSettings(port=0, **{"shutdown_seconds": 0.0, **settings})
+    settings = ServerSettings(port=0, **{"shutdown_timeout": 0.0, **settings})
     service = toy_service(
         next_token,
         max_model_len=max_model_len,
@@ -104,7 +108,7 @@ def serving(
         max_queued_requests=max_queued_requests,
         sampling_defaults=sampling_defaults,
         num_blocks=num_blocks,
-        observer=Observer.of(settings),
+        settings=settings,
     )
     listener = bind(settings)
     server = HttpServer(service, settings)

@@ -236,8 +236,8 @@ def test_two_servers_in_one_process_count_apart(server):
 def test_an_error_is_a_rejection_only_if_it_has_a_reason():
     metrics = Metrics()
     for error in (
-        QueueFullError("x"),
-        QueueFullError("y"),
+        QueueFullError("x", 1.0),
+        QueueFullError("y", 1.0),
         ContextOverflowError("z"),
         InvalidRequestError("v"),
     ):

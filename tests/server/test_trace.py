@@ -5,11 +5,13 @@ import pytest
 from tests.server.harness import say, serving
 
 SECRET = "the password is swordfish"
+KEYS = {"admin_api_key": ("boss",)}
+ADMIN = {"x-api-key": "boss"}
 PARTS = ["prepare", "queue", "prefill", "decode", "deliver"]
 
 
 def traced(server):
-    response = server.http.get("/debug/trace")
+    response = server.http.get("/debug/trace", headers=ADMIN)
     assert response.status_code == 200
     assert response.headers["content-type"] == "application/json"
     return response
@@ -53,7 +55,7 @@ def tracks(trace):
 
 
 def test_requests_and_steps_have_tracks_and_no_text():
-    with serving(say(SECRET)) as server:
+    with serving(say(SECRET), **KEYS) as server:
         for name in ("one", "two"):
             body = {"prompt": SECRET, "max_tokens": 30, "stop": "zzz"}
             server.post("/v1/completions", body, headers={"x-request-id": name})
@@ -79,7 +81,7 @@ def test_requests_and_steps_have_tracks_and_no_text():
 
 
 def test_only_the_last_requests_are_kept():
-    with serving(say("yes"), trace_requests=3) as server:
+    with serving(say("yes"), trace_requests=3, **KEYS) as server:
         for i in range(5):
             server.post("/v1/completions", {"prompt": "Hi"}, headers={"x-request-id": f"r{i}"})
         found = tracks(traced(server).json())
@@ -87,13 +89,13 @@ def test_only_the_last_requests_are_kept():
 
 
 def test_an_empty_trace_is_valid():
-    with serving(say("yes")) as server:
+    with serving(say("yes"), **KEYS) as server:
         check_format(traced(server).json())
 
 
 def test_traces_can_be_off():
-    with serving(say("yes"), trace_requests=0) as server:
+    with serving(say("yes"), trace_requests=0, **KEYS) as server:
         server.post("/v1/completions", {"prompt": "Hi"})
-        response = server.http.get("/debug/trace")
+        response = server.http.get("/debug/trace", headers=ADMIN)
     assert response.status_code == 404
     assert "--trace-requests" in response.json()["error"]["message"]

@@ -110,6 +110,14 @@ def test_whatever_a_template_does_wrong_is_a_refused_request(source, says):
     assert caught.value.param == "messages"
 
 
+def test_time_is_capped(monkeypatch):
+    template = ChatTemplate("{% for i in range(1000) %}{{ i }}{% endfor %}")
+    assert template.render(MESSAGES)
+    monkeypatch.setattr(chat_template, "MAX_RENDER_SECONDS", -1.0)
+    with pytest.raises(InvalidRequestError, match="was not done after"):
+        template.render(MESSAGES)
+
+
 def test_sizes_are_capped(monkeypatch):
     monkeypatch.setattr(chat_template, "MAX_PROMPT_CHARS", 1000)
     template = ChatTemplate("{% for i in range(1000) %}{{ messages[0].content }}{% endfor %}")

@@ -8,9 +8,21 @@ from starlette.exceptions import HTTPException
 
 import gradus
 from gradus.errors import GradusError
-from gradus.server.http import admin, chat, completions, docs_page, health, metrics, models, openapi, tokenize
+from gradus.server.http import (
+    admin,
+    capabilities,
+    chat,
+    completions,
+    docs_page,
+    health,
+    metrics,
+    models,
+    openapi,
+    tokenize,
+)
 from gradus.server.http.context import AppContext
 from gradus.server.http.errors import ApiError, handle_error
+from gradus.server.http.guard import Guard
 from gradus.server.http.middleware import Envelope
 from gradus.server.service import Service
 from gradus.server.settings import ServerSettings
@@ -26,7 +38,7 @@ def create_app(service: Service, settings: ServerSettings | None = None) -> Fast
 
     Its start starts the engine's thread, its end stops it.
     """
-    settings = settings or ServerSettings()
+    settings = settings or service.settings
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
@@ -43,14 +55,15 @@ def create_app(service: Service, settings: ServerSettings | None = None) -> Fast
         redoc_url=None,
     )
     app.state.context = AppContext(service, settings)
-    for module in (chat, completions, models, tokenize, health, metrics, admin, docs_page):
+    for module in (chat, completions, models, capabilities, tokenize, health, metrics, admin, docs_page):
         app.include_router(module.router)
     for kind in (GradusError, ApiError, HTTPException, RecursionError):
         app.add_exception_handler(kind, handle_error)
     openapi.install(app)
+    app.add_middleware(Guard, keys=service.keys)
     app.add_middleware(Envelope, observer=service.observer)
-    if settings.cors_origins:
-        _allow_origins(app, settings.cors_origins)
+    if settings.allowed_origins:
+        _allow_origins(app, settings.allowed_origins)
     return app
 
 

@@ -58,6 +58,8 @@ async def prepare(context: AppContext, body: dict[str, Any], size: int) -> Prepa
         is_stream=chat.stream,
         events=reply.events,
         whole=reply.whole,
+        granularity=context.service.streaming.for_events(chat.stream_chunk_size),
+        timeout=chat.timeout,
     )
 
 
@@ -89,6 +91,7 @@ class _Reply:
                 prompt,
                 self._params,
                 priority=chat.priority,
+                cache_salt=chat.cache_salt,
                 add_special_tokens=chat.add_special_tokens,
             )
         except InvalidRequestError as error:

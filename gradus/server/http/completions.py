@@ -57,6 +57,8 @@ async def prepare(context: AppContext, body: dict[str, Any], size: int) -> Prepa
         is_stream=completion.stream,
         events=reply.events,
         whole=reply.whole,
+        granularity=context.service.streaming.for_events(completion.stream_chunk_size),
+        timeout=completion.timeout,
     )
 
 
@@ -84,6 +86,7 @@ class _Reply:
                     prompt,
                     self._params,
                     priority=completion.priority,
+                    cache_salt=completion.cache_salt,
                     add_special_tokens=completion.add_special_tokens,
                 )
             except InvalidRequestError as error:

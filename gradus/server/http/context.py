@@ -11,12 +11,15 @@ from starlette.responses import Response
 from gradus.errors import InvalidRequestError
 from gradus.messages import EngineRequest
 from gradus.server.http.body import read_json
+from gradus.server.http.caps import check_caps
 from gradus.server.http.errors import ApiError
+from gradus.server.http.guard import client_of
 from gradus.server.http.protocol import GenerationRequest
 from gradus.server.http.sse import EventStream, to_json, until_disconnect
 from gradus.server.observe.exposition import Exposition
 from gradus.server.service import Generation, Service
 from gradus.server.settings import ServerSettings
+from gradus.server.streaming import EVERY_TOKEN, Granularity
 
 CLIENT_CLOSED_REQUEST = 499  # nobody is there to read it; it is for logs
 
@@ -31,7 +34,9 @@ class AppContext:
         self.exposition = None if metrics is None else Exposition(metrics, service.engine.stats)
 
     async def read_body(self, request: Request) -> tuple[dict[str, Any], int]:
-        return await read_json(request, self.settings.max_body_bytes)
+        body, size = await read_json(request, self.settings.max_body_bytes)
+        check_caps(body, self.settings)
+        return body, size
 
     def check_model(self, name: str | None) -> None:
         if name is not None and name != self.service.model_name:
@@ -68,11 +73,18 @@ class Prepared:
     is_stream: bool
     events: Callable[[Generation], AsyncGenerator[bytes]]
     whole: Callable[[Generation], dict[str, Any]]
+    granularity: Granularity = EVERY_TOKEN
+    timeout: float | None = None  # seconds
 
 
 async def answer(request: Request, service: Service, prepared: Prepared) -> Response:
     """Run a prepared request and answer with the stream of its events, or with the whole at the end."""
-    generation = service.generate(prepared.engine_requests)
+    generation = service.generate(
+        prepared.engine_requests,
+        client_of(request),
+        timeout=prepared.timeout,
+        granularity=prepared.granularity,
+    )
     if prepared.is_stream:
         return EventStream(prepared.events(generation), generation.close)
     try:

@@ -19,6 +19,11 @@ def body_of(model: type[BaseModel], neutral: Mapping[str, Neutral] | None = None
     return {"requestBody": {"required": True, "content": {"application/json": {"schema": schema}}}}
 
 
+def described_body(name: str) -> Mapping[str, Neutral]:
+    """The fields of a body that have one value each, by the name of its model."""
+    return _MODELS[name][1]
+
+
 def install(app: FastAPI) -> None:
     """Describe the bodies, at the first request for the description."""
 

@@ -76,8 +76,15 @@ class GenerationRequest(BaseModel):
         None, description="vLLM's way to say what the text must be: exactly one of its first five fields"
     )
     priority: int = Field(0, description="lower runs earlier under the priority policy")
+    cache_salt: str = Field("", description="only requests with the same one share cached prompts")
+    timeout: float | None = Field(
+        None, description="seconds until the request ends with an error", gt=0, allow_inf_nan=False
+    )
     stream: bool = False
     stream_options: StreamOptions | None = None
+    stream_chunk_size: int | None = Field(
+        None, description="tokens per event, 1 to 4096; default: the server's"
+    )
     timings: bool = Field(False, description="also answer where the time went")
 
     def sampling_params(
@@ -102,6 +109,11 @@ class GenerationRequest(BaseModel):
                 f"prompt_logprobs is {self.prompt_logprobs} and stream is true; they come with a whole "
                 "answer only, so leave one of them out",
                 "prompt_logprobs",
+            )
+        if self.stream_chunk_size is not None and not self.stream:
+            raise InvalidRequestError(
+                f"stream_chunk_size is {self.stream_chunk_size}; it needs stream to be true",
+                "stream_chunk_size",
             )
         if self.stream_options is None:
             return

@@ -55,7 +55,7 @@ class Observer:
 
     def log(self, context: RequestContext) -> None:
         """One line about a request that is over, at level info if it generated or was refused; else debug."""
-        is_answer = isinstance(context.status, int) and context.status < 400
+        is_answer = context.status == "OK" or (isinstance(context.status, int) and context.status < 400)
         level = logging.DEBUG if is_answer and not context.observations else logging.INFO
         if not logger.isEnabledFor(level):
             return
