@@ -13,6 +13,7 @@ from gradus.errors import EngineDeadError, EngineStoppingError, RequestFailedErr
 from gradus.messages import EngineRequest, RequestUpdate
 from gradus.text.input_processor import InputProcessor
 from gradus.text.output_processor import ChoiceDelta, RequestState
+from gradus.text.reply.reply_format import ReplyFormat, choose_format
 from gradus.text.tokenizer import Tokenizer
 
 _LONG_TEXT_BYTES = 16 * 1024  # tokenizing more than that takes milliseconds, so it leaves the event loop
@@ -46,10 +47,18 @@ class Engine(Protocol):
 class Service:
     """A model ready to be served."""
 
-    def __init__(self, engine: Engine, inputs: InputProcessor, model_name: str) -> None:
+    def __init__(
+        self,
+        engine: Engine,
+        inputs: InputProcessor,
+        model_name: str,
+        reply_format: ReplyFormat | None = None,
+    ) -> None:
+        """reply_format: how the model's replies are read; by default what its chat template shows."""
         self.engine = engine
         self.inputs = inputs
         self.model_name = model_name
+        self.reply_format = reply_format or choose_format(inputs.tokenizer.chat_template)
         self.created = int(time.time())
 
     @property
@@ -60,24 +69,35 @@ class Service:
         """Do text work here or, where `size` bytes of input make it long, in a thread."""
         return work() if size < _LONG_TEXT_BYTES else await asyncio.to_thread(work)
 
-    def generate(self, requests: Sequence[EngineRequest]) -> "Generation":
+    def generate(
+        self, requests: Sequence[EngineRequest], shown_special_ids: frozenset[int] = frozenset()
+    ) -> "Generation":
         """Start requests that belong together; call it in the event loop that will read them.
+
+        shown_special_ids: special tokens that are part of the text even where those are left out.
 
         Raises:
             QueueFullError, EngineDeadError, InvalidRequestError: none of them is started then.
         """
-        return Generation(self.engine, self.tokenizer, requests)
+        return Generation(self.engine, self.tokenizer, requests, shown_special_ids)
 
 
 class Generation:
     """Some requests in the engine, read together; the choices of request i are i * n to i * n + n - 1."""
 
-    def __init__(self, engine: Engine, tokenizer: Tokenizer, requests: Sequence[EngineRequest]) -> None:
+    def __init__(
+        self,
+        engine: Engine,
+        tokenizer: Tokenizer,
+        requests: Sequence[EngineRequest],
+        shown_special_ids: frozenset[int] = frozenset(),
+    ) -> None:
         self._engine = engine
         self._num_choices_each = requests[0].params.n
         self._streams: list[UpdateStream] = []
         self.states = [
-            RequestState(r.request_id, None, r.prompt_token_ids, r.params, tokenizer) for r in requests
+            RequestState(r.request_id, None, r.prompt_token_ids, r.params, tokenizer, shown_special_ids)
+            for r in requests
         ]
         try:
             for request in requests:

@@ -11,7 +11,9 @@ from starlette.responses import Response
 
 from gradus.errors import InvalidRequestError
 from gradus.messages import EngineRequest
-from gradus.server.http.chat_messages import read_messages
+from gradus.outputs import CompletionOutput
+from gradus.server.chat_turn import OpenTurn, ReplyReader, open_turn
+from gradus.server.http.chat_parts import part_delta, whole_message
 from gradus.server.http.context import AppContext, Prepared, answer, context_of, new_id, usage
 from gradus.server.http.logprobs import chat_logprobs, prompt_logprobs
 from gradus.server.http.openapi import body_of
@@ -20,6 +22,7 @@ from gradus.server.http.protocol_chat import NEUTRAL, ChatRequest
 from gradus.server.http.sse import DONE, event
 from gradus.server.service import Generation, Service
 from gradus.text.output_processor import ChoiceDelta
+from gradus.text.reply.parts import Part, ReasoningText
 
 router = APIRouter(tags=["completions"])
 
@@ -42,11 +45,13 @@ async def prepare(context: AppContext, body: dict[str, Any], size: int) -> Prepa
     context.check_model(chat.model)
     context.check_num_choices(1, chat.n)
     reply = _Reply(context.service, chat, new_id("chatcmpl"))
+    turn, engine_request = await context.service.compute(size, reply.open)
     return Prepared(
-        engine_requests=[await context.service.compute(size, reply.engine_request)],
+        engine_requests=[engine_request],
         is_stream=chat.stream,
-        events=reply.events,
-        whole=reply.whole,
+        events=lambda generation: reply.events(generation, turn.reader(chat.n)),
+        whole=lambda generation: reply.whole(generation, turn.reader(chat.n)),
+        shown_special_ids=turn.shown_special_ids,
     )
 
 
@@ -59,42 +64,49 @@ class _Reply:
         self._id = completion_id
         self._created = int(time.time())
 
-    def engine_request(self) -> EngineRequest:
-        """The conversation as the engine's request. Raises InvalidRequestError."""
+    def open(self) -> tuple[OpenTurn, EngineRequest]:
+        """The conversation, and it as the engine's request. Raises InvalidRequestError."""
         chat, inputs = self._chat, self._service.inputs
         chat.check_stream_options()
-        chat.check_tools()
         params = chat.params(inputs.sampling_defaults)
+        turn = open_turn(self._service, chat.turn(inputs.tokenizer.chat_template))
         try:
-            prompt = inputs.render_chat(
-                read_messages(chat.messages),
-                add_generation_prompt=chat.add_generation_prompt,
-                template_kwargs=chat.chat_template_kwargs,
-            )
-            return inputs.process(
-                self._id, prompt, params, priority=chat.priority, add_special_tokens=chat.add_special_tokens
+            request = inputs.process(
+                self._id,
+                turn.prompt,
+                turn.constrained(params),
+                priority=chat.priority,
+                add_special_tokens=chat.add_special_tokens,
             )
         except InvalidRequestError as error:
             raise chat.renamed(error) from None
+        return turn, request
 
-    def whole(self, generation: Generation) -> dict[str, Any]:
+    def whole(self, generation: Generation, reader: ReplyReader) -> dict[str, Any]:
         """The answer in one piece."""
-        choices = [
-            {
-                "index": choice.index,
-                "message": {"role": "assistant", "content": choice.text, "refusal": None},
-                "logprobs": self._logprobs(choice.logprobs),
-                "finish_reason": choice.finish_reason,
-                "stop_reason": choice.stop_reason,
-            }
-            for choice in generation.states[0].output().outputs
-        ]
+        outputs = generation.states[0].output().outputs
+        choices = [self._choice(choice, reader) for choice in outputs]
         head = {"id": self._id, "object": "chat.completion", "created": self._created}
-        whole = {**head, "model": self._service.model_name, "choices": choices, "usage": usage(generation)}
+        counts = usage(generation, reader.num_reasoning_tokens)
+        whole = {**head, "model": self._service.model_name, "choices": choices, "usage": counts}
         return whole | prompt_logprobs(generation.states[0].prompt_logprobs)
 
-    async def events(self, generation: Generation) -> AsyncGenerator[bytes]:
-        """The answer piece by piece: each choice's role, its text, its finish reason; then the counts."""
+    def _choice(self, choice: CompletionOutput, reader: ReplyReader) -> dict[str, Any]:
+        reader.read_whole(choice)
+        return {
+            "index": choice.index,
+            "message": whole_message(reader.messages[choice.index], shows_reasoning=self._shows_reasoning),
+            "logprobs": self._logprobs(choice.logprobs),
+            "finish_reason": reader.finish_reason(choice.index, choice.finish_reason),
+            "stop_reason": choice.stop_reason,
+        }
+
+    @property
+    def _shows_reasoning(self) -> bool:
+        return self._chat.include_reasoning and self._service.reply_format.reasoning != "none"
+
+    async def events(self, generation: Generation, reader: ReplyReader) -> AsyncGenerator[bytes]:
+        """The answer piece by piece: each choice's role, its parts, its finish reason; then the counts."""
         has_role = [False] * generation.num_choices
         async with aclosing(generation.deltas()) as batches:
             async for batch in batches:
@@ -103,28 +115,37 @@ class _Reply:
                     if not has_role[delta.index]:
                         has_role[delta.index] = True
                         parts.append(self._chunk(delta.index, {"role": "assistant", "content": ""}))
-                    if delta.text or delta.logprobs or delta.finish_reason is not None:
-                        parts.append(self._delta_chunk(delta))
+                    parts += self._chunks(delta, reader)
                 if parts:
                     yield b"".join(parts)
         if self._chat.include_usage:
-            yield event(self._envelope([]) | {"usage": usage(generation)}) + DONE
+            counts = usage(generation, reader.num_reasoning_tokens)
+            yield event(self._envelope([]) | {"usage": counts}) + DONE
         else:
             yield DONE
 
-    def _delta_chunk(self, delta: ChoiceDelta) -> bytes:
-        return self._chunk(
-            delta.index,
-            {"content": delta.text} if delta.text else {},
-            self._logprobs(delta.logprobs),
-            delta.finish_reason,
-            delta.stop_reason,
-        )
+    def _chunks(self, delta: ChoiceDelta, reader: ReplyReader) -> list[bytes]:
+        """One chunk per part; logprobs go with the first, the finish reason with the last."""
+        shown = [part_delta(part) for part in reader.read(delta) if self._shows(part)]
+        logprobs = self._logprobs(delta.logprobs)
+        if not shown and (logprobs or delta.finish_reason is not None):
+            shown = [{}]
+        chunks = [
+            self._chunk(delta.index, part, logprobs if i == 0 else None) for i, part in enumerate(shown[:-1])
+        ]
+        for part in shown[-1:]:
+            reason = reader.finish_reason(delta.index, delta.finish_reason)
+            logprobs = None if chunks else logprobs
+            chunks.append(self._chunk(delta.index, part, logprobs, reason, delta.stop_reason))
+        return chunks
+
+    def _shows(self, part: Part) -> bool:
+        return self._chat.include_reasoning or not isinstance(part, ReasoningText)
 
     def _chunk(
         self,
         index: int,
-        delta: dict[str, str],
+        delta: dict[str, Any],
         logprobs: dict[str, Any] | None = None,
         finish_reason: str | None = None,
         stop_reason: str | int | None = None,

@@ -64,11 +64,12 @@ class Prepared:
     is_stream: bool
     events: Callable[[Generation], AsyncGenerator[bytes]]
     whole: Callable[[Generation], dict[str, Any]]
+    shown_special_ids: frozenset[int] = frozenset()  # part of the text even where special tokens are not
 
 
 async def answer(request: Request, service: Service, prepared: Prepared) -> Response:
     """Run a prepared request and answer with the stream of its events, or with the whole at the end."""
-    generation = service.generate(prepared.engine_requests)
+    generation = service.generate(prepared.engine_requests, prepared.shown_special_ids)
     if prepared.is_stream:
         return EventStream(prepared.events(generation))
     try:
@@ -85,15 +86,18 @@ async def _run(generation: Generation) -> bool:
     return True
 
 
-def usage(generation: Generation) -> dict[str, Any]:
+def usage(generation: Generation, num_reasoning_tokens: int | None = None) -> dict[str, Any]:
     """Token counts; a prompt counts once, however many choices it has."""
     states = generation.states
     prompt_tokens = sum(len(state.prompt_token_ids) for state in states)
     completion_tokens = sum(state.num_generated_tokens for state in states)
     cached_tokens = sum(state.metrics.num_cached_prompt_tokens for state in states)
-    return {
+    counts: dict[str, Any] = {
         "prompt_tokens": prompt_tokens,
         "completion_tokens": completion_tokens,
         "total_tokens": prompt_tokens + completion_tokens,
         "prompt_tokens_details": {"cached_tokens": cached_tokens},
     }
+    if num_reasoning_tokens is not None:
+        counts["completion_tokens_details"] = {"reasoning_tokens": num_reasoning_tokens}
+    return counts

@@ -1,4 +1,4 @@
-"""The parts of a reply, as a parser finds them in the text while it grows, and the message that they add up to.
+"""The parts of a reply, as a parser finds them in the growing text, and the message they add up to.
 
 Knows no format and no protocol: ids of calls are the front end's business.
 """
