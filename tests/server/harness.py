@@ -54,10 +54,19 @@ class Running:
 
 
 def toy_service(
-    next_token, *, max_model_len=1024, delay=0.0, max_queued_requests=1024, sampling_defaults=None
+    next_token,
+    *,
+    max_model_len=1024,
+    delay=0.0,
+    max_queued_requests=1024,
+    sampling_defaults=None,
+    tokenizer=None,
+    reply_format=None,
 ):
     """A service whose model says what `next_token` says."""
-    tokenizer = toy_tokenizer(byte_level_json(), eos_token="<|im_end|>", bos_token="<|endoftext|>")
+    tokenizer = tokenizer or toy_tokenizer(
+        byte_level_json(), eos_token="<|im_end|>", bos_token="<|endoftext|>"
+    )
     backend = ScriptedBackend(lambda *sequence: next_token(tokenizer, *sequence), VOCAB_SIZE, delay=delay)
     config = SchedulerConfig(max_model_len=max_model_len, max_num_batched_tokens=256, max_num_seqs=32)
     engine = AsyncEngine(EngineCore(backend, config), max_queued_requests=max_queued_requests)
@@ -69,7 +78,7 @@ def toy_service(
         seed=0,
         sampling_defaults=sampling_defaults,
     )
-    service = Service(engine, inputs, MODEL)
+    service = Service(engine, inputs, MODEL, reply_format)
     service.backend = backend
     return service
 
@@ -82,6 +91,8 @@ def serving(
     delay=0.0,
     max_queued_requests=1024,
     sampling_defaults=None,
+    tokenizer=None,
+    reply_format=None,
     **settings,
 ):
     """A server for it, in a thread."""
@@ -91,6 +102,8 @@ def serving(
         delay=delay,
         max_queued_requests=max_queued_requests,
         sampling_defaults=sampling_defaults,
+        tokenizer=tokenizer,
+        reply_format=reply_format,
     )
     settings = ServerSettings(port=0, **{"shutdown_seconds": 0.0, **settings})
     listener = bind(settings)
