@@ -82,6 +82,10 @@ class RequestFailedError(GradusError):
         self.outputs = outputs
 
 
+class ConstraintError(GradusError):
+    """A constrained choice cannot go on; it ends with this as its reason."""
+
+
 class BackendError(GradusError):
     """The backend failed in a step; every request in flight ends with this as its reason."""
 

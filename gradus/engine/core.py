@@ -21,7 +21,7 @@ from gradus.engine.request import Request, RequestStatus
 from gradus.engine.results import check_shape, token_logprobs, up_to_end
 from gradus.engine.scheduler import Scheduler, Step
 from gradus.engine.stats import EngineCounters, EngineStats
-from gradus.errors import EngineDeadError, InvalidRequestError
+from gradus.errors import ConstraintError, EngineDeadError, InvalidRequestError
 from gradus.messages import EngineRequest, RequestUpdate
 from gradus.outputs import FinishReason
 
@@ -207,6 +207,8 @@ class EngineCore:
                 continue
             try:
                 self._accept(request, token_ids[row][: num_sampled[row]], result, row, now)
+            except ConstraintError as error:
+                self._finish(request, "error", error=str(error))
             except Exception as error:
                 self._finish(request, "error", error=f"{UNUSABLE}: {error!r}")
 
@@ -249,6 +251,11 @@ class EngineCore:
         new, finish_reason, stop_reason = up_to_end(
             message, new, message.max_tokens - request.num_generated_tokens
         )
+        has_end_token = True
+        if request.edits is not None:
+            request.edits.accept(new)
+            if request.edits.is_complete and finish_reason in (None, "length"):
+                finish_reason, has_end_token = "stop", False
         logprobs = None
         if message.params.logprobs is not None:
             logprobs = token_logprobs(result, row, len(new), message.params.logprobs)
@@ -266,6 +273,7 @@ class EngineCore:
                 logprobs=logprobs,
                 about_prompt=about_prompt,
                 stop_reason=stop_reason,
+                has_end_token=has_end_token,
             )
             return
         update = RequestUpdate(

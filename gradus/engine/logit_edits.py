@@ -27,6 +27,8 @@ def has_penalties(request: EngineRequest) -> bool:
 def is_edited(request: EngineRequest) -> bool:
     """Whether the request's logits are ever changed before sampling."""
     params = request.params
+    if request.grammar is not None:
+        return True
     has_bans = bool(request.bad_words or (request.delayed_token_ids and params.min_tokens))
     has_lists = bool(params.logit_bias) or params.allowed_token_ids is not None
     return has_bans or has_lists or has_penalties(request)
@@ -41,15 +43,39 @@ class EditState:
         self.mask = None
         if params.allowed_token_ids is not None:
             self.mask = token_mask(params.allowed_token_ids, vocab_size)
+        self.constraint = None if request.grammar is None else request.grammar.new_constraint()
+        self.grammar = request.grammar
+        self._has_ends = bool(request.eos_token_ids)
         self._num_prompt = len(request.prompt_token_ids)
         self._min_tokens = params.min_tokens
         self._delayed = list(request.delayed_token_ids)
         self._phrases = [word for word in request.bad_words if len(word) > 1]
         single = [word[0] for word in request.bad_words if len(word) == 1]
+        if request.grammar is not None and not self._has_ends:
+            single += request.grammar.end_token_ids  # the request ignores them, which masks cannot know
         biases = params.logit_bias or {}
         self._bias_ids = np.array([*biases, *single], np.int32)
         self._biases = np.array([*biases.values(), *[-np.inf] * len(single)], np.float32)
         self._seen = _SeenTokens(request) if has_penalties(request) else None
+
+    @property
+    def has_mask(self) -> bool:
+        return self.mask is not None or self.constraint is not None
+
+    def accept(self, token_ids: Sequence[int]) -> None:
+        """Output tokens, which the constraint goes on by.
+
+        Raises:
+            ConstraintError: it does not allow them.
+        """
+        if self.constraint is not None:
+            for token_id in token_ids:
+                self.constraint.accept(token_id)
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether the output is whole, and no end-of-sequence token could say so."""
+        return self.constraint is not None and not self._has_ends and self.constraint.is_finished
 
     def biases(self, token_ids: Sequence[int]) -> tuple[Int32, Float32]:
         """Token ids and what is added to their logits, for the token after `token_ids`."""
@@ -113,8 +139,11 @@ def token_mask(token_ids: Sequence[int], vocab_size: int) -> UInt32:
     return np.packbits(bits, bitorder="little").view("<u4").astype(np.uint32)
 
 
-def build_edits(rows: Sequence[int], requests: "Sequence[Request]", vocab_size: int) -> LogitEdits | None:
-    """The edits of those output rows whose request has any; `rows` are ascending."""
+def build_edits(rows: Sequence[int], requests: "Sequence[Request]", mask_rows: UInt32) -> LogitEdits | None:
+    """The edits of those output rows whose request has any; `rows` are ascending.
+
+    mask_rows: [at least len(rows), ceil(vocab_size / 32)], where the masks are written.
+    """
     edited = [
         (row, request) for row, request in zip(rows, requests, strict=True) if request.edits is not None
     ]
@@ -123,13 +152,12 @@ def build_edits(rows: Sequence[int], requests: "Sequence[Request]", vocab_size: 
     states = [request.edits for _, request in edited if request.edits is not None]
     biases = [state.biases(request.token_ids) for state, (_, request) in zip(states, edited, strict=True)]
     seen = [state.seen(request.token_ids) for state, (_, request) in zip(states, edited, strict=True)]
-    masks = [state.mask for state in states if state.mask is not None]
     mask_numbers = itertools.count()
     penalties = np.array([state.penalties for state in states], np.float32)
     return LogitEdits(
         rows=np.array([row for row, _ in edited], np.int32),
-        mask_index=np.array([-1 if s.mask is None else next(mask_numbers) for s in states], np.int32),
-        masks=np.stack(masks) if masks else np.empty((0, -(-vocab_size // 32)), np.uint32),
+        mask_index=np.array([next(mask_numbers) if s.has_mask else -1 for s in states], np.int32),
+        masks=_masks([state for state in states if state.has_mask], mask_rows),
         bias_start=_starts([ids for ids, _ in biases]),
         bias_ids=np.concatenate([ids for ids, _ in biases]),
         biases=np.concatenate([values for _, values in biases]),
@@ -140,6 +168,19 @@ def build_edits(rows: Sequence[int], requests: "Sequence[Request]", vocab_size: 
         frequency_penalty=penalties[:, 1].copy(),
         presence_penalty=penalties[:, 2].copy(),
     )
+
+
+def _masks(states: Sequence[EditState], mask_rows: UInt32) -> UInt32:
+    """What each of them allows next, in the first rows."""
+    masks = mask_rows[: len(states)]
+    places = [(s.constraint, row) for row, s in enumerate(states) if s.constraint is not None]
+    grammar = next((state.grammar for state in states if state.grammar is not None), None)
+    if grammar is not None:
+        grammar.fill_masks(places, masks)
+    for row, state in enumerate(states):
+        if state.mask is not None:
+            masks[row] = state.mask if state.constraint is None else masks[row] & state.mask
+    return masks
 
 
 def _starts(parts: Sequence[Int32]) -> Int32:

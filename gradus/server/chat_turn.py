@@ -6,12 +6,13 @@ need, and the parsers. Knows templates and reply formats; knows nothing of HTTP.
 
 import hashlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from gradus.errors import InvalidRequestError
 from gradus.outputs import CompletionOutput, FinishReason
 from gradus.sampling_params import SamplingParams
+from gradus.server.reply_form import reply_form
 from gradus.server.service import Service
 from gradus.text.input_processor import InputProcessor
 from gradus.text.output_processor import ChoiceDelta
@@ -20,6 +21,7 @@ from gradus.text.reply.parts import Part, ReplyMessage, joined
 from gradus.text.reply.reply_format import ReplyFormat
 from gradus.text.reply.think import CLOSING, ThinkParser
 from gradus.text.reply.tools import FunctionTool, ToolChoice, check_tools
+from gradus.text.tokenizer import Tokenizer
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,22 +65,29 @@ class OpenTurn:
     prompt: str
     reply_format: ReplyFormat
     shown_special_ids: frozenset[int]
-    closing_id: int | None  # of the token that ends the reasoning
+    tokenizer: Tokenizer
 
     def constrained(self, params: SamplingParams) -> SamplingParams:
-        """The parameters, with the constraint that a required call needs.
+        """The parameters, with the form that the whole reply must have; theirs is the answer's.
+
+        A required call is held to a grammar of the model's own format. An answer's form begins after the
+        reasoning, and leaves the model free to call a tool instead. A strict tool's arguments are valid
+        whenever the model calls it.
 
         Raises:
-            InvalidRequestError: they have a constraint of their own that contradicts it.
+            InvalidRequestError: the form contradicts a required call, or cannot be combined with calls.
         """
-        return params
+        form = params.structured_outputs
+        form = reply_form(self.turn, self.reply_format, self.prompt, form, self.tokenizer)
+        return replace(params, structured_outputs=form)
 
     def reader(self, num_choices: int) -> "ReplyReader":
         names = [tool.name for tool in self.turn.tools] if self.turn.may_call else []
         parsers = [
             self.reply_format.parser(self.prompt, names, self.turn.max_calls) for _ in range(num_choices)
         ]
-        return ReplyReader(parsers, self.closing_id)
+        thinks = self.reply_format.reasoning == "think"
+        return ReplyReader(parsers, self.tokenizer.token_id(CLOSING) if thinks else None)
 
 
 def open_turn(service: Service, turn: ChatTurn) -> OpenTurn:
@@ -91,14 +100,8 @@ def open_turn(service: Service, turn: ChatTurn) -> OpenTurn:
     check_tools(turn.tools, turn.tool_choice)
     _check_can_call(turn, reply_format)
     prompt = render(service.inputs, turn, reply_format)
-    thinks = reply_format.reasoning == "think"
-    return OpenTurn(
-        turn,
-        prompt,
-        reply_format,
-        reply_format.special_marks(tokenizer, with_calls=turn.may_call),
-        tokenizer.token_id(CLOSING) if thinks else None,
-    )
+    shown = reply_format.special_marks(tokenizer, with_calls=turn.may_call)
+    return OpenTurn(turn, prompt, reply_format, shown, tokenizer)
 
 
 def render(inputs: InputProcessor, turn: ChatTurn, reply_format: ReplyFormat) -> str:

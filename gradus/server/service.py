@@ -11,6 +11,7 @@ from typing import Protocol, TypeVar
 
 from gradus.errors import EngineDeadError, EngineStoppingError, RequestFailedError
 from gradus.messages import EngineRequest, RequestUpdate
+from gradus.sampling_params import SamplingParams
 from gradus.text.input_processor import InputProcessor
 from gradus.text.output_processor import ChoiceDelta, RequestState
 from gradus.text.reply.reply_format import ReplyFormat, choose_format
@@ -68,6 +69,15 @@ class Service:
     async def compute(self, size: int, work: Callable[[], T]) -> T:
         """Do text work here or, where `size` bytes of input make it long, in a thread."""
         return work() if size < _LONG_TEXT_BYTES else await asyncio.to_thread(work)
+
+    async def compile_grammar(self, params: SamplingParams) -> None:
+        """Have a request's grammar ready, if it needs one, so that `inputs.process` need not wait for it.
+
+        Raises:
+            InvalidRequestError: what is wrong with the form.
+        """
+        if params.structured_outputs is not None:
+            await asyncio.to_thread(self.inputs.compile_grammar, params)
 
     def generate(
         self, requests: Sequence[EngineRequest], shown_special_ids: frozenset[int] = frozenset()

@@ -11,6 +11,7 @@ from dataclasses import replace
 from functools import cached_property
 from typing import Any
 
+from gradus.constraints import Grammar, GrammarCompiler
 from gradus.errors import ContextOverflowError, InvalidRequestError, context_overflow
 from gradus.messages import EngineRequest, Pooling
 from gradus.sampling_params import SamplingParams
@@ -35,12 +36,14 @@ class InputProcessor:
         seed: int | None = None,
         sampling_defaults: Mapping[str, Any] | None = None,
         max_new_tokens: int | None = None,
+        grammars: GrammarCompiler | None = None,
     ) -> None:
         """
         eos_token_ids: end a choice unless the request ignores them.
         vocab_size: the model's, which may be larger than the tokenizer's.
         sampling_defaults: fields of `SamplingParams` for front ends to use where a request does not say.
         max_new_tokens: the limit of requests that bring none, beside the context.
+        grammars: compiles the forms of structured outputs; None: they are refused.
         seed: the requests that bring no seed draw theirs from a stream that starts here; None: from the
             operating system's randomness.
         """
@@ -50,6 +53,7 @@ class InputProcessor:
         self.vocab_size = vocab_size
         self.sampling_defaults = dict(sampling_defaults or {})
         self._max_new_tokens = max_new_tokens
+        self._grammars = grammars
         self._seeds = None if seed is None else random.Random(seed)
 
     def process(
@@ -86,9 +90,23 @@ class InputProcessor:
             eos_token_ids=frozenset() if params.ignore_eos else self.eos_token_ids,
             delayed_token_ids=self._delayed(params),
             bad_words=self._bad_words(params.bad_words or ()),
+            grammar=self.compile_grammar(params),
             seed=self._resolve_seed(params.seed),
             priority=priority,
         )
+
+    def compile_grammar(self, params: SamplingParams) -> Grammar | None:
+        """The grammar of a request's structured output, if it asks for any. May take long the first time.
+
+        Raises:
+            InvalidRequestError: what is wrong with the form.
+        """
+        form = params.structured_outputs
+        if form is None:
+            return None
+        if self._grammars is None:
+            raise InvalidRequestError("structured output is not available here", form.path)
+        return self._grammars.compile(form)
 
     def process_pooling(
         self, request_id: str, prompt: Prompt, pooling: Pooling, *, add_special_tokens: bool = True

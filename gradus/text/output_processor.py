@@ -130,7 +130,8 @@ class _Choice:
             is_last = num_kept == len(update.new_token_ids)
             may_end = len(self.token_ids) + num_kept > self._min_tokens
             # The token that ends a choice is counted, but is not part of its text unless that is asked for.
-            if self._shows_stop or not (is_last and update.finish_reason == "stop"):
+            is_end = is_last and update.finish_reason == "stop" and update.has_end_token
+            if self._shows_stop or not is_end:
                 parts.append(self._matcher.push(self._detokenizer.push((token_id,)), may_end))
             if self._matcher.matched is not None:
                 break

@@ -12,6 +12,7 @@ from starlette.responses import Response
 from gradus.errors import InvalidRequestError
 from gradus.messages import EngineRequest
 from gradus.outputs import CompletionOutput
+from gradus.sampling_params import SamplingParams
 from gradus.server.chat_turn import OpenTurn, ReplyReader, open_turn
 from gradus.server.http.chat_parts import part_delta, whole_message
 from gradus.server.http.context import AppContext, Prepared, answer, context_of, new_id, usage
@@ -45,9 +46,13 @@ async def prepare(context: AppContext, body: dict[str, Any], size: int) -> Prepa
     context.check_model(chat.model)
     context.check_num_choices(1, chat.n)
     reply = _Reply(context.service, chat, new_id("chatcmpl"))
-    turn, engine_request = await context.service.compute(size, reply.open)
+    params = chat.params(context.service.inputs.sampling_defaults)
+    turn = await context.service.compute(size, reply.open)
+    params = turn.constrained(params)
+    await context.service.compile_grammar(params)
+    request = await context.service.compute(size, lambda: reply.engine_request(turn, params))
     return Prepared(
-        engine_requests=[engine_request],
+        engine_requests=[request],
         is_stream=chat.stream,
         events=lambda generation: reply.events(generation, turn.reader(chat.n)),
         whole=lambda generation: reply.whole(generation, turn.reader(chat.n)),
@@ -64,23 +69,24 @@ class _Reply:
         self._id = completion_id
         self._created = int(time.time())
 
-    def open(self) -> tuple[OpenTurn, EngineRequest]:
-        """The conversation, and it as the engine's request. Raises InvalidRequestError."""
-        chat, inputs = self._chat, self._service.inputs
-        chat.check_stream_options()
-        params = chat.params(inputs.sampling_defaults)
-        turn = open_turn(self._service, chat.turn(inputs.tokenizer.chat_template))
+    def open(self) -> OpenTurn:
+        """The conversation as a prompt. Raises InvalidRequestError."""
+        self._chat.check_stream_options()
+        return open_turn(self._service, self._chat.turn(self._service.tokenizer.chat_template))
+
+    def engine_request(self, turn: OpenTurn, params: SamplingParams) -> EngineRequest:
+        """The same as the engine's request. Raises InvalidRequestError."""
+        chat = self._chat
         try:
-            request = inputs.process(
+            return self._service.inputs.process(
                 self._id,
                 turn.prompt,
-                turn.constrained(params),
+                params,
                 priority=chat.priority,
                 add_special_tokens=chat.add_special_tokens,
             )
         except InvalidRequestError as error:
             raise chat.renamed(error) from None
-        return turn, request
 
     def whole(self, generation: Generation, reader: ReplyReader) -> dict[str, Any]:
         """The answer in one piece."""

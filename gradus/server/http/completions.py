@@ -11,6 +11,7 @@ from starlette.responses import Response
 
 from gradus.errors import InvalidRequestError
 from gradus.messages import EngineRequest
+from gradus.sampling_params import SamplingParams
 from gradus.server.http.context import AppContext, Prepared, answer, context_of, new_id, usage
 from gradus.server.http.logprobs import CompletionLogprobs, prompt_logprobs
 from gradus.server.http.openapi import body_of
@@ -40,7 +41,9 @@ async def prepare(context: AppContext, body: dict[str, Any], size: int) -> Prepa
     context.check_model(completion.model)
     prompts = read_prompts(completion.prompt, context.settings.max_prompts)
     context.check_num_choices(len(prompts), completion.n)
-    reply = _Reply(context.service, completion, new_id("cmpl"))
+    params = completion.params(context.service.inputs.sampling_defaults)
+    await context.service.compile_grammar(params)
+    reply = _Reply(context.service, completion, params, new_id("cmpl"))
     return Prepared(
         engine_requests=await context.service.compute(size, lambda: reply.engine_requests(prompts)),
         is_stream=completion.stream,
@@ -52,9 +55,12 @@ async def prepare(context: AppContext, body: dict[str, Any], size: int) -> Prepa
 class _Reply:
     """One completions request on its way to the engine and back."""
 
-    def __init__(self, service: Service, completion: CompletionRequest, completion_id: str) -> None:
+    def __init__(
+        self, service: Service, completion: CompletionRequest, params: SamplingParams, completion_id: str
+    ) -> None:
         self._service = service
         self._completion = completion
+        self._params = params
         self._id = completion_id
         self._created = int(time.time())
 
@@ -62,14 +68,13 @@ class _Reply:
         """One engine request per prompt. InvalidRequestError names the prompt if there are many."""
         completion = self._completion
         completion.check_stream_options()
-        params = completion.params(self._service.inputs.sampling_defaults)
         requests = []
         for i, prompt in enumerate(prompts):
             try:
                 request = self._service.inputs.process(
                     f"{self._id}-{i}",
                     prompt,
-                    params,
+                    self._params,
                     priority=completion.priority,
                     add_special_tokens=completion.add_special_tokens,
                 )

@@ -67,7 +67,6 @@ NEUTRAL: Mapping[str, Neutral] = {
     "prompt_cache_key": Neutral.anything(str, "a string"),
     "prompt_cache_options": UNSUPPORTED,
     "prompt_cache_retention": Neutral.values("in_memory", "in-memory"),
-    "response_format": Neutral.values({"type": "text"}),
     "safety_identifier": Neutral.anything(str, "a string"),
     "service_tier": Neutral.values("auto", "default"),
     "store": Neutral.values(False),

@@ -1,4 +1,4 @@
-"""A grammar of the replies that call tools, in the format that the model's replies have.
+"""Rules of a grammar for tool calls, in the format that the model's replies have.
 
 Written in llguidance's dialect of Lark: `<[5]>` is token 5, `%json` a JSON Schema. Source: llguidance's
 docs/syntax.md. Knows nothing of compilers or engines.
@@ -9,60 +9,44 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from gradus.text.reply import hermes, mistral, think
-from gradus.text.reply.reply_format import ReplyFormat, has_thought, is_thinking
+from gradus.text.reply import hermes, mistral
+from gradus.text.reply.reply_format import ReplyFormat
 from gradus.text.reply.tools import FunctionTool
-from gradus.text.tokenizer import Tokenizer
 
 MAX_CALLS = 16
 
 # As Python's `json.dumps` and Jinja's `tojson` write it, which is what models have been trained on.
 _SPACING = {"whitespace_flexible": False, "item_separator": ", ", "key_separator": ": "}
 
-Mark = Callable[[str], str]
+Mark = Callable[[str], str]  # a format's mark, as Lark
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Shape:
-    """How a format writes calls; everything but `name_of` is in Lark."""
+    """How a format writes calls: what is around them all, and around the arguments of each; in Lark."""
 
-    before: str = ""  # all calls
+    before: str = ""
     opening: Callable[[str], str]  # of a call, given the function's name
     closing: str = ""
-    between: str  # two calls
+    between: str
     after: str = ""
 
 
-def call_grammar(
-    reply_format: ReplyFormat,
-    tools: Sequence[FunctionTool],
-    prompt: str,
-    tokenizer: Tokenizer,
-    max_calls: int | None = None,
-) -> str:
-    """Replies to `prompt` that call one or more of `tools` with valid arguments, and say nothing else.
-
-    Reasoning comes first where the prompt has opened it, and may where the prompt has not closed it.
-    """
-
-    def mark(text: str) -> str:
-        token_id = tokenizer.token_id(text)
-        return f"<[{token_id}]>" if token_id in tokenizer.special_ids else literal(text)
-
+def call_rules(
+    reply_format: ReplyFormat, tools: Sequence[FunctionTool], max_calls: int | None, mark: Mark
+) -> list[str]:
+    """The rule `calls`, one or more calls of `tools` with valid arguments, and those that it needs."""
     shape = _SHAPES[reply_format.tool_calls](reply_format, mark)
     num_more = (max_calls or MAX_CALLS) - 1
     more = f"({shape.between} call){{0,{num_more}}}" if num_more else ""
     lines = [
-        f"start: {'reasoning' if reply_format.reasoning == 'think' else ''} calls",
         f"calls: {shape.before} call {more} {shape.after}",
         "call: " + " | ".join(f"call_{i}" for i in range(len(tools))),
     ]
     for i, tool in enumerate(tools):
         lines.append(f"call_{i}: {shape.opening(tool.name)} arguments_{i} {shape.closing}")
         lines.append(f"arguments_{i}: %json {json.dumps(arguments_schema(tool))}")
-    if reply_format.reasoning == "think":
-        lines += _reasoning(prompt, mark)
-    return "\n".join(lines) + "\n"
+    return lines
 
 
 def arguments_schema(tool: FunctionTool) -> dict[str, Any]:
@@ -118,18 +102,3 @@ _SHAPES: dict[str, Callable[[ReplyFormat, Mark], _Shape]] = {
 
 def _object_until(name: str, key: str) -> str:
     return f'{{"name": {json.dumps(name)}, "{key}": '
-
-
-def _reasoning(prompt: str, mark: Mark) -> list[str]:
-    """Rules of what may come before the calls."""
-    if has_thought(prompt):
-        return ['reasoning: ""']
-    closing = mark(think.CLOSING)
-    if closing.startswith("<["):
-        thoughts = [f"thoughts: TEXT {closing}", "TEXT: /(.|\\n)*/"]
-    else:
-        thoughts = ["thoughts[lazy]: /(.|\\n)*" + think.CLOSING.replace("/", "\\/") + "/"]
-    body = 'thoughts "\\n"{0,2}'
-    if not is_thinking(prompt):
-        body = f"({mark(think.OPENING)} {body})?"
-    return [f"reasoning: {body}", *thoughts]

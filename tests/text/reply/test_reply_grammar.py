@@ -1,4 +1,4 @@
-"""The grammar of required calls, against llguidance: what it lets through is read as calls."""
+"""The grammar of replies, against llguidance: what it lets through is what the parsers and schemas read."""
 
 import json
 
@@ -7,8 +7,10 @@ import llguidance
 import numpy as np
 import pytest
 
-from gradus.text.reply.call_grammar import arguments_schema, call_grammar
+from gradus.structured_outputs import StructuredOutputsParams
+from gradus.text.reply.call_grammar import arguments_schema
 from gradus.text.reply.reply_format import ReplyFormat
+from gradus.text.reply.reply_grammar import reply_grammar
 from gradus.text.reply.tools import FunctionTool
 from tests.server.chat_templates import HERMES, tokenizer_for
 from tests.text.reply.parsing import message_of
@@ -75,7 +77,7 @@ def walker():
 
 @pytest.mark.parametrize("name", FORMATS)
 def test_a_valid_call_is_let_through_and_an_invalid_one_is_not(walker, name):
-    grammar = call_grammar(FORMATS[name], [WEATHER, CLOCK], "", walker.tokenizer)
+    grammar = reply_grammar(FORMATS[name], "", walker.tokenizer, tools=[WEATHER, CLOCK])
     written = WRITTEN[name]
     assert walker.accepts(grammar, written)
     for wrong in (
@@ -95,7 +97,7 @@ def test_a_valid_call_is_let_through_and_an_invalid_one_is_not(walker, name):
 def test_whatever_is_let_through_is_read_as_valid_calls(walker, name):
     """Random walks through the grammar; where it may end, it does."""
     random = np.random.default_rng(7)
-    grammar = call_grammar(FORMATS[name], [WEATHER, CLOCK], "", walker.tokenizer)
+    grammar = reply_grammar(FORMATS[name], "", walker.tokenizer, tools=[WEATHER, CLOCK])
     called = set()
     for _ in range(8):
         matcher = walker.matcher(grammar)
@@ -122,8 +124,8 @@ def test_several_calls_or_one(walker, name):
     first, between = WRITTEN[name], {"hermes": "\n", "hermes-think": "\n", "llama3_json": "; "}.get(name, "")
     second = WRITTEN["hermes"] if name == "hermes-think" else first
     two = first[:-1] + ", " + first.removeprefix("[TOOL_CALLS][") if array else first + between + second
-    many = call_grammar(FORMATS[name], [WEATHER], "", walker.tokenizer)
-    one = call_grammar(FORMATS[name], [WEATHER], "", walker.tokenizer, max_calls=1)
+    many = reply_grammar(FORMATS[name], "", walker.tokenizer, tools=[WEATHER])
+    one = reply_grammar(FORMATS[name], "", walker.tokenizer, tools=[WEATHER], max_calls=1)
     assert walker.accepts(many, two)
     assert walker.accepts(one, first)
     assert not walker.accepts(one, two)
@@ -135,7 +137,7 @@ def test_reasoning_is_where_the_prompt_lets_it_be(closing_is_special):
     call, thought = WRITTEN["hermes"], "hm\n</think>\n\n"
 
     def accepts(prompt, text):
-        grammar = call_grammar(FORMATS["hermes-think"], [WEATHER], prompt, walker.tokenizer)
+        grammar = reply_grammar(FORMATS["hermes-think"], prompt, walker.tokenizer, tools=[WEATHER])
         return walker.accepts(grammar, text)
 
     assert accepts("user: x", call)
@@ -161,3 +163,34 @@ def test_nothing_is_invented_beside_the_declared_properties(parameters, closed):
     schema = arguments_schema(FunctionTool(name="f", parameters=parameters))
     assert schema["type"] == "object"
     assert (schema.get("additionalProperties") is False) == closed
+
+
+FORMS = [
+    (StructuredOutputsParams(json=CITY), '{"city":"Bern","days": 3}', '{"city": "Bern", "days": 10}'),
+    (StructuredOutputsParams(json=True), "[1]", "[1"),
+    (StructuredOutputsParams(json_object=True), '{"x": [1]}', "[1]"),
+    (StructuredOutputsParams(regex=r"a/b\/[0-9]+\n?"), "a/b/12", "a/b/"),
+    (StructuredOutputsParams(choice=["yes", 'no "way"']), 'no "way"', "maybe"),
+]
+
+
+@pytest.mark.parametrize(("form", "right", "wrong"), FORMS)
+def test_an_answers_form_begins_after_the_reasoning_and_leaves_calls_possible(walker, form, right, wrong):
+    thinking = FORMATS["hermes-think"]
+    alone = reply_grammar(thinking, "<think>\n", walker.tokenizer, answer=form)
+    assert walker.accepts(alone, "hm, 12\n</think>\n\n" + right)
+    assert not walker.accepts(alone, "hm, 12\n</think>\n\n" + wrong)
+    assert not walker.accepts(alone, right)
+    either = reply_grammar(thinking, "user: x", walker.tokenizer, answer=form, tools=[WEATHER])
+    for reply in (right, "<think>a</think>" + right, WRITTEN["hermes"], WRITTEN["hermes-think"]):
+        assert walker.accepts(either, reply)
+    assert not walker.accepts(either, wrong)
+
+
+def test_spaces_in_an_answer_are_those_of_its_form(walker):
+    for options, spaced in (({}, True), ({"disable_any_whitespace": True}, False)):
+        form = StructuredOutputsParams(json=CITY, **options)
+        grammar = reply_grammar(FORMATS["hermes-think"], "", walker.tokenizer, answer=form)
+        assert walker.accepts(grammar, '{"city":"Bern","days":3}')
+        assert walker.accepts(grammar, '{"city": "Bern","days":3}') == spaced
+        assert not walker.accepts(grammar, '{"city":  "Bern","days":3}')

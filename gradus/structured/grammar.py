@@ -1,0 +1,78 @@
+"""Compiled grammars, and each choice's way through one, on llguidance's matcher.
+
+The matcher itself is a state machine over bytes; which tokens fit its state is one walk over the trie of the
+vocabulary. Implements the protocols of `gradus.constraints`.
+"""
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from gradus.batch import UInt32
+from gradus.constraints import TokenConstraint
+from gradus.errors import ConstraintError
+from gradus.structured.vocabulary import Vocabulary
+
+if TYPE_CHECKING:
+    from llguidance import LLExecutor, LLMatcher
+
+MAX_REASON_CHARS = 300
+
+
+class MatcherConstraint:
+    """One choice's state in a grammar."""
+
+    __slots__ = ("matcher",)
+
+    def __init__(self, matcher: "LLMatcher") -> None:
+        self.matcher = matcher
+
+    @property
+    def is_finished(self) -> bool:
+        return self.matcher.is_stopped()
+
+    def accept(self, token_id: int) -> None:
+        if not self.matcher.consume_token(token_id):
+            raise ConstraintError(f"the structured output cannot go on: {reason_of(self.matcher)}")
+
+
+class MatcherGrammar:
+    """A grammar over a vocabulary."""
+
+    def __init__(self, matcher: "LLMatcher", vocabulary: Vocabulary, executor: "LLExecutor") -> None:
+        """`matcher` is at the start, and stays there."""
+        self._matcher = matcher
+        self._vocabulary = vocabulary
+        self._executor = executor
+
+    @property
+    def end_token_ids(self) -> Sequence[int]:
+        return self._vocabulary.end_token_ids
+
+    def new_constraint(self) -> MatcherConstraint:
+        return MatcherConstraint(self._matcher.deep_copy())
+
+    def fill_masks(self, places: Sequence[tuple[TokenConstraint, int]], masks: UInt32) -> None:
+        # A model without an end-of-sequence token has one more here, which may need one more word.
+        num_words = self._vocabulary.num_mask_words
+        target = masks if masks.shape[1] == num_words else np.zeros((len(masks), num_words), np.uint32)
+        matchers = [(c.matcher, row) for c, row in places if isinstance(c, MatcherConstraint)]
+        row_bytes = 4 * num_words
+        if len(matchers) == 1:
+            matcher, row = matchers[0]
+            matcher.unsafe_compute_mask_ptr(target.ctypes.data + row * row_bytes, row_bytes)
+        else:
+            # One call, which lets go of the interpreter's lock once.
+            self._executor.unsafe_compute_mask_ptr(matchers, target.ctypes.data, row_bytes, len(target))
+        if target is not masks:
+            masks[:] = target[:, : masks.shape[1]]
+
+
+def reason_of(matcher: "LLMatcher") -> str:
+    """What a matcher says is wrong, in one line and without what it appends for its own developers."""
+    lines = [line.strip() for line in matcher.get_error().splitlines()]
+    # A regex's error is drawn over several lines; what is wrong with it comes last.
+    causes = [line for line in lines[1:] if line.startswith("error:")]
+    text = " ".join(lines[:1] + causes).rstrip(".") or "it has stopped"
+    return text if len(text) <= MAX_REASON_CHARS else text[: MAX_REASON_CHARS - 3] + "..."

@@ -1,0 +1,73 @@
+"""A model's vocabulary as llguidance wants it: the bytes of every token, and which tokens end a text.
+
+Knows our `Tokenizer`. The result is a trie of all tokens, built once per model, at the first request that
+needs it.
+"""
+
+from collections.abc import Collection
+from typing import TYPE_CHECKING
+
+from gradus.errors import InvalidRequestError
+from gradus.text.tokenizer import Tokenizer
+
+if TYPE_CHECKING:
+    from llguidance import LLTokenizer
+
+NO_TOKEN = b""  # bytes that no grammar can ask for
+
+
+class Vocabulary:
+    """What masks range over.
+
+    Attributes:
+        size: the model's number of token ids, which may be more than the tokenizer knows.
+        end_token_ids: the end-of-sequence tokens; none if the model has none.
+        tokens: the tokens as a trie.
+        num_mask_words: 32-bit words of a mask that llguidance writes.
+    """
+
+    def __init__(self, tokenizer: Tokenizer, size: int, end_token_ids: Collection[int]) -> None:
+        """Raises:
+        InvalidRequestError: the tokenizer's texts are not made of its tokens' texts.
+        """
+        if tokenizer.pieces is None:
+            raise InvalidRequestError(
+                "structured output does not work with this model: its tokenizer does not decode token by "
+                "token, so what a token adds to a text is not known",
+                "structured_outputs",
+            )
+        self.size = size
+        self.end_token_ids = tuple(sorted(token for token in end_token_ids if token < size))
+        self.tokens = _trie(tokenizer, size, self.end_token_ids)
+        self.num_mask_words = -(-self.tokens.vocab_size // 32)
+
+
+def _trie(tokenizer: Tokenizer, size: int, end_token_ids: tuple[int, ...]) -> "LLTokenizer":
+    from llguidance import LLTokenizer, TokenizerWrapper
+
+    texts = [tokenizer.token_bytes(token_id) for token_id in range(size)]
+    special = {token_id for token_id in tokenizer.special_ids if token_id < size} | set(end_token_ids)
+    if not end_token_ids:
+        # llguidance wants one: an id beyond the model's, which no choice can sample.
+        end_token_ids = (size,)
+        texts.append(b"<end>")
+        special.add(size)
+    described = TokenizerWrapper(_Described(tokenizer, texts, sorted(special), end_token_ids[0]))
+    return LLTokenizer(described, n_vocab=len(texts), eos_token=list(end_token_ids))
+
+
+class _Described:
+    """The attributes and the call that llguidance expects of a tokenizer."""
+
+    bos_token_id = None
+
+    def __init__(self, tokenizer: Tokenizer, tokens: list[bytes], special: list[int], eos: int) -> None:
+        self._tokenizer = tokenizer
+        self.tokens = tokens
+        self.special_token_ids = special
+        self.eos_token_id = eos
+
+    def __call__(self, text: str | bytes) -> list[int]:
+        if isinstance(text, bytes):
+            text = text.decode("utf-8", "replace")
+        return self._tokenizer.encode(text, add_special_tokens=False)

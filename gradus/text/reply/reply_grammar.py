@@ -1,0 +1,99 @@
+"""A grammar of whole replies: reasoning, then tool calls, or an answer of a form that the request states.
+
+Written in llguidance's dialect of Lark, as the rules for calls are. Knows nothing of compilers or engines.
+"""
+
+import json
+import re
+from collections.abc import Sequence
+from typing import Any
+
+from gradus.structured_outputs import StructuredOutputsParams
+from gradus.text.reply import think
+from gradus.text.reply.call_grammar import Mark, call_rules, literal
+from gradus.text.reply.reply_format import ReplyFormat, has_thought, is_thinking
+from gradus.text.reply.tools import FunctionTool
+from gradus.text.tokenizer import Tokenizer
+
+COMPOSABLE = ("json", "json_object", "regex", "choice")  # kinds of forms that can be part of a grammar
+
+_ONE_SPACE = "[ ]?"
+_ANYTHING = "/(.|\\n)*/"
+
+
+def reply_grammar(
+    reply_format: ReplyFormat,
+    prompt: str,
+    tokenizer: Tokenizer,
+    *,
+    tools: Sequence[FunctionTool] = (),
+    max_calls: int | None = None,
+    answer: StructuredOutputsParams | None = None,
+) -> str:
+    """Replies to `prompt` that call one or more of `tools`, or are an answer of the form `answer`.
+
+    Reasoning comes first where the prompt has opened it, and may where the prompt has not closed it.
+    """
+
+    def mark(text: str) -> str:
+        token_id = tokenizer.token_id(text)
+        return f"<[{token_id}]>" if token_id in tokenizer.special_ids else literal(text)
+
+    ways: list[str] = []
+    rules: list[str] = []
+    if tools:
+        ways.append("calls")
+        rules += call_rules(reply_format, tools, max_calls, mark)
+    if answer is not None:
+        ways.append("answer")
+        rules += _answer(answer)
+    reasoning = _reasoning(reply_format, prompt, mark)
+    start = f"start: {'reasoning ' if reasoning else ''}({' | '.join(ways)})"
+    return "\n".join([start, *rules, *reasoning]) + "\n"
+
+
+def may_reason(reply_format: ReplyFormat, prompt: str) -> bool:
+    """Whether reasoning can come before the answer."""
+    return reply_format.reasoning == "think" and not has_thought(prompt)
+
+
+def _reasoning(reply_format: ReplyFormat, prompt: str, mark: Mark) -> list[str]:
+    """The rule `reasoning` and those that it needs; none where there cannot be any."""
+    if not may_reason(reply_format, prompt):
+        return []
+    closing = mark(think.CLOSING)
+    if closing.startswith("<["):
+        thoughts = [f"thoughts: THOUGHT {closing}", f"THOUGHT: {_ANYTHING}"]
+    else:
+        thoughts = [f"thoughts[lazy]: /(.|\\n)*{_escaped(think.CLOSING)}/"]
+    body = 'thoughts "\\n"{0,2}'
+    if not is_thinking(prompt):
+        body = f"({mark(think.OPENING)} {body})?"
+    return [f"reasoning: {body}", *thoughts]
+
+
+def _answer(form: StructuredOutputsParams) -> list[str]:
+    match form.kind:
+        case "json":
+            return [f"answer: %json {json.dumps(_with_options(json.loads(str(form.json)), form))}"]
+        case "json_object":
+            return [f"answer: %json {json.dumps(_with_options({'type': 'object'}, form))}"]
+        case "regex":
+            return ["answer: ANSWER", f"ANSWER: /{_escaped(str(form.regex))}/"]
+    return ["answer: " + " | ".join(map(literal, form.choice or ()))]
+
+
+def _with_options(schema: Any, form: StructuredOutputsParams) -> Any:
+    """The schema with what the form says about spaces; as without reasoning, at most one of them."""
+    if not isinstance(schema, dict):
+        schema = {} if schema else {"not": {}}
+    options: dict[str, Any] = {"whitespace_flexible": not form.disable_any_whitespace}
+    if not form.disable_any_whitespace:
+        options["whitespace_pattern"] = form.whitespace_pattern or _ONE_SPACE
+    return {**schema, "x-guidance": options}
+
+
+def _escaped(regex: str) -> str:
+    """A regular expression as it can stand between slashes."""
+    shown = re.sub(r"\\.|/", lambda found: found[0] if len(found[0]) > 1 else "\\/", regex, flags=re.DOTALL)
+    return shown.replace("\n", "\\n")
