@@ -6,7 +6,8 @@ choices that use any of this have a state, so that nobody else pays for it. Know
 
 import itertools
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -40,23 +41,20 @@ class EditState:
     def __init__(self, request: EngineRequest, vocab_size: int) -> None:
         params = request.params
         self.penalties = (params.repetition_penalty, params.frequency_penalty, params.presence_penalty)
-        self.mask = None
-        if params.allowed_token_ids is not None:
-            self.mask = token_mask(params.allowed_token_ids, vocab_size)
-        self.constraint = None if request.grammar is None else request.grammar.new_constraint()
+        self.mask = _fixed_mask(request, vocab_size)
         self.grammar = request.grammar
+        self.constraint = None if request.grammar is None else request.grammar.new_constraint()
         self._has_ends = bool(request.eos_token_ids)
         self._num_prompt = len(request.prompt_token_ids)
         self._min_tokens = params.min_tokens
         self._delayed = list(request.delayed_token_ids)
         self._phrases = [word for word in request.bad_words if len(word) > 1]
         single = [word[0] for word in request.bad_words if len(word) == 1]
-        if request.grammar is not None and not self._has_ends:
-            single += request.grammar.end_token_ids  # the request ignores them, which masks cannot know
         biases = params.logit_bias or {}
         self._bias_ids = np.array([*biases, *single], np.int32)
         self._biases = np.array([*biases.values(), *[-np.inf] * len(single)], np.float32)
         self._seen = _SeenTokens(request) if has_penalties(request) else None
+        self.is_mask_alone = not (len(self._bias_ids) or self._phrases or self._delayed or self._seen)
 
     @property
     def has_mask(self) -> bool:
@@ -150,24 +148,64 @@ def build_edits(rows: Sequence[int], requests: "Sequence[Request]", mask_rows: U
     if not edited:
         return None
     states = [request.edits for _, request in edited if request.edits is not None]
-    biases = [state.biases(request.token_ids) for state, (_, request) in zip(states, edited, strict=True)]
-    seen = [state.seen(request.token_ids) for state, (_, request) in zip(states, edited, strict=True)]
     mask_numbers = itertools.count()
-    penalties = np.array([state.penalties for state in states], np.float32)
+    if all(state.is_mask_alone for state in states):
+        others = _nothing_but_masks(len(states))
+    else:
+        others = _by_token(states, [request.token_ids for _, request in edited])
     return LogitEdits(
         rows=np.array([row for row, _ in edited], np.int32),
         mask_index=np.array([next(mask_numbers) if s.has_mask else -1 for s in states], np.int32),
         masks=_masks([state for state in states if state.has_mask], mask_rows),
-        bias_start=_starts([ids for ids, _ in biases]),
-        bias_ids=np.concatenate([ids for ids, _ in biases]),
-        biases=np.concatenate([values for _, values in biases]),
-        seen_start=_starts([ids for ids, _ in seen]),
-        seen_ids=np.concatenate([ids for ids, _ in seen]),
-        seen_counts=np.concatenate([counts for _, counts in seen]),
-        repetition_penalty=penalties[:, 0].copy(),
-        frequency_penalty=penalties[:, 1].copy(),
-        presence_penalty=penalties[:, 2].copy(),
+        **others,
     )
+
+
+def _by_token(states: Sequence[EditState], token_ids: Sequence[Sequence[int]]) -> dict[str, Any]:
+    """Biases and penalties, of the fields' names in `LogitEdits`."""
+    biases = [state.biases(ids) for state, ids in zip(states, token_ids, strict=True)]
+    seen = [state.seen(ids) for state, ids in zip(states, token_ids, strict=True)]
+    penalties = np.array([state.penalties for state in states], np.float32)
+    return {
+        "bias_start": _starts([ids for ids, _ in biases]),
+        "bias_ids": np.concatenate([ids for ids, _ in biases]),
+        "biases": np.concatenate([values for _, values in biases]),
+        "seen_start": _starts([ids for ids, _ in seen]),
+        "seen_ids": np.concatenate([ids for ids, _ in seen]),
+        "seen_counts": np.concatenate([counts for _, counts in seen]),
+        "repetition_penalty": penalties[:, 0].copy(),
+        "frequency_penalty": penalties[:, 1].copy(),
+        "presence_penalty": penalties[:, 2].copy(),
+    }
+
+
+@lru_cache(maxsize=64)
+def _nothing_but_masks(num_states: int) -> dict[str, Any]:
+    """The same for rows without any, which constrained requests mostly are: made once, for it is every step's."""
+    starts, zeros = np.zeros(num_states + 1, np.int32), np.zeros(num_states, np.float32)
+    return {
+        "bias_start": starts,
+        "bias_ids": _NO_IDS,
+        "biases": np.empty(0, np.float32),
+        "seen_start": starts,
+        "seen_ids": _NO_IDS,
+        "seen_counts": _NO_IDS,
+        "repetition_penalty": np.ones(num_states, np.float32),
+        "frequency_penalty": zeros,
+        "presence_penalty": zeros,
+    }
+
+
+def _fixed_mask(request: EngineRequest, vocab_size: int) -> UInt32 | None:
+    """What the request allows at any time; None where that is everything."""
+    allowed, mask = request.params.allowed_token_ids, None
+    if allowed is not None:
+        mask = token_mask(allowed, vocab_size)
+    if request.grammar is not None and request.grammar.end_token_ids and not request.eos_token_ids:
+        # The request ignores ends of sequence, which the grammar would take for the end.
+        ends = token_mask(request.grammar.end_token_ids, vocab_size)
+        mask = ~ends if mask is None else mask & ~ends
+    return mask
 
 
 def _masks(states: Sequence[EditState], mask_rows: UInt32) -> UInt32:

@@ -8,7 +8,6 @@ from collections.abc import Collection
 from concurrent.futures import Future, ThreadPoolExecutor
 from functools import cached_property
 from threading import Lock
-from typing import TYPE_CHECKING
 
 from gradus.errors import InvalidRequestError
 from gradus.structured.cache import LruCache
@@ -17,9 +16,6 @@ from gradus.structured.grammar import MatcherGrammar, reason_of
 from gradus.structured.vocabulary import Vocabulary
 from gradus.structured_outputs import StructuredOutputsParams
 from gradus.text.tokenizer import Tokenizer
-
-if TYPE_CHECKING:
-    from llguidance import LLExecutor
 
 TIME_LIMIT_SECONDS = 10.0
 MAX_CACHED_GRAMMARS = 128
@@ -71,7 +67,7 @@ class LlguidanceCompiler:
         matcher = LLMatcher(vocabulary.tokens, grammar_text(params), log_level=0, limits=limits())
         if matcher.is_error():
             raise ValueError(reason_of(matcher))
-        return MatcherGrammar(matcher, vocabulary, self._executor)
+        return MatcherGrammar(matcher, vocabulary)
 
     def _ready_vocabulary(self) -> Vocabulary:
         if self._vocabulary is None:
@@ -83,9 +79,3 @@ class LlguidanceCompiler:
     @cached_property
     def _threads(self) -> ThreadPoolExecutor:
         return ThreadPoolExecutor(NUM_COMPILING_THREADS, thread_name_prefix="gradus-grammar")
-
-    @cached_property
-    def _executor(self) -> "LLExecutor":
-        from llguidance import LLExecutor
-
-        return LLExecutor(NUM_COMPILING_THREADS)
