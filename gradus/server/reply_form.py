@@ -38,6 +38,11 @@ def reply_form(
         tools = [tool for tool in turn.tools if choice.name in (None, tool.name)]
         grammar = reply_grammar(reply_format, prompt, tokenizer, tools=tools, max_calls=turn.max_calls)
         return StructuredOutputsParams(grammar=grammar, field="tools")
+    if answer is None and turn.may_call and any(tool.strict for tool in turn.tools):
+        grammar = reply_grammar(
+            reply_format, prompt, tokenizer, tools=turn.tools, max_calls=turn.max_calls, is_free=True
+        )
+        return StructuredOutputsParams(grammar=grammar, field="tools")
     if answer is None or not (turn.may_call or may_reason(reply_format, prompt)):
         return answer
     if answer.kind not in COMPOSABLE:

@@ -98,7 +98,9 @@ def test_a_named_function_is_called_once(client, name):
 
 def test_one_call_if_they_are_not_to_be_parallel(client):
     """Although the model would rather do anything than end."""
-    end = httpx.post(client.base_url.join("/tokenize"), json={"prompt": "<|im_end|>"}).json()["tokens"][0]
+    end = httpx.post(str(client.base_url.join("/tokenize")), json={"prompt": "<|im_end|>"}).json()["tokens"][
+        0
+    ]
     options = {"tools": [CLOCK], "tool_choice": "required", "logit_bias": {str(end): -100}}
     assert len(chat(client, **options).choices[0].message.tool_calls) == MAX_CALLS
     assert len(chat(client, **options, parallel_tool_calls=False).choices[0].message.tool_calls) == 1
@@ -154,3 +156,18 @@ def test_a_schema_that_cannot_be_compiled_is_refused(client):
     with pytest.raises(openai.BadRequestError) as caught:
         chat(client, tools=[tool], tool_choice="required")
     assert caught.value.param == "tools"
+
+
+def test_a_strict_tool_is_called_rightly_or_not_at_all(client):
+    """The model calls what it has been trained to call; only strictness holds it to the schema."""
+    town = {"type": "object", "properties": {"town": {"enum": ["Bern", "Basel"]}}, "required": ["town"]}
+    messages = [{"role": "user", "content": "How is the weather in Paris?"}]
+    seen = []
+    for strict in (False, True):
+        function = {"name": "weather", "description": "The weather.", "parameters": town, "strict": strict}
+        options = {"tools": [{"type": "function", "function": function}], "temperature": 0.0}
+        answer = client.chat.completions.create(model="demo", messages=messages, **options)
+        [call] = answer.choices[0].message.tool_calls
+        seen.append(json.loads(call.function.arguments)["town"])
+    assert seen[0] == "Paris"
+    assert seen[1] in ("Bern", "Basel")
