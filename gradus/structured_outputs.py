@@ -37,7 +37,7 @@ class StructuredOutputsParams:
         grammar: a grammar in llguidance's dialect of Lark; it starts at the rule `start`.
         disable_any_whitespace: JSON has no space between its parts.
         whitespace_pattern: a regular expression of the space between JSON's parts; None means at most one
-            space, and no space where `disable_any_whitespace` is set.
+            space after a comma or colon, and none elsewhere.
         field: what the request calls it, for error messages.
 
     Raises:

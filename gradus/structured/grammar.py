@@ -12,6 +12,7 @@ import numpy as np
 from gradus.batch import UInt32
 from gradus.constraints import TokenConstraint
 from gradus.errors import ConstraintError
+from gradus.structured.closing import Deadline
 from gradus.structured.vocabulary import Vocabulary
 
 if TYPE_CHECKING:
@@ -23,10 +24,11 @@ MAX_REASON_CHARS = 300
 class MatcherConstraint:
     """One choice's state in a grammar."""
 
-    __slots__ = ("matcher",)
+    __slots__ = ("deadline", "matcher")
 
-    def __init__(self, matcher: "LLMatcher") -> None:
+    def __init__(self, matcher: "LLMatcher", deadline: Deadline | None) -> None:
         self.matcher = matcher
+        self.deadline = deadline
 
     @property
     def is_finished(self) -> bool:
@@ -35,6 +37,8 @@ class MatcherConstraint:
     def accept(self, token_id: int) -> None:
         if not self.matcher.consume_token(token_id):
             raise ConstraintError(f"the structured output cannot go on: {reason_of(self.matcher)}")
+        if self.deadline is not None:
+            self.deadline.num_left -= 1
 
 
 class MatcherGrammar:
@@ -49,8 +53,9 @@ class MatcherGrammar:
     def end_token_ids(self) -> Sequence[int]:
         return self._vocabulary.end_token_ids
 
-    def new_constraint(self) -> MatcherConstraint:
-        return MatcherConstraint(self._matcher.deep_copy())
+    def new_constraint(self, max_tokens: int | None) -> MatcherConstraint:
+        deadline = None if max_tokens is None else Deadline(self._vocabulary.closer, max_tokens)
+        return MatcherConstraint(self._matcher.deep_copy(), deadline)
 
     def fill_masks(self, places: Sequence[tuple[TokenConstraint, int]], masks: UInt32) -> None:
         # A model without an end-of-sequence token has one more here, which may need one more word.
@@ -60,6 +65,8 @@ class MatcherGrammar:
         # One by one: a mask takes some 10 us, less than it takes to wake llguidance's own threads for it.
         for constraint, row in cast(Sequence[tuple[MatcherConstraint, int]], places):
             constraint.matcher.unsafe_compute_mask_ptr(address + row * row_bytes, row_bytes)
+            if constraint.deadline is not None and constraint.deadline.is_near:
+                constraint.deadline.narrow(target[row], constraint.matcher)
         if target is not masks:
             masks[:] = target[:, : masks.shape[1]]
 
