@@ -1,5 +1,8 @@
 """Which format a chat template shows, and what its parsers must see of a text."""
 
+import json
+from importlib.resources import files
+
 import pytest
 
 from gradus.errors import ConfigError
@@ -66,8 +69,5 @@ def test_the_prompt_decides_whether_reasoning_is_open():
 
 
 def test_the_embedded_model_calls_in_hermes_format():
-    import json
-    from importlib.resources import files
-
     config = json.loads(files("gradus.demo_model").joinpath("tokenizer_config.json").read_text())
     assert choose_format(config["chat_template"]) == ReplyFormat("hermes", "think")
