@@ -29,37 +29,36 @@ def reply_form(
     Raises:
         InvalidRequestError: the answer's form and the tools exclude one another.
     """
-    choice = turn.tool_choice
     tools = turn.tools if turn.may_call else ()
-    must_call = turn.may_call and choice.mode == "required"
-    if must_call and answer is not None:
+    must_call = turn.may_call and turn.tool_choice.mode == "required"
+    if answer is not None:
+        _check_together(answer, tools, must_call)
+    is_free = answer is None and not must_call
+    if must_call:
+        tools = tuple(tool for tool in tools if turn.tool_choice.name in (None, tool.name))
+    elif answer is None and not any(tool.strict for tool in tools):
+        return None
+    elif answer is not None and (answer.kind not in COMPOSABLE or not _has_more(tools, reply_format, prompt)):
+        return answer
+    grammar = reply_grammar(
+        reply_format, prompt, tokenizer, tools=tools, max_calls=turn.max_calls, answer=answer, is_free=is_free
+    )
+    return _form(grammar, "tools" if answer is None else answer.path)
+
+
+def _has_more(tools: Sequence[FunctionTool], reply_format: ReplyFormat, prompt: str) -> bool:
+    """Whether a reply may have anything but its answer."""
+    return bool(tools) or may_reason(reply_format, prompt)
+
+
+def _check_together(answer: StructuredOutputsParams, tools: Sequence[FunctionTool], must_call: bool) -> None:
+    if must_call:
         raise InvalidRequestError(
             f"{answer.field} says what the answer must be, but tool_choice requires a call in its place; "
             "leave one of them out",
             answer.field,
         )
-    is_free = answer is None and not must_call and any(tool.strict for tool in tools)
-    if must_call:
-        tools = tuple(tool for tool in tools if choice.name in (None, tool.name))
-    elif answer is not None and answer.kind not in COMPOSABLE:
-        _check_no_tools(answer, tools)
-        return answer
-    elif not is_free and (answer is None or not (tools or may_reason(reply_format, prompt))):
-        return answer
-    grammar = reply_grammar(
-        reply_format,
-        prompt,
-        tokenizer,
-        tools=tools,
-        max_calls=turn.max_calls,
-        answer=answer,
-        is_free=is_free,
-    )
-    return _form(grammar, "tools" if answer is None else answer.path)
-
-
-def _check_no_tools(answer: StructuredOutputsParams, tools: Sequence[FunctionTool]) -> None:
-    if tools:
+    if tools and answer.kind not in COMPOSABLE:
         raise InvalidRequestError(
             f"{answer.path} holds for the whole reply, which leaves no place for calls; leave out tools "
             'or set tool_choice to "none"',
