@@ -35,7 +35,7 @@ class Grammar(Protocol):
         """The end-of-sequence tokens, which masks allow where the output is complete."""
 
     def new_constraint(self, max_tokens: int | None) -> TokenConstraint:
-        """One at the start of an output, which it ends within `max_tokens` if it can; None: it does not try."""
+        """One at the start of an output, which it ends within `max_tokens` if it can; None: it need not."""
 
     def fill_masks(self, places: Sequence[tuple[TokenConstraint, int]], masks: "UInt32") -> None:
         """Write what each constraint allows next into its row of `masks`, [n, ceil(vocab_size / 32)].

@@ -4,7 +4,7 @@ Knows how large a statement may be; whether it makes sense is for the compiler i
 """
 
 import json as json_text
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -172,20 +172,21 @@ def _check_size(path: str, schema: Any) -> None:
     """Bound what `json.dumps` will go through: depth, so that it ends, and the number of parts."""
     level: list[Any] = [schema]
     num_parts = 0
-    for _ in range(MAX_SCHEMA_DEPTH + 1):
-        num_parts += len(level)
+    for _ in range(MAX_SCHEMA_DEPTH):
+        values = [value for holder in level for value in _values(holder)]
+        num_parts += len(values)
         if num_parts > MAX_SCHEMA_CHARS:
             raise _too_large(path, f"more than {MAX_SCHEMA_CHARS:,} parts")
-        deeper: list[Any] = []
-        for value in level:
-            if isinstance(value, Mapping):
-                deeper += value.values()
-            elif isinstance(value, (list, tuple)):
-                deeper += value
-        if not deeper:
+        level = [value for value in values if isinstance(value, (Mapping, list, tuple))]
+        if not level:
             return
-        level = deeper
     raise _too_deep(path)
+
+
+def _values(holder: Any) -> Iterable[Any]:
+    if isinstance(holder, Mapping):
+        return holder.values()
+    return holder if isinstance(holder, (list, tuple)) else ()
 
 
 def _too_deep(path: str) -> InvalidRequestError:

@@ -24,6 +24,7 @@ TENSOR_AND_WEB = {
 # folder -> the folders it may import from; "" is the root's value types
 ALLOWED = {
     "engine": {"", "engine"},
+    "structured": {"", "structured", "text"},
     "text": {"", "disk_cache", "text"},
     "models": {"", "models", "quantization"},
     "backends": {"", "backends", "disk_cache", "models", "quantization"},

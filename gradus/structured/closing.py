@@ -21,7 +21,7 @@ MAX_MARGIN = 16  # tokens that the model may take more than the way that was fou
 MARGIN_SHARE = 1 / 16
 
 _BRACKETS = frozenset(b"]}")
-_BETWEEN = frozenset(b'"]},: ')
+_BETWEEN = frozenset(b"]},: ")
 _MARKS = frozenset(b"!#$%&'()*/;<=>?@^_`|~.")
 _LETTERS = frozenset(b"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ")
 _OPENING = frozenset(b"[{ \t\r\n")
@@ -29,7 +29,7 @@ _OPENING = frozenset(b"[{ \t\r\n")
 # What a token must be; an earlier class comes before a later one.
 _CLASSES: dict[str, Callable[[bytes], bool]] = {
     "bracket": lambda text: _BRACKETS.issuperset(text),
-    "quote": lambda text: text[0] == 0x22 and _BETWEEN.issuperset(text),
+    "quote": lambda text: text[0] == 0x22 and _BRACKETS.issuperset(text[1:]),
     "between": lambda text: text[0] != 0x20 and _BETWEEN.issuperset(text),
     "mark": lambda text: _MARKS.issuperset(text),
     "letters": lambda text: _LETTERS.issuperset(text),  # null rather than a list; Z rather than a digit more

@@ -67,6 +67,9 @@ class LlguidanceCompiler:
         matcher = LLMatcher(vocabulary.tokens, grammar_text(params), log_level=0, limits=limits())
         if matcher.is_error():
             raise ValueError(reason_of(matcher))
+        matcher.compute_bitmask()  # the first mask takes longest: not in the engine's thread, then
+        if matcher.is_error() or not (matcher.is_accepting() or matcher.stop_reason() == "NotStopped"):
+            raise ValueError("no text is of this form")
         return MatcherGrammar(matcher, vocabulary)
 
     def _ready_vocabulary(self) -> Vocabulary:
