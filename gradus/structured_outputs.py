@@ -38,6 +38,8 @@ class StructuredOutputsParams:
         disable_any_whitespace: JSON has no space between its parts.
         whitespace_pattern: a regular expression of the space between JSON's parts; None means at most one
             space after a comma or colon, and none elsewhere.
+        ends_in_time: the text is brought to its end before `max_tokens` cuts it off; False is for forms that
+            any text has, which are cut off as text without a form is.
         field: what the request calls it, for error messages.
 
     Raises:
@@ -51,6 +53,7 @@ class StructuredOutputsParams:
     grammar: str | None = None
     disable_any_whitespace: bool = False
     whitespace_pattern: str | None = None
+    ends_in_time: bool = True
     field: str = field(default="structured_outputs", compare=False)
 
     def __post_init__(self) -> None:

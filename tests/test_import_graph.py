@@ -31,7 +31,7 @@ ALLOWED = {
     "disk_cache": {"", "disk_cache"},
     "quantization": {"", "quantization"},
     "export": {"", "export", "models", "quantization", "text"},
-    "server": {"", "server", "engine", "text"},
+    "server": {"", "server", "engine", "structured", "text"},
 }
 ABOVE_ALL = {"gradus.llm", "gradus.offline", "gradus.runtime", "gradus.cache_plan", "gradus.memory_plan"}
 

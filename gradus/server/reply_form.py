@@ -3,10 +3,13 @@
 Knows turns and reply formats; the grammars are the text layer's.
 """
 
+import json
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from gradus.errors import InvalidRequestError
+from gradus.structured.formats import with_patterns
 from gradus.structured_outputs import MAX_GRAMMAR_CHARS, StructuredOutputsParams
 from gradus.text.reply.reply_format import ReplyFormat
 from gradus.text.reply.reply_grammar import COMPOSABLE, may_reason, reply_grammar
@@ -41,9 +44,21 @@ def reply_form(
     elif answer is not None and (answer.kind not in COMPOSABLE or not _has_more(tools, reply_format, prompt)):
         return answer
     grammar = reply_grammar(
-        reply_format, prompt, tokenizer, tools=tools, max_calls=turn.max_calls, answer=answer, is_free=is_free
+        reply_format,
+        prompt,
+        tokenizer,
+        tools=[replace(tool, parameters=with_patterns(tool.parameters)) for tool in tools],
+        max_calls=turn.max_calls,
+        answer=_with_patterns(answer),
+        is_free=is_free,
     )
-    return _form(grammar, "tools" if answer is None else answer.path)
+    return _form(grammar, "tools" if answer is None else answer.path, ends_in_time=not is_free)
+
+
+def _with_patterns(answer: StructuredOutputsParams | None) -> StructuredOutputsParams | None:
+    if answer is None or answer.kind != "json":
+        return answer
+    return replace(answer, json=with_patterns(json.loads(str(answer.json))))
 
 
 def _has_more(tools: Sequence[FunctionTool], reply_format: ReplyFormat, prompt: str) -> bool:
@@ -66,11 +81,11 @@ def _check_together(answer: StructuredOutputsParams, tools: Sequence[FunctionToo
         )
 
 
-def _form(grammar: str, field: str) -> StructuredOutputsParams:
+def _form(grammar: str, field: str, *, ends_in_time: bool) -> StructuredOutputsParams:
     if len(grammar) > MAX_GRAMMAR_CHARS:
         raise InvalidRequestError(
             f"{field}: the reply's grammar, which the schemas are part of, has {len(grammar):,} characters "
             f"and may have at most {MAX_GRAMMAR_CHARS:,}; make the schemas smaller, or fewer",
             field,
         )
-    return StructuredOutputsParams(grammar=grammar, field=field)
+    return StructuredOutputsParams(grammar=grammar, field=field, ends_in_time=ends_in_time)

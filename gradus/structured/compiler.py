@@ -70,7 +70,7 @@ class LlguidanceCompiler:
         matcher.compute_bitmask()  # the first mask takes longest: not in the engine's thread, then
         if matcher.is_error() or not (matcher.is_accepting() or matcher.stop_reason() == "NotStopped"):
             raise ValueError("no text is of this form")
-        return MatcherGrammar(matcher, vocabulary)
+        return MatcherGrammar(matcher, vocabulary, params.ends_in_time)
 
     def _ready_vocabulary(self) -> Vocabulary:
         if self._vocabulary is None:

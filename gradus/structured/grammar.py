@@ -44,9 +44,10 @@ class MatcherConstraint:
 class MatcherGrammar:
     """A grammar over a vocabulary."""
 
-    def __init__(self, matcher: "LLMatcher", vocabulary: Vocabulary) -> None:
+    def __init__(self, matcher: "LLMatcher", vocabulary: Vocabulary, ends_in_time: bool = True) -> None:
         """`matcher` is at the start, and stays there."""
         self._matcher = matcher
+        self._ends_in_time = ends_in_time
         self._vocabulary = vocabulary
 
     @property
@@ -54,7 +55,9 @@ class MatcherGrammar:
         return self._vocabulary.end_token_ids
 
     def new_constraint(self, max_tokens: int | None) -> MatcherConstraint:
-        deadline = None if max_tokens is None else Deadline(self._vocabulary.closer, max_tokens)
+        deadline = None
+        if self._ends_in_time and max_tokens is not None:
+            deadline = Deadline(self._vocabulary.closer, max_tokens)
         return MatcherConstraint(self._matcher.deep_copy(), deadline)
 
     def fill_masks(self, places: Sequence[tuple[TokenConstraint, int]], masks: UInt32) -> None:

@@ -17,7 +17,7 @@ from gradus.text.tokenizer import Tokenizer
 
 COMPOSABLE = ("json", "json_object", "regex", "choice")  # kinds of forms that can be part of a grammar
 
-_ONE_SPACE = "[ ]?"
+_USUAL_SPACE = {"item_separator": ", ?", "key_separator": ": ?"}  # regular expressions
 
 
 def reply_grammar(
@@ -91,12 +91,14 @@ def _answer(form: StructuredOutputsParams) -> list[str]:
 
 
 def _with_options(schema: Any, form: StructuredOutputsParams) -> Any:
-    """The schema with what the form says about spaces; as without reasoning, at most one of them."""
+    """The schema with what the form says about spaces."""
     if not isinstance(schema, dict):
         schema = {} if schema else {"not": {}}
-    options: dict[str, Any] = {"whitespace_flexible": not form.disable_any_whitespace}
-    if not form.disable_any_whitespace:
-        options["whitespace_pattern"] = form.whitespace_pattern or _ONE_SPACE
+    options: dict[str, Any] = {"whitespace_flexible": form.whitespace_pattern is not None}
+    if form.whitespace_pattern is not None:
+        options["whitespace_pattern"] = form.whitespace_pattern
+    elif not form.disable_any_whitespace:
+        options |= _USUAL_SPACE
     return {**schema, "x-guidance": options}
 
 
