@@ -31,6 +31,7 @@ from gradus.server.settings import ServerSettings
 from gradus.server.streaming import EVERY_TOKEN, Granularity, join_deltas
 from gradus.text.input_processor import InputProcessor
 from gradus.text.output_processor import ChoiceDelta, RequestState
+from gradus.text.reply.reply_format import ReplyFormat, choose_format
 from gradus.text.tokenizer import Tokenizer
 
 _LONG_TEXT_BYTES = 16 * 1024  # tokenizing more than that takes milliseconds, so it leaves the event loop
@@ -81,8 +82,9 @@ class Service:
         model_name: str,
         settings: ServerSettings | None = None,
         keys: Keys | None = None,
+        reply_format: ReplyFormat | None = None,
     ) -> None:
-        """`keys` are those of the settings unless they have been loaded already."""
+        """`keys` and `reply_format` are those of the settings unless they are given."""
         self.engine = engine
         self.inputs = inputs
         self.model_name = model_name
@@ -91,6 +93,12 @@ class Service:
         self.rate_limits = RateLimits()
         self.observer = Observer.of(self.settings)
         self.streaming = self.settings.streaming  # may be replaced at any time
+        self.reply_format = reply_format or choose_format(
+            inputs.chat_template,
+            self.settings.tool_call_parser,
+            self.settings.reasoning_parser,
+            auto_tool_choice=self.settings.enable_auto_tool_choice,
+        )
         self.created = int(time.time())
 
     @property
@@ -122,6 +130,7 @@ class Service:
         tenant: str = "",
         timeout: float | None = None,
         granularity: Granularity = EVERY_TOKEN,
+        shown_special_ids: frozenset[int] = frozenset(),
     ) -> "Generation":
         """Start requests that belong together; call it in the event loop that will read them.
 
@@ -129,6 +138,7 @@ class Service:
         tenant: for whom the client asks, by its own word.
         timeout: seconds until they end with an error, if the server's own limit is not shorter.
         granularity: how many tokens a batch of the deltas holds.
+        shown_special_ids: special tokens that are part of the text even where those are left out.
 
         Raises:
             BusyError, EngineDeadError, InvalidRequestError: none of them is started then.
@@ -148,6 +158,7 @@ class Service:
                 granularity=granularity,
                 ticket=ticket,
                 timeout=min(limits, default=None),
+                shown_special_ids=shown_special_ids,
             )
         except BaseException as error:
             if ticket is not None:
@@ -175,6 +186,7 @@ class Generation:
         granularity: Granularity = EVERY_TOKEN,
         ticket: Ticket | None = None,
         timeout: float | None = None,
+        shown_special_ids: frozenset[int] = frozenset(),
     ) -> None:
         """`ticket` is what its tokens are charged to; after `timeout` seconds it ends with an error."""
         self._engine = engine
@@ -187,7 +199,8 @@ class Generation:
         self._num_choices_each = requests[0].params.n
         self._streams: list[UpdateStream] = []
         self.states = [
-            RequestState(r.request_id, None, r.prompt_token_ids, r.params, tokenizer) for r in requests
+            RequestState(r.request_id, None, r.prompt_token_ids, r.params, tokenizer, shown_special_ids)
+            for r in requests
         ]
         try:
             for request in requests:

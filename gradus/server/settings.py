@@ -9,6 +9,7 @@ from gradus.options import check_settings, option
 from gradus.sampling_params import MAX_LOGIT_BIASES, MAX_N, MAX_STOP_STRINGS
 from gradus.server.streaming import MAX_BUFFER_SIZE, MAX_CHUNK_SIZE, MAX_FLUSH_INTERVAL_MS, StreamingSettings
 from gradus.text.chat_template import MAX_MESSAGES
+from gradus.text.reply.reply_format import REASONING_PARSERS, TOOL_CALL_PARSERS
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,6 +32,22 @@ class ServerSettings:
     )
     shutdown_timeout: float = option(
         5.0, "what requests in flight get once the server is told to stop", least=0, group="server"
+    )
+
+    tool_call_parser: str = option(
+        "auto",
+        "how the model writes calls; auto: as its chat template shows",
+        choices=TOOL_CALL_PARSERS,
+        group="tool calls and reasoning",
+    )
+    reasoning_parser: str = option(
+        "auto",
+        "how it marks its reasoning; auto: as its chat template shows",
+        choices=REASONING_PARSERS,
+        group="tool calls and reasoning",
+    )
+    enable_auto_tool_choice: bool = option(
+        True, "let the model decide whether to call a tool", group="tool calls and reasoning"
     )
 
     grpc_port: int | None = option(

@@ -29,7 +29,7 @@ _OPENING = frozenset(b"[{ \t\r\n")
 # What a token must be; an earlier class comes before a later one.
 _CLASSES: dict[str, Callable[[bytes], bool]] = {
     "bracket": lambda text: _BRACKETS.issuperset(text),
-    "quote": lambda text: text[0] == 0x22 and _BETWEEN.issuperset(text[1:]),  # a second one opens
+    "quote": lambda text: text[0] == 0x22 and _BRACKETS.issuperset(text[1:]),
     "between": lambda text: text[0] != 0x20 and _BETWEEN.issuperset(text),
     "mark": lambda text: _MARKS.issuperset(text),
     "letters": lambda text: _LETTERS.issuperset(text),  # null rather than a list; Z rather than a digit more

@@ -14,6 +14,8 @@ from gradus.text.tokenizer import Tokenizer
 if TYPE_CHECKING:
     from llguidance import LLTokenizer
 
+_MARK = "\x02"  # a character that joins no other in a token
+
 
 class Vocabulary:
     """What masks range over.
@@ -56,21 +58,35 @@ def _trie(
     from llguidance import LLTokenizer, TokenizerWrapper
 
     described = _Described(tokenizer, texts, sorted(special.union(end_token_ids)), end_token_ids[0])
-    return LLTokenizer(TokenizerWrapper(described), n_vocab=len(texts), eos_token=list(end_token_ids))
+    trie = LLTokenizer(TokenizerWrapper(described), n_vocab=len(texts), eos_token=list(end_token_ids))
+    described.trie = trie
+    return trie
 
 
 class _Described:
     """The attributes and the call that llguidance expects of a tokenizer."""
 
     bos_token_id = None
+    trie: "LLTokenizer | None" = None  # once it is built
 
     def __init__(self, tokenizer: Tokenizer, tokens: Sequence[bytes], special: list[int], eos: int) -> None:
         self._tokenizer = tokenizer
         self.tokens = tokens
         self.special_token_ids = special
+        self._special = frozenset(special)
         self.eos_token_id = eos
 
     def __call__(self, text: str | bytes) -> list[int]:
-        if isinstance(text, bytes):
-            text = text.decode("utf-8", "replace")
-        return self._tokenizer.encode(text, add_special_tokens=False)
+        """The tokens of a part of a text, which is to say without what a tokenizer adds to a text's start."""
+        wanted = text.encode() if isinstance(text, str) else text
+        known = wanted.decode("utf-8", "replace")
+        for mark in ("", _MARK):
+            token_ids = self._tokenizer.encode(mark + known, add_special_tokens=False)
+            while token_ids and len(self._bytes(token_ids)) > len(wanted):
+                del token_ids[0]
+            if self._bytes(token_ids) == wanted and self._special.isdisjoint(token_ids):
+                return token_ids
+        return [] if self.trie is None else self.trie.greedy_tokenize(known)
+
+    def _bytes(self, token_ids: Sequence[int]) -> bytes:
+        return b"".join(self.tokens[token_id] for token_id in token_ids)

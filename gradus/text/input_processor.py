@@ -186,12 +186,17 @@ class InputProcessor:
         )
 
     @property
+    def chat_template(self) -> str | None:
+        """The Jinja source that conversations are written with."""
+        return self._own_chat_template or self.tokenizer.chat_template
+
+    @property
     def has_chat_template(self) -> bool:
         return self._chat_template is not None
 
     @cached_property
     def _chat_template(self) -> ChatTemplate | None:
-        source = self._own_chat_template or self.tokenizer.chat_template
+        source = self.chat_template
         return None if source is None else ChatTemplate(source, self.tokenizer.special_tokens)
 
     def _check_token_ids(self, token_ids: list[int]) -> None:

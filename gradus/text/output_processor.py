@@ -40,7 +40,9 @@ class RequestState:
         prompt_token_ids: list[int],
         params: SamplingParams,
         tokenizer: Tokenizer,
+        shown_special_ids: frozenset[int] = frozenset(),
     ) -> None:
+        """shown_special_ids: special tokens that are part of the text even where those are left out."""
         self.request_id = request_id
         self.prompt = prompt
         self.prompt_token_ids = prompt_token_ids
@@ -49,7 +51,7 @@ class RequestState:
         self._tokenizer = tokenizer
         skip = params.skip_special_tokens
         self._choices = [
-            _Choice(i, params, tokenizer, Detokenizer(tokenizer, skip, prompt_token_ids))
+            _Choice(i, params, tokenizer, Detokenizer(tokenizer, skip, prompt_token_ids, shown_special_ids))
             for i in range(params.n)
         ]
         self._to_abort: list[int] = []

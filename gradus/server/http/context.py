@@ -73,6 +73,7 @@ class Prepared:
     is_stream: bool
     events: Callable[[Generation], AsyncGenerator[bytes]]
     whole: Callable[[Generation], dict[str, Any]]
+    shown_special_ids: frozenset[int] = frozenset()  # part of the text even where special tokens are not
     granularity: Granularity = EVERY_TOKEN
     timeout: float | None = None  # seconds
 
@@ -84,6 +85,7 @@ async def answer(request: Request, service: Service, prepared: Prepared) -> Resp
         client_of(request),
         timeout=prepared.timeout,
         granularity=prepared.granularity,
+        shown_special_ids=prepared.shown_special_ids,
     )
     if prepared.is_stream:
         return EventStream(prepared.events(generation), generation.close)
@@ -101,27 +103,34 @@ async def _run(generation: Generation) -> bool:
     return True
 
 
-def accounts(generation: Generation, fields: GenerationRequest) -> dict[str, Any]:
+def accounts(
+    generation: Generation, fields: GenerationRequest, num_reasoning_tokens: int | None = None
+) -> dict[str, Any]:
     """What a whole answer says of its cost: token counts and, where asked for, timings."""
-    counts = {"usage": usage(generation)}
+    counts = {"usage": usage(generation, num_reasoning_tokens)}
     return counts | {"timings": generation.observation.timings()} if fields.timings else counts
 
 
-def closing_accounts(generation: Generation, fields: GenerationRequest) -> dict[str, Any]:
+def closing_accounts(
+    generation: Generation, fields: GenerationRequest, num_reasoning_tokens: int | None = None
+) -> dict[str, Any]:
     """The same for a stream's last chunk, which exists only if something is in it."""
-    asked = accounts(generation, fields)
+    asked = accounts(generation, fields, num_reasoning_tokens)
     return asked if fields.include_usage else {name: asked[name] for name in asked if name != "usage"}
 
 
-def usage(generation: Generation) -> dict[str, Any]:
+def usage(generation: Generation, num_reasoning_tokens: int | None = None) -> dict[str, Any]:
     """Token counts; a prompt counts once, however many choices it has."""
     states = generation.states
     prompt_tokens = sum(len(state.prompt_token_ids) for state in states)
     completion_tokens = sum(state.num_generated_tokens for state in states)
     cached_tokens = sum(state.metrics.num_cached_prompt_tokens for state in states)
-    return {
+    counts: dict[str, Any] = {
         "prompt_tokens": prompt_tokens,
         "completion_tokens": completion_tokens,
         "total_tokens": prompt_tokens + completion_tokens,
         "prompt_tokens_details": {"cached_tokens": cached_tokens},
     }
+    if num_reasoning_tokens is not None:
+        counts["completion_tokens_details"] = {"reasoning_tokens": num_reasoning_tokens}
+    return counts
