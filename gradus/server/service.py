@@ -115,7 +115,7 @@ class Service:
             return Generation(self.engine, self.tokenizer, requests, ticket, min(limits, default=None))
         except BaseException:
             if ticket is not None:
-                ticket.release()
+                ticket.cancel()
             raise
 
 
@@ -137,7 +137,7 @@ class Generation:
     ) -> None:
         """`ticket` is what its tokens are charged to; after `timeout` seconds it ends with an error."""
         self._engine = engine
-        self._ticket = ticket
+        self._ticket: Ticket | None = None  # until all have started
         self._timeout = timeout
         self._timer: asyncio.TimerHandle | None = None
         self._has_expired = False
@@ -153,6 +153,7 @@ class Generation:
             self.close()
             raise
         if ticket is not None:
+            self._ticket = ticket
             ticket.charge(sum(len(request.prompt_token_ids) for request in requests))
         if timeout is not None:
             self._timer = asyncio.get_running_loop().call_later(timeout, self._expire)

@@ -95,6 +95,12 @@ class Ticket:
         if num_tokens and self._account.tokens is not None:
             self._account.tokens.take(num_tokens, self._clock())
 
+    def cancel(self) -> None:
+        """The request did not come about: it counts as none."""
+        if not self._is_released and self._account.requests is not None:
+            self._account.requests.take(-1, self._clock())
+        self.release()
+
     def release(self) -> None:
         """The request is over. Harmless when repeated."""
         if not self._is_released:
