@@ -26,4 +26,4 @@ def check_caps(body: Mapping[str, Any], settings: ServerSettings) -> None:
             )
     n = body.get("n")
     if isinstance(n, int) and n > settings.max_n:
-        raise InvalidRequestError(f"n is {n:,}; it may be at most {settings.max_n:,} here", "n")
+        raise InvalidRequestError(f"n is {n:,}; at most {settings.max_n:,} choices work here", "n")
