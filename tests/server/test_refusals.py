@@ -69,7 +69,7 @@ SAMPLING = [
     ("stop", [1], "stop", "non-empty"),
     ("stop", {"a": 1}, "stop", "non-empty"),
     ("stop", ["x"] * 33, "stop", "at most 32"),
-    ("stop", "x" * 1025, "stop", "at most 1,024"),
+    ("stop", "x" * 1025, "stop", "at most 1024"),
     ("stop_token_ids", [430], "stop_token_ids", "from 0 to 429"),
     ("stop_token_ids", [-1], "stop_token_ids", "0 or more"),
     ("stop_token_ids", 5, "stop_token_ids", "it must be a list"),
