@@ -49,7 +49,7 @@ class ServerSettings:
     isolate_prefix_cache: bool = option(
         False, "clients do not find what others have put into the prefix cache", group="security"
     )
-    key_max_concurrent_requests: int | None = option(None, "of each key", least=1, group="limits")
+    key_max_concurrent_requests: int | None = option(None, "of each key", least=1, group="security")
     key_requests_per_minute: int | None = option(None, "of each key", least=1, group="security")
     key_tokens_per_minute: int | None = option(
         None, "of each key, prompt and output", least=1, group="security"

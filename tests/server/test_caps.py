@@ -69,7 +69,14 @@ def test_every_field_that_is_told_of_is_known_and_no_other(strict):
 
 
 def test_secrets_are_no_capability():
-    with serving(say("x"), api_key=("sesame",), ssl_ca_certs=None) as server:
+    with serving(say("x"), api_key=("sesame",), key_tokens_per_minute=70) as server:
         told = server.http.get("/v1/capabilities", headers={"x-api-key": "sesame"})
+        assert told.json()["client"] == {
+            "name": "api-1",
+            "is_admin": False,
+            "max_concurrent_requests": None,
+            "requests_per_minute": None,
+            "tokens_per_minute": 70,
+        }
         assert told.json()["features"]["authentication"] is True
         assert "sesame" not in told.text
