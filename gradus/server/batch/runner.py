@@ -79,7 +79,7 @@ class BatchRunner:
             raise ApiError(
                 "stream is True; a batch has no streams, leave it out", param="stream", code="invalid_value"
             )
-        generation = self._context.service.generate(prepared.engine_requests)
+        generation = self._context.service.generate(prepared.engine_requests, timeout=prepared.timeout)
         try:
             await generation.run()
         finally:
