@@ -9,8 +9,17 @@ if TYPE_CHECKING:
     from gradus.llm import LLM
     from gradus.outputs import CompletionOutput, RequestOutput
     from gradus.sampling_params import SamplingParams
+    from gradus.structured_outputs import StructuredOutputsParams
 
-__all__ = ["LLM", "BeamSearchParams", "CompletionOutput", "RequestOutput", "SamplingParams", "__version__"]
+__all__ = [
+    "LLM",
+    "BeamSearchParams",
+    "CompletionOutput",
+    "RequestOutput",
+    "SamplingParams",
+    "StructuredOutputsParams",
+    "__version__",
+]
 
 _HOMES = {
     "BeamSearchParams": "gradus.beam_search",
@@ -18,6 +27,7 @@ _HOMES = {
     "CompletionOutput": "gradus.outputs",
     "RequestOutput": "gradus.outputs",
     "SamplingParams": "gradus.sampling_params",
+    "StructuredOutputsParams": "gradus.structured_outputs",
 }
 
 

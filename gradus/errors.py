@@ -13,10 +13,11 @@ if TYPE_CHECKING:
 class GradusError(Exception):
     """Base of all errors that Gradus raises on purpose.
 
-    `reason` is a short word for counting them; every error has one of few.
+    `reason` is the one word under which metrics count a request that this error kept from being admitted;
+    None for errors that are nothing of the kind.
     """
 
-    reason: str = "error"
+    reason: str | None = None
 
 
 class ConfigError(GradusError, ValueError):
@@ -45,8 +46,6 @@ class InvalidRequestError(GradusError, ValueError):
     `param` is the name of the offending field, or None where no single one is to blame.
     """
 
-    reason = "invalid_request"
-
     def __init__(self, message: str, param: str | None = None) -> None:
         super().__init__(message)
         self.param = param
@@ -55,7 +54,7 @@ class InvalidRequestError(GradusError, ValueError):
 class ContextOverflowError(InvalidRequestError):
     """Prompt plus `max_tokens` do not fit into the context or into the KV cache."""
 
-    reason = "context_overflow"
+    reason = "context_length"
 
 
 def context_overflow(
@@ -126,6 +125,10 @@ class RequestFailedError(GradusError):
     def __init__(self, message: str, outputs: Sequence["RequestOutput"] = ()) -> None:
         super().__init__(message)
         self.outputs = outputs
+
+
+class ConstraintError(GradusError):
+    """A constrained choice cannot go on; it ends with this as its reason."""
 
 
 class BackendError(GradusError):

@@ -6,6 +6,7 @@ Both speak token ids only. A front end turns text into the first and the second 
 from dataclasses import dataclass, field
 from typing import Literal
 
+from gradus.constraints import Grammar
 from gradus.outputs import FinishReason, RequestMetrics
 from gradus.sampling_params import SamplingParams
 
@@ -23,6 +24,7 @@ class EngineRequest:
         eos_token_ids: ids that end a choice with reason "stop"; empty where `ignore_eos` is set.
         delayed_token_ids: ids that cannot be generated before `params.min_tokens` tokens have been.
         bad_words: the token ids of `params.bad_words`, in every form that is forbidden.
+        grammar: what the output must be; None lets it be anything.
         pooling: give an embedding and no tokens: the hidden state of the prompt's last token, or the mean of
             all of them.
         seed: resolved, so that a request can be run again.
@@ -37,6 +39,7 @@ class EngineRequest:
     eos_token_ids: frozenset[int] = frozenset()
     delayed_token_ids: tuple[int, ...] = ()
     bad_words: tuple[tuple[int, ...], ...] = ()
+    grammar: Grammar | None = None
     pooling: Pooling | None = None
     seed: int = 0
     priority: int = 0
@@ -79,6 +82,7 @@ class RequestUpdate:
     logprobs: list[TokenLogprobs] | None = None  # one per new token, where asked for
     about_prompt: AboutPrompt | None = None  # once, where asked for: with the first token or the embedding
     finish_reason: FinishReason | None = None
+    has_end_token: bool = True  # with reason "stop": the last token ended it and is not part of its text
     stop_reason: int | None = None  # the stop token id that ended it, unless it is an end-of-sequence id
     error: str | None = None
     metrics: RequestMetrics = field(default_factory=RequestMetrics)

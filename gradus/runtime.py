@@ -20,7 +20,9 @@ from gradus.machine import available_cpus, available_memory
 from gradus.memory_plan import packed_sizes
 from gradus.models.config import ModelConfig
 from gradus.models.generation_config import choose_generation_defaults
+from gradus.models.outline import ModelOutline
 from gradus.models.sources import ModelSource, resolve_model
+from gradus.structured.compiler import LlguidanceCompiler
 from gradus.text.hf_tokenizer import load_tokenizer
 from gradus.text.input_processor import InputProcessor
 from gradus.text.tokenizer import Tokenizer
@@ -80,14 +82,16 @@ def load_runtime(config: EngineConfig) -> Runtime:
     options = _backend_options(config, source.config, scheduler, cache)
     backend = backend_class(config.backend)(source.config, source.checkpoint, options)
     tokenizer.load()  # waits, and raises what is wrong with it
+    eos_token_ids, vocab_size = frozenset(generation.eos_token_ids), source.config.vocab_size
     inputs = InputProcessor(
         tokenizer,
-        eos_token_ids=frozenset(generation.eos_token_ids),
+        eos_token_ids=eos_token_ids,
         max_model_len=cache.max_model_len,
-        vocab_size=source.config.vocab_size,
+        vocab_size=vocab_size,
         seed=config.seed,
         sampling_defaults=generation.sampling,
         max_new_tokens=generation.max_new_tokens,
+        grammars=LlguidanceCompiler(tokenizer, vocab_size=vocab_size, end_token_ids=eos_token_ids),
         chat_template=chat_template,
     )
     return Runtime(source, backend, EngineCore(backend, scheduler), tokenizer, inputs, cache, weight_bytes)
@@ -113,7 +117,7 @@ def _weight_bytes(config: EngineConfig, source: ModelSource) -> int:
     return sum(packed_sizes(source.config, dtype, config.quantization, width).values())
 
 
-def check_quantization(config: EngineConfig, source: ModelSource) -> None:
+def check_quantization(config: EngineConfig, source: ModelSource | ModelOutline) -> None:
     """Weights are quantized once: by whoever made the file, or now.
 
     Raises:

@@ -12,12 +12,14 @@ from gradus.parameter_checks import (
     Check,
     boolean,
     integer,
+    invalid,
     number,
     some_token_ids,
     strings,
     token_biases,
     token_ids,
 )
+from gradus.structured_outputs import StructuredOutputsParams
 
 MAX_N = 128
 MAX_LOGPROBS = 20
@@ -37,9 +39,10 @@ MAX_SEED = 2**63 - 1
 class SamplingParams:
     """How to sample. Every assignment is checked, so that an object of this class is always valid.
 
-    What changes the logits does so in this order: `allowed_token_ids`, `bad_words`, `min_tokens`,
-    `logit_bias`, `repetition_penalty`, `frequency_penalty`, `presence_penalty`, `temperature`, `min_p`,
-    `top_k`, `top_p`. Reported log probabilities are those of the model's own logits, before all of it.
+    What changes the logits does so in this order: `structured_outputs` and `allowed_token_ids`, `bad_words`,
+    `min_tokens`, `logit_bias`, `repetition_penalty`, `frequency_penalty`, `presence_penalty`, `temperature`,
+    `min_p`, `top_k`, `top_p`. Reported log probabilities are those of the model's own logits, before all
+    of it.
 
     Attributes:
         n: number of independent completions, 1 to 128.
@@ -66,6 +69,8 @@ class SamplingParams:
         allowed_token_ids: no other tokens are generated; None allows all.
         bad_words: texts that are not generated: the last token of one is forbidden where it would complete
             it.
+        structured_outputs: the form that the text must have, such as a JSON Schema; see
+            `StructuredOutputsParams`.
         skip_special_tokens: leave special tokens out of the text.
         spaces_between_special_tokens: tokenizers whose text is their tokens' bytes, which are nearly all, put
             no spaces there, so that both values mean the same; others work with True alone.
@@ -94,6 +99,7 @@ class SamplingParams:
     logit_bias: Mapping[int, float] | None = None
     allowed_token_ids: Sequence[int] | None = None
     bad_words: Sequence[str] | None = ()
+    structured_outputs: StructuredOutputsParams | None = None
     skip_special_tokens: bool = True
     spaces_between_special_tokens: bool = True
 
@@ -104,6 +110,12 @@ class SamplingParams:
     @property
     def is_greedy(self) -> bool:
         return self.temperature == 0.0
+
+
+def _form(field: str, value: Any) -> StructuredOutputsParams | None:
+    if value is not None and not isinstance(value, StructuredOutputsParams):
+        raise invalid(field, value, "must be a StructuredOutputsParams or None")
+    return value
 
 
 _CHECKS: dict[str, Check] = {
@@ -127,6 +139,7 @@ _CHECKS: dict[str, Check] = {
     "logit_bias": token_biases(MAX_LOGIT_BIASES, MAX_LOGIT_BIAS),
     "allowed_token_ids": some_token_ids(MAX_ALLOWED_TOKEN_IDS),
     "bad_words": strings(MAX_BAD_WORDS, MAX_BAD_WORD_CHARS),
+    "structured_outputs": _form,
     "skip_special_tokens": boolean,
     "spaces_between_special_tokens": boolean,
 }

@@ -94,9 +94,10 @@ def _memory_text(model: dict[str, Any]) -> list[str]:
 
 
 def _weight_type(memory: dict[str, Any]) -> str:
-    if memory["quantization"] == "none":
+    widths = list(memory["stored_widths"]) or [memory["quantization"]]
+    if widths == ["none"]:
         return str(memory["weight_dtype"])
-    return f"{memory['quantization']} with activations in {memory['activations']}"
+    return f"{' and '.join(widths)} with activations in {memory['activations']}"
 
 
 def _decode_text(model: dict[str, Any], report: dict[str, Any]) -> list[str]:

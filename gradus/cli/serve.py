@@ -15,6 +15,7 @@ from gradus.cli.flags import add_flags, given_flags
 from gradus.cli.sources import Given, merge, read_environment, read_file, show
 from gradus.config import EngineConfig
 from gradus.options import settings_of
+from gradus.server.observe.logs import configure_logging
 from gradus.server.run import base_url, bind, how_to_try, preload
 from gradus.server.run import run as run_server
 from gradus.server.settings import ServerSettings
@@ -47,9 +48,10 @@ def _serve(config: EngineConfig, settings: ServerSettings) -> None:
     from gradus.server.security.keys import Keys
     from gradus.server.security.tls import TlsFiles
 
+    configure_logging(settings.log_level, settings.log_format)
     keys, tls = Keys.load(settings), TlsFiles.of(settings)
     listener = bind(settings)
-    preload()
+    preload(settings)
 
     from gradus.engine.async_engine import AsyncEngine
     from gradus.runtime import load_runtime
@@ -66,8 +68,12 @@ def _serve(config: EngineConfig, settings: ServerSettings) -> None:
     service = Service(engine, runtime.inputs, name, settings, keys)
     url = base_url(listener, "http" if tls is None else "https")
     message = how_to_try(url, service.model_name, settings)
+
+    def on_ready(grpc_addresses: list[str]) -> None:
+        print(message, *(f"gRPC is served at {address}" for address in grpc_addresses), sep="\n", flush=True)
+
     try:
-        run_server(service, settings, listener, on_ready=lambda: print(message, flush=True))
+        run_server(service, settings, listener, on_ready)
     finally:
         runtime.close()
 

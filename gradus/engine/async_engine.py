@@ -13,12 +13,12 @@ import threading
 import time
 import weakref
 from collections import deque
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from gradus.config import SchedulerConfig
 from gradus.engine.core import EngineCore
 from gradus.engine.rate_meter import RateMeter
-from gradus.engine.stats import EngineStats
+from gradus.engine.stats import EngineStats, StepRecord
 from gradus.engine.stream import RequestStream
 from gradus.errors import EngineDeadError, EngineStoppingError, InvalidRequestError, QueueFullError
 from gradus.messages import EngineRequest, RequestUpdate
@@ -135,8 +135,16 @@ class AsyncEngine:
         return self._cause_of_death is not None or self._core.is_dead
 
     def stats(self) -> EngineStats:
-        """A snapshot, perhaps taken while a step runs: its numbers may be one step apart."""
-        return self._core.stats()
+        """A snapshot, perhaps taken while a step runs: its numbers may be one step apart.
+
+        What was added and is not yet the scheduler's counts as waiting.
+        """
+        stats = self._core.stats()
+        return replace(stats, num_waiting=stats.num_waiting + self._num_commanded)
+
+    def recent_steps(self) -> list[StepRecord]:
+        """The last steps, oldest first."""
+        return list(self._core.recent_steps)
 
     def _check_can_add(self, request: EngineRequest) -> None:
         refusal = self._refusal()

@@ -26,6 +26,7 @@ class BatchBuilder:
         self._seed = np.zeros(max_num_seqs, np.int64)
         self._choice_index = np.zeros(max_num_seqs, np.int32)
         self._num_logprobs = np.full(max_num_seqs, -1, np.int32)
+        self._mask_rows = np.empty((0, -(-vocab_size // 32)), np.uint32)  # as many as are needed at a time
         self._is_special = np.zeros(max_num_seqs, np.bool_)  # edits its logits or wants prompt rows
 
     def build(self, step: Step) -> tuple[Batch, list[Request]]:
@@ -73,7 +74,9 @@ class BatchBuilder:
             outputs = self._add_prompt_rows(batch, step, outputs, starts)
         targets = batch.sampling.targets
         drawn = range(batch.num_outputs) if targets is None else np.flatnonzero(targets == DRAW).tolist()
-        batch.sampling.edits = build_edits(drawn, [outputs[row] for row in drawn], self.vocab_size)
+        if len(drawn) > len(self._mask_rows):
+            self._mask_rows = np.empty((len(drawn), -(-self.vocab_size // 32)), np.uint32)
+        batch.sampling.edits = build_edits(drawn, [outputs[row] for row in drawn], self._mask_rows)
         return outputs
 
     def _add_prompt_rows(

@@ -5,12 +5,15 @@ choices that use any of this have a state, so that nobody else pays for it. Know
 """
 
 import itertools
+import time
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from gradus.batch import Float32, Int32, LogitEdits, UInt32
+from gradus.constraints import TokenConstraint
 from gradus.messages import EngineRequest
 
 if TYPE_CHECKING:
@@ -27,6 +30,8 @@ def has_penalties(request: EngineRequest) -> bool:
 def is_edited(request: EngineRequest) -> bool:
     """Whether the request's logits are ever changed before sampling."""
     params = request.params
+    if request.grammar is not None:
+        return True
     has_bans = bool(request.bad_words or (request.delayed_token_ids and params.min_tokens))
     has_lists = bool(params.logit_bias) or params.allowed_token_ids is not None
     return has_bans or has_lists or has_penalties(request)
@@ -38,9 +43,9 @@ class EditState:
     def __init__(self, request: EngineRequest, vocab_size: int) -> None:
         params = request.params
         self.penalties = (params.repetition_penalty, params.frequency_penalty, params.presence_penalty)
-        self.mask = None
-        if params.allowed_token_ids is not None:
-            self.mask = token_mask(params.allowed_token_ids, vocab_size)
+        self.mask = _fixed_mask(request, vocab_size)
+        self.grammar = request.grammar
+        self._has_ends = bool(request.eos_token_ids)
         self._num_prompt = len(request.prompt_token_ids)
         self._min_tokens = params.min_tokens
         self._delayed = list(request.delayed_token_ids)
@@ -50,6 +55,31 @@ class EditState:
         self._bias_ids = np.array([*biases, *single], np.int32)
         self._biases = np.array([*biases.values(), *[-np.inf] * len(single)], np.float32)
         self._seen = _SeenTokens(request) if has_penalties(request) else None
+        self.constraint: TokenConstraint | None = None
+        if request.grammar is not None:
+            # What a request forbids may be what would end its output.
+            may_close = self.mask is None and not (len(self._bias_ids) or self._phrases or self._delayed)
+            self.constraint = request.grammar.new_constraint(request.max_tokens if may_close else None)
+        self.is_mask_alone = not (len(self._bias_ids) or self._phrases or self._delayed or self._seen)
+
+    @property
+    def has_mask(self) -> bool:
+        return self.mask is not None or self.constraint is not None
+
+    def accept(self, token_ids: Sequence[int]) -> None:
+        """Output tokens, which the constraint goes on by.
+
+        Raises:
+            ConstraintError: it does not allow them.
+        """
+        if self.constraint is not None:
+            for token_id in token_ids:
+                self.constraint.accept(token_id)
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether the output is whole, and no end-of-sequence token could say so."""
+        return self.constraint is not None and not self._has_ends and self.constraint.is_finished
 
     def biases(self, token_ids: Sequence[int]) -> tuple[Int32, Float32]:
         """Token ids and what is added to their logits, for the token after `token_ids`."""
@@ -113,33 +143,94 @@ def token_mask(token_ids: Sequence[int], vocab_size: int) -> UInt32:
     return np.packbits(bits, bitorder="little").view("<u4").astype(np.uint32)
 
 
-def build_edits(rows: Sequence[int], requests: "Sequence[Request]", vocab_size: int) -> LogitEdits | None:
-    """The edits of those output rows whose request has any; `rows` are ascending."""
+def build_edits(rows: Sequence[int], requests: "Sequence[Request]", mask_rows: UInt32) -> LogitEdits | None:
+    """The edits of those output rows whose request has any; `rows` are ascending.
+
+    mask_rows: [at least len(rows), ceil(vocab_size / 32)], where the masks are written.
+    """
     edited = [
         (row, request) for row, request in zip(rows, requests, strict=True) if request.edits is not None
     ]
     if not edited:
         return None
     states = [request.edits for _, request in edited if request.edits is not None]
-    biases = [state.biases(request.token_ids) for state, (_, request) in zip(states, edited, strict=True)]
-    seen = [state.seen(request.token_ids) for state, (_, request) in zip(states, edited, strict=True)]
-    masks = [state.mask for state in states if state.mask is not None]
     mask_numbers = itertools.count()
-    penalties = np.array([state.penalties for state in states], np.float32)
+    if all(state.is_mask_alone for state in states):
+        others = _nothing_but_masks(len(states))
+    else:
+        others = _by_token(states, [request.token_ids for _, request in edited])
+    start = time.monotonic()
+    masks = _masks([state for state in states if state.has_mask], mask_rows)
+    seconds = time.monotonic() - start
+    for _, request in edited:
+        if request.edits is not None and request.edits.constraint is not None:
+            request.metrics.add_grammar_time(seconds)
     return LogitEdits(
         rows=np.array([row for row, _ in edited], np.int32),
-        mask_index=np.array([-1 if s.mask is None else next(mask_numbers) for s in states], np.int32),
-        masks=np.stack(masks) if masks else np.empty((0, -(-vocab_size // 32)), np.uint32),
-        bias_start=_starts([ids for ids, _ in biases]),
-        bias_ids=np.concatenate([ids for ids, _ in biases]),
-        biases=np.concatenate([values for _, values in biases]),
-        seen_start=_starts([ids for ids, _ in seen]),
-        seen_ids=np.concatenate([ids for ids, _ in seen]),
-        seen_counts=np.concatenate([counts for _, counts in seen]),
-        repetition_penalty=penalties[:, 0].copy(),
-        frequency_penalty=penalties[:, 1].copy(),
-        presence_penalty=penalties[:, 2].copy(),
+        mask_index=np.array([next(mask_numbers) if s.has_mask else -1 for s in states], np.int32),
+        masks=masks,
+        **others,
     )
+
+
+def _by_token(states: Sequence[EditState], token_ids: Sequence[Sequence[int]]) -> dict[str, Any]:
+    """Biases and penalties, of the fields' names in `LogitEdits`."""
+    biases = [state.biases(ids) for state, ids in zip(states, token_ids, strict=True)]
+    seen = [state.seen(ids) for state, ids in zip(states, token_ids, strict=True)]
+    penalties = np.array([state.penalties for state in states], np.float32)
+    return {
+        "bias_start": _starts([ids for ids, _ in biases]),
+        "bias_ids": np.concatenate([ids for ids, _ in biases]),
+        "biases": np.concatenate([values for _, values in biases]),
+        "seen_start": _starts([ids for ids, _ in seen]),
+        "seen_ids": np.concatenate([ids for ids, _ in seen]),
+        "seen_counts": np.concatenate([counts for _, counts in seen]),
+        "repetition_penalty": penalties[:, 0].copy(),
+        "frequency_penalty": penalties[:, 1].copy(),
+        "presence_penalty": penalties[:, 2].copy(),
+    }
+
+
+@lru_cache(maxsize=64)
+def _nothing_but_masks(num_states: int) -> dict[str, Any]:
+    """The same for rows without any, which most constrained ones are; every step needs it, so it is kept."""
+    starts, zeros = np.zeros(num_states + 1, np.int32), np.zeros(num_states, np.float32)
+    return {
+        "bias_start": starts,
+        "bias_ids": _NO_IDS,
+        "biases": np.empty(0, np.float32),
+        "seen_start": starts,
+        "seen_ids": _NO_IDS,
+        "seen_counts": _NO_IDS,
+        "repetition_penalty": np.ones(num_states, np.float32),
+        "frequency_penalty": zeros,
+        "presence_penalty": zeros,
+    }
+
+
+def _fixed_mask(request: EngineRequest, vocab_size: int) -> UInt32 | None:
+    """What the request allows at any time; None where that is everything."""
+    allowed, mask = request.params.allowed_token_ids, None
+    if allowed is not None:
+        mask = token_mask(allowed, vocab_size)
+    if request.grammar is not None and request.grammar.end_token_ids and not request.eos_token_ids:
+        # The request ignores ends of sequence, which the grammar would take for the end.
+        ends = token_mask(request.grammar.end_token_ids, vocab_size)
+        mask = ~ends if mask is None else mask & ~ends
+    return mask
+
+
+def _masks(states: Sequence[EditState], mask_rows: UInt32) -> UInt32:
+    """What each of them allows next, in the first rows."""
+    masks = mask_rows[: len(states)]
+    places = [(s.constraint, row) for row, s in enumerate(states) if s.constraint is not None]
+    grammar = next((state.grammar for state in states if state.grammar is not None), None)
+    if grammar is not None:
+        grammar.fill_masks(places, masks)
+    for row, state in enumerate(states):
+        if state.mask is not None:
+            masks[row] = state.mask if state.constraint is None else masks[row] & state.mask
+    return masks
 
 
 def _starts(parts: Sequence[Int32]) -> Int32:

@@ -82,6 +82,11 @@ class Request:
         return most if rows is None or rows.is_complete else min(most, rows.num_taken)
 
     @property
+    def reads_prefix_cache(self) -> bool:
+        """Whether its prompt is looked up: not if the first choice has it, or all its rows are wanted."""
+        return self.leader is None and (self.prompt_rows is None or self.num_reusable_tokens > 0)
+
+    @property
     def is_prefilling(self) -> bool:
         return self.num_computed_tokens < self.prefill_end
 

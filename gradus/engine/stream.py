@@ -102,6 +102,7 @@ def _merge(earlier: RequestUpdate, later: RequestUpdate) -> RequestUpdate:
         logprobs=logprobs,
         about_prompt=earlier.about_prompt or later.about_prompt,
         finish_reason=later.finish_reason,
+        has_end_token=later.has_end_token,
         stop_reason=later.stop_reason,
         error=later.error,
         metrics=later.metrics,

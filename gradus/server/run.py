@@ -17,6 +17,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 from gradus.errors import ConfigError
+from gradus.server.grpc.addresses import check_can_listen
 from gradus.server.settings import ServerSettings
 
 if TYPE_CHECKING:
@@ -27,11 +28,12 @@ SWITCH_INTERVAL = 0.0005  # seconds; the engine's steps may be shorter than the 
 
 
 def bind(settings: ServerSettings) -> socket.socket:
-    """Take the port, or the Unix socket.
+    """Take the port, or the Unix socket, and see whether gRPC can have its own.
 
     Raises:
-        ConfigError: the address is not to be had.
+        ConfigError: an address is not to be had.
     """
+    check_can_listen(settings)
     listener = _bind_path(settings.uds) if settings.uds is not None else _bind_port(settings)
     listener.setblocking(False)
     return listener
@@ -79,9 +81,12 @@ def _is_abandoned(path: str) -> bool:
         return probe.connect_ex(path) == errno.ECONNREFUSED
 
 
-def preload() -> None:
-    """Import the web framework in a thread, while the caller loads a model."""
-    threading.Thread(target=import_module, args=("gradus.server.http.server",), daemon=True).start()
+def preload(settings: ServerSettings) -> None:
+    """Import the web framework, and gRPC where it is served, in a thread, while the caller loads a model."""
+    modules = ["gradus.server.http.server"]
+    if settings.has_grpc:
+        modules.append("gradus.server.grpc.server")
+    threading.Thread(target=lambda: [import_module(name) for name in modules], daemon=True).start()
 
 
 def base_url(listener: socket.socket, scheme: str = "http") -> str:
@@ -98,9 +103,11 @@ def run(
     service: "Service",
     settings: ServerSettings,
     listener: socket.socket,
-    on_ready: Callable[[], None] | None = None,
+    on_ready: Callable[[list[str]], None] | None = None,
 ) -> None:
-    """Serve until SIGINT or SIGTERM; in the main thread. `on_ready` is called once requests are accepted.
+    """Serve until SIGINT or SIGTERM; in the main thread.
+
+    `on_ready` is called with gRPC's addresses, if there are any, once requests are accepted.
 
     On a signal new requests are refused and those in flight get `settings.shutdown_timeout` seconds.
     """

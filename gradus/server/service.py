@@ -12,18 +12,26 @@ from dataclasses import replace
 from typing import Protocol, TypeVar
 
 from gradus.config import SchedulerConfig
+from gradus.engine.stats import EngineStats, StepRecord
 from gradus.errors import (
+    ContextOverflowError,
     DeadlineExceededError,
     EngineDeadError,
     EngineStoppingError,
+    GradusError,
     RequestFailedError,
 )
 from gradus.messages import EngineRequest, RequestUpdate
+from gradus.sampling_params import SamplingParams
+from gradus.server.observe.observation import Observation
+from gradus.server.observe.observer import Observer
 from gradus.server.security.keys import Client, Keys
 from gradus.server.security.rate_limits import RateLimits, Ticket
 from gradus.server.settings import ServerSettings
+from gradus.server.streaming import EVERY_TOKEN, Granularity, join_deltas
 from gradus.text.input_processor import InputProcessor
 from gradus.text.output_processor import ChoiceDelta, RequestState
+from gradus.text.reply.reply_format import ReplyFormat, choose_format
 from gradus.text.tokenizer import Tokenizer
 
 _LONG_TEXT_BYTES = 16 * 1024  # tokenizing more than that takes milliseconds, so it leaves the event loop
@@ -55,6 +63,10 @@ class Engine(Protocol):
 
     def abort(self, request_id: str, choice_index: int | None = None) -> None: ...
 
+    def stats(self) -> EngineStats: ...
+
+    def recent_steps(self) -> list[StepRecord]: ...
+
     def is_healthy(self, stall_seconds: float = 60.0) -> bool: ...
 
     async def shutdown(self, drain_timeout: float = 0.0, grace: float = 10.0) -> None: ...
@@ -70,14 +82,23 @@ class Service:
         model_name: str,
         settings: ServerSettings | None = None,
         keys: Keys | None = None,
+        reply_format: ReplyFormat | None = None,
     ) -> None:
-        """`keys` are those of the settings unless they have been loaded already."""
+        """`keys` and `reply_format` are those of the settings unless they are given."""
         self.engine = engine
         self.inputs = inputs
         self.model_name = model_name
         self.settings = settings or ServerSettings()
         self.keys = keys or Keys.load(self.settings)
         self.rate_limits = RateLimits()
+        self.observer = Observer.of(self.settings)
+        self.streaming = self.settings.streaming  # may be replaced at any time
+        self.reply_format = reply_format or choose_format(
+            inputs.chat_template,
+            self.settings.tool_call_parser,
+            self.settings.reasoning_parser,
+            auto_tool_choice=self.settings.enable_auto_tool_choice,
+        )
         self.created = int(time.time())
 
     @property
@@ -86,7 +107,20 @@ class Service:
 
     async def compute(self, size: int, work: Callable[[], T]) -> T:
         """Do text work here or, where `size` bytes of input make it long, in a thread."""
-        return work() if size < _LONG_TEXT_BYTES else await asyncio.to_thread(work)
+        try:
+            return work() if size < _LONG_TEXT_BYTES else await asyncio.to_thread(work)
+        except ContextOverflowError as error:
+            self.observer.refuse(error)
+            raise
+
+    async def compile_grammar(self, params: SamplingParams) -> None:
+        """Have a request's grammar ready, if it needs one, so that `inputs.process` need not wait for it.
+
+        Raises:
+            InvalidRequestError: what is wrong with the form.
+        """
+        if params.structured_outputs is not None:
+            await asyncio.to_thread(self.inputs.compile_grammar, params)
 
     def generate(
         self,
@@ -95,27 +129,42 @@ class Service:
         *,
         tenant: str = "",
         timeout: float | None = None,
+        granularity: Granularity = EVERY_TOKEN,
+        shown_special_ids: frozenset[int] = frozenset(),
     ) -> "Generation":
         """Start requests that belong together; call it in the event loop that will read them.
 
         client: who asks; None: the server itself, without limits.
         tenant: for whom the client asks, by its own word.
         timeout: seconds until they end with an error, if the server's own limit is not shorter.
+        granularity: how many tokens a batch of the deltas holds.
+        shown_special_ids: special tokens that are part of the text even where those are left out.
 
         Raises:
             BusyError, EngineDeadError, InvalidRequestError: none of them is started then.
         """
         limits = [each for each in (timeout, self.settings.request_timeout) if each is not None]
         ticket = None
-        if client is not None:
-            ticket = self.rate_limits.admit(client, tenant)
-            if self.settings.isolate_prefix_cache:
-                requests = [replace(each, cache_salt=_salt(client, tenant, each)) for each in requests]
         try:
-            return Generation(self.engine, self.tokenizer, requests, ticket, min(limits, default=None))
-        except BaseException:
+            if client is not None:
+                ticket = self.rate_limits.admit(client, tenant)
+                if self.settings.isolate_prefix_cache:
+                    requests = [replace(each, cache_salt=_salt(client, tenant, each)) for each in requests]
+            return Generation(
+                self.engine,
+                self.tokenizer,
+                requests,
+                self.observer.begin(requests, self.tokenizer.decode),
+                granularity=granularity,
+                ticket=ticket,
+                timeout=min(limits, default=None),
+                shown_special_ids=shown_special_ids,
+            )
+        except BaseException as error:
             if ticket is not None:
                 ticket.cancel()
+            if isinstance(error, GradusError):
+                self.observer.refuse(error)
             raise
 
 
@@ -132,11 +181,17 @@ class Generation:
         engine: Engine,
         tokenizer: Tokenizer,
         requests: Sequence[EngineRequest],
+        observation: Observation | None = None,
+        *,
+        granularity: Granularity = EVERY_TOKEN,
         ticket: Ticket | None = None,
         timeout: float | None = None,
+        shown_special_ids: frozenset[int] = frozenset(),
     ) -> None:
         """`ticket` is what its tokens are charged to; after `timeout` seconds it ends with an error."""
         self._engine = engine
+        self.observation = observation or Observation(requests)
+        self._granularity = granularity
         self._ticket: Ticket | None = None  # until all have started
         self._timeout = timeout
         self._timer: asyncio.TimerHandle | None = None
@@ -144,13 +199,14 @@ class Generation:
         self._num_choices_each = requests[0].params.n
         self._streams: list[UpdateStream] = []
         self.states = [
-            RequestState(r.request_id, None, r.prompt_token_ids, r.params, tokenizer) for r in requests
+            RequestState(r.request_id, None, r.prompt_token_ids, r.params, tokenizer, shown_special_ids)
+            for r in requests
         ]
         try:
             for request in requests:
                 self._streams.append(engine.add_request(request))
         except BaseException:
-            self.close()
+            self._close_streams()
             raise
         if ticket is not None:
             self._ticket = ticket
@@ -164,6 +220,10 @@ class Generation:
 
     def close(self) -> None:
         """Abort what is unfinished. Harmless when repeated."""
+        self._close_streams()
+        self.observation.end()
+
+    def _close_streams(self) -> None:
         for stream in self._streams:
             stream.close()
         if self._timer is not None:
@@ -178,17 +238,27 @@ class Generation:
 
     async def run(self) -> None:
         """Read everything; the result is in `states`."""
-        async for _ in self.deltas():
+        async for _ in self._steps():
             pass
 
     async def deltas(self) -> AsyncGenerator[list[ChoiceDelta]]:
-        """What each step added, choices numbered across the requests. Leaving early aborts the rest.
+        """What was added since the last batch, choices numbered across the requests.
+
+        Leaving early (`aclose`) aborts the rest.
 
         Raises:
             RequestFailedError: a choice ended with an error.
             EngineDeadError: the engine stopped.
             DeadlineExceededError: it took too long.
         """
+        async with aclosing(join_deltas(self._steps(), self._granularity)) as batches:
+            async for batch in batches:
+                handed_out = self.observation.clock()
+                yield batch
+                self.observation.flush_seconds += self.observation.clock() - handed_out
+
+    async def _steps(self) -> AsyncGenerator[list[ChoiceDelta]]:
+        """What each step added."""
         try:
             async with aclosing(self._read(0) if len(self._streams) == 1 else self._read_all()) as batches:
                 async for batch in batches:
@@ -215,14 +285,18 @@ class Generation:
             raise EngineDeadError("the engine stopped before the request was complete")
 
     def _apply(self, i: int, update: RequestUpdate) -> ChoiceDelta:
+        observation, index = self.observation, i * self._num_choices_each + update.choice_index
+        before = observation.clock()
         delta = self.states[i].apply(update)
+        observation.detokenize_seconds += observation.clock() - before
+        observation.add(index, update, len(delta.token_ids), delta.finish_reason)
         if delta.finish_reason == "error":
             raise RequestFailedError(delta.error or "the request failed")
         if delta.finish_reason == "abort":
             raise EngineStoppingError("the server is shutting down")
         if self._ticket is not None:
             self._ticket.charge(len(delta.token_ids))
-        delta.index += i * self._num_choices_each
+        delta.index = index
         return delta
 
     async def _read_all(self) -> AsyncGenerator[list[ChoiceDelta]]:

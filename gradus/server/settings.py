@@ -7,7 +7,9 @@ from dataclasses import dataclass
 
 from gradus.options import check_settings, option
 from gradus.sampling_params import MAX_LOGIT_BIASES, MAX_N, MAX_STOP_STRINGS
+from gradus.server.streaming import MAX_BUFFER_SIZE, MAX_CHUNK_SIZE, MAX_FLUSH_INTERVAL_MS, StreamingSettings
 from gradus.text.chat_template import MAX_MESSAGES
+from gradus.text.reply.reply_format import REASONING_PARSERS, TOOL_CALL_PARSERS
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,6 +33,55 @@ class ServerSettings:
     shutdown_timeout: float = option(
         5.0, "what requests in flight get once the server is told to stop", least=0, group="server"
     )
+
+    tool_call_parser: str = option(
+        "auto",
+        "how the model writes calls; auto: as its chat template shows",
+        choices=TOOL_CALL_PARSERS,
+        group="tool calls and reasoning",
+    )
+    reasoning_parser: str = option(
+        "auto",
+        "how it marks its reasoning; auto: as its chat template shows",
+        choices=REASONING_PARSERS,
+        group="tool calls and reasoning",
+    )
+    enable_auto_tool_choice: bool = option(
+        True, "let the model decide whether to call a tool", group="tool calls and reasoning"
+    )
+
+    grpc_port: int | None = option(
+        None, "serve gRPC on this port, too; 0: any that is free", least=0, most=65535, group="gRPC"
+    )
+    grpc_uds: str | None = option(None, "serve gRPC on a Unix socket", metavar="PATH", group="gRPC")
+    stream_chunk_size: int | None = option(
+        None,
+        "tokens per chunk of a stream (default: 1 in server-sent events, 4 over gRPC)",
+        least=1,
+        most=MAX_CHUNK_SIZE,
+        group="gRPC",
+    )
+    grpc_buffer_size: int = option(
+        8, "chunks per message over gRPC", least=1, most=MAX_BUFFER_SIZE, group="gRPC"
+    )
+    grpc_flush_interval_ms: float = option(
+        50.0,
+        "milliseconds that a token waits for others at most; 0: not at all",
+        least=0,
+        most=MAX_FLUSH_INTERVAL_MS,
+        metavar="MS",
+        group="gRPC",
+    )
+
+    metrics: bool = option(True, "count what the server does, for /metrics", group="observability")
+    trace_requests: int = option(
+        256, "/debug/trace shows so many of the last requests; 0: off", least=0, group="observability"
+    )
+    log_level: str = option(
+        "info", "what is logged", choices=("debug", "info", "warning", "error"), group="observability"
+    )
+    log_format: str = option("text", "how", choices=("text", "json"), group="observability")
+    log_prompts: bool = option(False, "write prompts into the log", group="observability")
 
     api_key: tuple[str, ...] = option(
         (), "every route but /health needs one of these", metavar="KEY", group="security", is_secret=True
@@ -84,3 +135,15 @@ class ServerSettings:
 
     def __post_init__(self) -> None:
         check_settings(self)
+
+    @property
+    def streaming(self) -> StreamingSettings:
+        return StreamingSettings(
+            stream_chunk_size=self.stream_chunk_size,
+            grpc_buffer_size=self.grpc_buffer_size,
+            grpc_flush_interval_ms=self.grpc_flush_interval_ms,
+        )
+
+    @property
+    def has_grpc(self) -> bool:
+        return self.grpc_port is not None or self.grpc_uds is not None

@@ -122,15 +122,43 @@ def _join(parts: Any) -> str:
 def _environment() -> Any:
     """Jinja2 as templates expect it. Imported late: a server without chat requests needs no Jinja2."""
     from jinja2.ext import loopcontrols
-    from jinja2.sandbox import ImmutableSandboxedEnvironment
 
-    environment = ImmutableSandboxedEnvironment(
+    environment = _sandbox()(
         trim_blocks=True, lstrip_blocks=True, extensions=[loopcontrols, _generation_tag()]
     )
     environment.filters["tojson"] = _tojson
     environment.globals["raise_exception"] = _raise_exception
     environment.globals["strftime_now"] = lambda format: datetime.now().strftime(format)
     return environment
+
+
+def _sandbox() -> Any:
+    """Jinja2's sandbox, whose templates multiply no further than a prompt is long.
+
+    Otherwise `9 ** (9 ** 9)` would keep the interpreter busy for ever, even while it is compiled.
+    """
+    from jinja2.sandbox import ImmutableSandboxedEnvironment
+
+    class Sandbox(ImmutableSandboxedEnvironment):
+        intercepted_binops = frozenset(["*", "**"])
+
+        def call_binop(self, context: Any, operator: str, left: Any, right: Any) -> Any:
+            if _product_size(operator, left, right) > MAX_PROMPT_CHARS:
+                raise OverflowError(f"the result of {operator} would be too large")
+            return super().call_binop(context, operator, left, right)
+
+    return Sandbox
+
+
+def _product_size(operator: str, left: Any, right: Any) -> int:
+    """Roughly how many items or bits a result has that can grow without limit."""
+    if isinstance(left, int) and isinstance(right, int):
+        return (
+            left.bit_length() * max(right, 0) if operator == "**" else left.bit_length() + right.bit_length()
+        )
+    if isinstance(left, int):
+        left, right = right, left
+    return len(left) * max(right, 0) if isinstance(right, int) and hasattr(left, "__len__") else 0
 
 
 def _generation_tag() -> type:

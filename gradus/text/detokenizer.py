@@ -23,9 +23,16 @@ class Detokenizer:
     """
 
     def __init__(
-        self, tokenizer: Tokenizer, skip_special_tokens: bool = True, prompt_token_ids: Sequence[int] = ()
+        self,
+        tokenizer: Tokenizer,
+        skip_special_tokens: bool = True,
+        prompt_token_ids: Sequence[int] = (),
+        shown_special_ids: frozenset[int] = frozenset(),
     ) -> None:
+        """shown_special_ids: are not skipped with the other special tokens."""
         self._special: frozenset[int] = tokenizer.special_ids if skip_special_tokens else frozenset()
+        if shown_special_ids:
+            self._special -= shown_special_ids
         recent = prompt_token_ids[-_NUM_CONTEXT_TOKENS:]
         context = [token_id for token_id in recent if token_id not in self._special]
         self._stream: _ByteStream | _Window

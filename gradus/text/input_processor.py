@@ -11,6 +11,7 @@ from dataclasses import replace
 from functools import cached_property
 from typing import Any
 
+from gradus.constraints import Grammar, GrammarCompiler
 from gradus.errors import ContextOverflowError, InvalidRequestError, context_overflow
 from gradus.messages import EngineRequest, Pooling
 from gradus.sampling_params import SamplingParams
@@ -35,6 +36,7 @@ class InputProcessor:
         seed: int | None = None,
         sampling_defaults: Mapping[str, Any] | None = None,
         max_new_tokens: int | None = None,
+        grammars: GrammarCompiler | None = None,
         chat_template: str | None = None,
     ) -> None:
         """
@@ -42,6 +44,7 @@ class InputProcessor:
         vocab_size: the model's, which may be larger than the tokenizer's.
         sampling_defaults: fields of `SamplingParams` for front ends to use where a request does not say.
         max_new_tokens: the limit of requests that bring none, beside the context.
+        grammars: compiles the forms of structured outputs; None: they are refused.
         chat_template: Jinja source to use in place of the tokenizer's.
         seed: the requests that bring no seed draw theirs from a stream that starts here; None: from the
             operating system's randomness.
@@ -52,6 +55,7 @@ class InputProcessor:
         self.vocab_size = vocab_size
         self.sampling_defaults = dict(sampling_defaults or {})
         self._max_new_tokens = max_new_tokens
+        self._grammars = grammars
         self._own_chat_template = chat_template
         self._seeds = None if seed is None else random.Random(seed)
 
@@ -90,10 +94,24 @@ class InputProcessor:
             eos_token_ids=frozenset() if params.ignore_eos else self.eos_token_ids,
             delayed_token_ids=self._delayed(params),
             bad_words=self._bad_words(params.bad_words or ()),
+            grammar=self.compile_grammar(params),
             seed=self._resolve_seed(params.seed),
             priority=priority,
             cache_salt=cache_salt,
         )
+
+    def compile_grammar(self, params: SamplingParams) -> Grammar | None:
+        """The grammar of a request's structured output, if it asks for any. May take long the first time.
+
+        Raises:
+            InvalidRequestError: what is wrong with the form.
+        """
+        form = params.structured_outputs
+        if form is None:
+            return None
+        if self._grammars is None:
+            raise InvalidRequestError("structured output is not available here", form.path)
+        return self._grammars.compile(form)
 
     def process_pooling(
         self, request_id: str, prompt: Prompt, pooling: Pooling, *, add_special_tokens: bool = True
@@ -168,12 +186,17 @@ class InputProcessor:
         )
 
     @property
+    def chat_template(self) -> str | None:
+        """The Jinja source that conversations are written with."""
+        return self._own_chat_template or self.tokenizer.chat_template
+
+    @property
     def has_chat_template(self) -> bool:
         return self._chat_template is not None
 
     @cached_property
     def _chat_template(self) -> ChatTemplate | None:
-        source = self._own_chat_template or self.tokenizer.chat_template
+        source = self.chat_template
         return None if source is None else ChatTemplate(source, self.tokenizer.special_tokens)
 
     def _check_token_ids(self, token_ids: list[int]) -> None:

@@ -40,7 +40,9 @@ class RequestState:
         prompt_token_ids: list[int],
         params: SamplingParams,
         tokenizer: Tokenizer,
+        shown_special_ids: frozenset[int] = frozenset(),
     ) -> None:
+        """shown_special_ids: special tokens that are part of the text even where those are left out."""
         self.request_id = request_id
         self.prompt = prompt
         self.prompt_token_ids = prompt_token_ids
@@ -49,7 +51,7 @@ class RequestState:
         self._tokenizer = tokenizer
         skip = params.skip_special_tokens
         self._choices = [
-            _Choice(i, params, tokenizer, Detokenizer(tokenizer, skip, prompt_token_ids))
+            _Choice(i, params, tokenizer, Detokenizer(tokenizer, skip, prompt_token_ids, shown_special_ids))
             for i in range(params.n)
         ]
         self._to_abort: list[int] = []
@@ -128,7 +130,8 @@ class _Choice:
             is_last = num_kept == len(update.new_token_ids)
             may_end = len(self.token_ids) + num_kept > self._min_tokens
             # The token that ends a choice is counted, but is not part of its text unless that is asked for.
-            if self._shows_stop or not (is_last and update.finish_reason == "stop"):
+            is_end = is_last and update.finish_reason == "stop" and update.has_end_token
+            if self._shows_stop or not is_end:
                 parts.append(self._matcher.push(self._detokenizer.push((token_id,)), may_end))
             if self._matcher.matched is not None:
                 break

@@ -60,11 +60,18 @@ def toy_service(
     delay=0.0,
     max_queued_requests=1024,
     sampling_defaults=None,
+    num_blocks=512,
     settings=None,
+    tokenizer=None,
+    reply_format=None,
 ):
     """A service whose model says what `next_token` says."""
-    tokenizer = toy_tokenizer(byte_level_json(), eos_token="<|im_end|>", bos_token="<|endoftext|>")
-    backend = ScriptedBackend(lambda *sequence: next_token(tokenizer, *sequence), VOCAB_SIZE, delay=delay)
+    tokenizer = tokenizer or toy_tokenizer(
+        byte_level_json(), eos_token="<|im_end|>", bos_token="<|endoftext|>"
+    )
+    backend = ScriptedBackend(
+        lambda *sequence: next_token(tokenizer, *sequence), VOCAB_SIZE, num_blocks, delay=delay
+    )
     config = SchedulerConfig(max_model_len=max_model_len, max_num_batched_tokens=256, max_num_seqs=32)
     settings = settings or ServerSettings()
     engine = AsyncEngine(
@@ -80,7 +87,7 @@ def toy_service(
         seed=0,
         sampling_defaults=sampling_defaults,
     )
-    service = Service(engine, inputs, MODEL, settings)
+    service = Service(engine, inputs, MODEL, settings, reply_format=reply_format)
     service.backend = backend
     return service
 
@@ -93,6 +100,9 @@ def serving(
     delay=0.0,
     max_queued_requests=1024,
     sampling_defaults=None,
+    num_blocks=512,
+    tokenizer=None,
+    reply_format=None,
     **settings,
 ):
     """A server for it, in a thread."""
@@ -103,8 +113,22 @@ def serving(
         delay=delay,
         max_queued_requests=max_queued_requests,
         sampling_defaults=sampling_defaults,
+        num_blocks=num_blocks,
         settings=settings,
+        tokenizer=tokenizer,
+        reply_format=reply_format,
     )
+    with hosting(service) as running:
+        yield running
+
+
+SETTINGS = ServerSettings(port=0, shutdown_timeout=0.0)
+
+
+@contextmanager
+def hosting(service):
+    """A server for a service that has its backend, in a thread."""
+    settings = service.settings
     listener = bind(settings)
     server = HttpServer(service, settings)
     thread = threading.Thread(target=lambda: server.run(sockets=[listener]), daemon=True)

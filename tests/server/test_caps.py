@@ -7,7 +7,10 @@ from tests.server.harness import say, serving
 
 CHAT, COMPLETIONS = "/v1/chat/completions", "/v1/completions"
 MESSAGE = {"role": "user", "content": "Hi"}
-TOOL = {"type": "function", "function": {"name": "f", "parameters": {}}}
+
+
+def tool(name):
+    return {"type": "function", "function": {"name": name, "parameters": {}}}
 
 
 @pytest.fixture(scope="module")
@@ -21,7 +24,7 @@ def strict():
     ("field", "make"),
     [
         ("messages", lambda size: {"messages": [MESSAGE] * size}),
-        ("tools", lambda size: {"tools": [TOOL] * size, "tool_choice": "none"}),
+        ("tools", lambda size: {"tools": [tool(f"f{i}") for i in range(size)], "tool_choice": "none"}),
         ("stop", lambda size: {"stop": ["q"] * size}),
         ("logit_bias", lambda size: {"logit_bias": {str(i): 1 for i in range(size)}}),
         ("n", lambda size: {"n": size}),

@@ -99,7 +99,7 @@ def test_a_defect_of_the_server_is_a_500_in_shape_and_no_more(server, monkeypatc
     assert response.json()["error"]["type"] == "server_error"
     assert "secret" not in response.text
     with monkeypatch.context() as patch:
-        patch.setattr("gradus.server.http.completions.usage", broken)
+        patch.setattr("gradus.server.http.context.usage", broken)
         response = server.post(
             COMPLETIONS, {**body, "stream_options": {"include_usage": True}} if stream else body
         )

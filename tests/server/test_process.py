@@ -25,10 +25,10 @@ from gradus.server.settings import ServerSettings
 
 settings = ServerSettings(**{"port": 0, "shutdown_timeout": 2, **json.loads(sys.argv[1])})
 listener = bind(settings)
-preload()
+preload(settings)
 from tests.server.harness import toy_service
 service = toy_service(lambda *_: 45, delay=0.01, settings=settings)
-run(service, settings, listener, lambda: print(base_url(listener), flush=True))
+run(service, settings, listener, lambda _: print(base_url(listener), flush=True))
 print("stopped in order", flush=True)
 """
 

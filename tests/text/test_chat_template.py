@@ -46,6 +46,7 @@ TEMPLATES = {
     "generation": "{% for m in messages %}{% generation %}{{ m.content }}{% endgeneration %}{% endfor %}",
     "undefined": "{{ nothing }}{% if tools is none %}no tools{% endif %}{{ messages | length }}",
     "date": "{{ strftime_now('%Y') }}",
+    "products": "{{ '=' * 20 }}{{ 3 * 4 }}{{ 2 ** 10 }}{{ 2 ** -1 }}{{ 1.5 * 2 }}{{ 3 * 'ab' }}",
     "dict": "{{ messages[0] | tojson(sort_keys=True, separators=(',', ':')) }}{{ messages[1].items()|list }}",
 }
 
@@ -95,6 +96,9 @@ def test_json_is_not_escaped_for_html():
         ("{{ ''.__class__.__mro__ }}", "SecurityError"),
         ("{{ messages.append(1) }}", "SecurityError"),
         ("{% for i in range(10000000) %}{% endfor %}", "Range too big"),
+        ("{{ 9 ** (9 ** 9) }}", "OverflowError"),
+        ("{{ 'abc' * 10 ** 9 }}", "OverflowError"),
+        ("{{ 10 ** 9 * [1] }}", "OverflowError"),
         ("{% macro f() %}{{ f() }}{% endmacro %}{{ f() }}", "RecursionError"),
         ("{% if %}", "cannot be compiled"),
         ("{{ include }}{% include 'x' %}", "failed on the messages"),

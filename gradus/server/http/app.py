@@ -8,7 +8,18 @@ from starlette.exceptions import HTTPException
 
 import gradus
 from gradus.errors import GradusError
-from gradus.server.http import capabilities, chat, completions, docs_page, health, models, openapi, tokenize
+from gradus.server.http import (
+    admin,
+    capabilities,
+    chat,
+    completions,
+    docs_page,
+    health,
+    metrics,
+    models,
+    openapi,
+    tokenize,
+)
 from gradus.server.http.context import AppContext
 from gradus.server.http.errors import ApiError, handle_error
 from gradus.server.http.guard import Guard
@@ -44,13 +55,13 @@ def create_app(service: Service, settings: ServerSettings | None = None) -> Fast
         redoc_url=None,
     )
     app.state.context = AppContext(service, settings)
-    for module in (chat, completions, models, capabilities, tokenize, health, docs_page):
+    for module in (chat, completions, models, capabilities, tokenize, health, metrics, admin, docs_page):
         app.include_router(module.router)
     for kind in (GradusError, ApiError, HTTPException, RecursionError):
         app.add_exception_handler(kind, handle_error)
     openapi.install(app)
     app.add_middleware(Guard, keys=service.keys)
-    app.add_middleware(Envelope)
+    app.add_middleware(Envelope, observer=service.observer)
     if settings.allowed_origins:
         _allow_origins(app, settings.allowed_origins)
     return app

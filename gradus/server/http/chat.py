@@ -11,8 +11,19 @@ from starlette.responses import Response
 
 from gradus.errors import InvalidRequestError
 from gradus.messages import EngineRequest
-from gradus.server.http.chat_messages import read_messages
-from gradus.server.http.context import AppContext, Prepared, answer, context_of, new_id, usage
+from gradus.outputs import CompletionOutput
+from gradus.sampling_params import SamplingParams
+from gradus.server.chat_turn import OpenTurn, ReplyReader, open_turn
+from gradus.server.http.chat_parts import part_delta, whole_message
+from gradus.server.http.context import (
+    AppContext,
+    Prepared,
+    accounts,
+    answer,
+    closing_accounts,
+    context_of,
+    new_id,
+)
 from gradus.server.http.logprobs import chat_logprobs, prompt_logprobs
 from gradus.server.http.openapi import body_of
 from gradus.server.http.protocol import parse
@@ -20,6 +31,7 @@ from gradus.server.http.protocol_chat import NEUTRAL, ChatRequest
 from gradus.server.http.sse import DONE, event
 from gradus.server.service import Generation, Service
 from gradus.text.output_processor import ChoiceDelta
+from gradus.text.reply.parts import Part, ReasoningText
 
 router = APIRouter(tags=["completions"])
 
@@ -42,11 +54,18 @@ async def prepare(context: AppContext, body: dict[str, Any], size: int) -> Prepa
     context.check_model(chat.model)
     context.check_num_choices(1, chat.n)
     reply = _Reply(context.service, chat, new_id("chatcmpl"))
+    params = chat.params(context.service.inputs.sampling_defaults)
+    turn = await context.service.compute(size, reply.open)
+    params = turn.constrained(params)
+    await context.service.compile_grammar(params)
+    request = await context.service.compute(size, lambda: reply.engine_request(turn, params))
     return Prepared(
-        engine_requests=[await context.service.compute(size, reply.engine_request)],
+        engine_requests=[request],
         is_stream=chat.stream,
-        events=reply.events,
-        whole=reply.whole,
+        events=lambda generation: reply.events(generation, turn.reader(chat.n)),
+        whole=lambda generation: reply.whole(generation, turn.reader(chat.n)),
+        shown_special_ids=turn.shown_special_ids,
+        granularity=context.service.streaming.for_events(chat.stream_chunk_size),
         timeout=chat.timeout,
     )
 
@@ -60,21 +79,18 @@ class _Reply:
         self._id = completion_id
         self._created = int(time.time())
 
-    def engine_request(self) -> EngineRequest:
-        """The conversation as the engine's request. Raises InvalidRequestError."""
-        chat, inputs = self._chat, self._service.inputs
-        chat.check_stream_options()
-        chat.check_tools()
-        params = chat.params(inputs.sampling_defaults)
+    def open(self) -> OpenTurn:
+        """The conversation as a prompt. Raises InvalidRequestError."""
+        self._chat.check_stream_options()
+        return open_turn(self._service, self._chat.turn(self._service.inputs.chat_template))
+
+    def engine_request(self, turn: OpenTurn, params: SamplingParams) -> EngineRequest:
+        """The same as the engine's request. Raises InvalidRequestError."""
+        chat = self._chat
         try:
-            prompt = inputs.render_chat(
-                read_messages(chat.messages),
-                add_generation_prompt=chat.add_generation_prompt,
-                template_kwargs=chat.chat_template_kwargs,
-            )
-            return inputs.process(
+            return self._service.inputs.process(
                 self._id,
-                prompt,
+                turn.prompt,
                 params,
                 priority=chat.priority,
                 cache_salt=chat.cache_salt,
@@ -83,24 +99,31 @@ class _Reply:
         except InvalidRequestError as error:
             raise chat.renamed(error) from None
 
-    def whole(self, generation: Generation) -> dict[str, Any]:
+    def whole(self, generation: Generation, reader: ReplyReader) -> dict[str, Any]:
         """The answer in one piece."""
-        choices = [
-            {
-                "index": choice.index,
-                "message": {"role": "assistant", "content": choice.text, "refusal": None},
-                "logprobs": self._logprobs(choice.logprobs),
-                "finish_reason": choice.finish_reason,
-                "stop_reason": choice.stop_reason,
-            }
-            for choice in generation.states[0].output().outputs
-        ]
+        outputs = generation.states[0].output().outputs
+        choices = [self._choice(choice, reader) for choice in outputs]
         head = {"id": self._id, "object": "chat.completion", "created": self._created}
-        whole = {**head, "model": self._service.model_name, "choices": choices, "usage": usage(generation)}
+        whole = {**head, "model": self._service.model_name, "choices": choices}
+        whole |= accounts(generation, self._chat, reader.num_reasoning_tokens)
         return whole | prompt_logprobs(generation.states[0].prompt_logprobs)
 
-    async def events(self, generation: Generation) -> AsyncGenerator[bytes]:
-        """The answer piece by piece: each choice's role, its text, its finish reason; then the counts."""
+    def _choice(self, choice: CompletionOutput, reader: ReplyReader) -> dict[str, Any]:
+        reader.read_whole(choice)
+        return {
+            "index": choice.index,
+            "message": whole_message(reader.messages[choice.index], shows_reasoning=self._shows_reasoning),
+            "logprobs": self._logprobs(choice.logprobs),
+            "finish_reason": reader.finish_reason(choice.index, choice.finish_reason),
+            "stop_reason": choice.stop_reason,
+        }
+
+    @property
+    def _shows_reasoning(self) -> bool:
+        return self._chat.include_reasoning and self._service.reply_format.reasoning != "none"
+
+    async def events(self, generation: Generation, reader: ReplyReader) -> AsyncGenerator[bytes]:
+        """The answer piece by piece: each choice's role, its parts, its finish reason; then the counts."""
         has_role = [False] * generation.num_choices
         async with aclosing(generation.deltas()) as batches:
             async for batch in batches:
@@ -109,28 +132,34 @@ class _Reply:
                     if not has_role[delta.index]:
                         has_role[delta.index] = True
                         parts.append(self._chunk(delta.index, {"role": "assistant", "content": ""}))
-                    if delta.text or delta.logprobs or delta.finish_reason is not None:
-                        parts.append(self._delta_chunk(delta))
+                    parts += self._chunks(delta, reader)
                 if parts:
                     yield b"".join(parts)
-        if self._chat.include_usage:
-            yield event(self._envelope([]) | {"usage": usage(generation)}) + DONE
-        else:
-            yield DONE
+        last = closing_accounts(generation, self._chat, reader.num_reasoning_tokens)
+        yield event(self._envelope([]) | last) + DONE if last else DONE
 
-    def _delta_chunk(self, delta: ChoiceDelta) -> bytes:
-        return self._chunk(
-            delta.index,
-            {"content": delta.text} if delta.text else {},
-            self._logprobs(delta.logprobs),
-            delta.finish_reason,
-            delta.stop_reason,
-        )
+    def _chunks(self, delta: ChoiceDelta, reader: ReplyReader) -> list[bytes]:
+        """One chunk per part; logprobs go with the first, the finish reason with the last."""
+        shown = [part_delta(part) for part in reader.read(delta) if self._shows(part)]
+        logprobs = self._logprobs(delta.logprobs)
+        if not shown and (logprobs or delta.finish_reason is not None):
+            shown = [{}]
+        chunks = [
+            self._chunk(delta.index, part, logprobs if i == 0 else None) for i, part in enumerate(shown[:-1])
+        ]
+        for part in shown[-1:]:
+            reason = reader.finish_reason(delta.index, delta.finish_reason)
+            logprobs = None if chunks else logprobs
+            chunks.append(self._chunk(delta.index, part, logprobs, reason, delta.stop_reason))
+        return chunks
+
+    def _shows(self, part: Part) -> bool:
+        return self._chat.include_reasoning or not isinstance(part, ReasoningText)
 
     def _chunk(
         self,
         index: int,
-        delta: dict[str, str],
+        delta: dict[str, Any],
         logprobs: dict[str, Any] | None = None,
         finish_reason: str | None = None,
         stop_reason: str | int | None = None,

@@ -14,6 +14,7 @@ _EXTRA_FIELDS: Mapping[str, tuple[tuple[str, ...], type]] = {
     "name": (ROLES, str),
     "tool_call_id": (("tool",), str),
     "tool_calls": (("assistant",), list),
+    "reasoning": (("assistant",), str),
     "reasoning_content": (("assistant",), str),
 }
 _REFUSED_UNLESS_NULL = ("refusal", "audio", "function_call")
@@ -41,6 +42,8 @@ def _read_message(message: Any, where: str) -> dict[str, Any]:
         if name in ("role", "content") or value is None:
             continue
         read[name] = _read_extra(name, value, role, where)
+    if "reasoning" in read:  # templates know it by its older name
+        read["reasoning_content"] = read.pop("reasoning")
     has_calls = bool(read.get("tool_calls"))
     read["content"] = _read_content(message.get("content"), f"{where}.content", optional=has_calls)
     return read
@@ -89,12 +92,14 @@ def _read_call(call: Any, where: str) -> dict[str, Any]:
     function = call.get("function") if isinstance(call, dict) else None
     if not isinstance(function, dict) or not isinstance(function.get("name"), str):
         raise _error(f"{where} is {show(call)}; it must be an object with function.name")
-    arguments = function.get("arguments", {})
+    arguments = function.get("arguments") or {}
     if isinstance(arguments, str):
         try:
             arguments = json.loads(arguments)
         except (ValueError, RecursionError):
             raise _error(f"{where}.function.arguments is {show(arguments)}, which is not JSON") from None
+    if not isinstance(arguments, dict):
+        raise _error(f"{where}.function.arguments is {show(arguments)}; it must be a JSON object")
     return {**call, "function": {**function, "arguments": arguments}}
 
 

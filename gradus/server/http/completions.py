@@ -11,7 +11,16 @@ from starlette.responses import Response
 
 from gradus.errors import InvalidRequestError
 from gradus.messages import EngineRequest
-from gradus.server.http.context import AppContext, Prepared, answer, context_of, new_id, usage
+from gradus.sampling_params import SamplingParams
+from gradus.server.http.context import (
+    AppContext,
+    Prepared,
+    accounts,
+    answer,
+    closing_accounts,
+    context_of,
+    new_id,
+)
 from gradus.server.http.logprobs import CompletionLogprobs, prompt_logprobs
 from gradus.server.http.openapi import body_of
 from gradus.server.http.protocol import parse
@@ -40,12 +49,15 @@ async def prepare(context: AppContext, body: dict[str, Any], size: int) -> Prepa
     context.check_model(completion.model)
     prompts = read_prompts(completion.prompt, context.settings.max_prompts)
     context.check_num_choices(len(prompts), completion.n)
-    reply = _Reply(context.service, completion, new_id("cmpl"))
+    params = completion.params(context.service.inputs.sampling_defaults)
+    await context.service.compile_grammar(params)
+    reply = _Reply(context.service, completion, params, new_id("cmpl"))
     return Prepared(
         engine_requests=await context.service.compute(size, lambda: reply.engine_requests(prompts)),
         is_stream=completion.stream,
         events=reply.events,
         whole=reply.whole,
+        granularity=context.service.streaming.for_events(completion.stream_chunk_size),
         timeout=completion.timeout,
     )
 
@@ -53,9 +65,12 @@ async def prepare(context: AppContext, body: dict[str, Any], size: int) -> Prepa
 class _Reply:
     """One completions request on its way to the engine and back."""
 
-    def __init__(self, service: Service, completion: CompletionRequest, completion_id: str) -> None:
+    def __init__(
+        self, service: Service, completion: CompletionRequest, params: SamplingParams, completion_id: str
+    ) -> None:
         self._service = service
         self._completion = completion
+        self._params = params
         self._id = completion_id
         self._created = int(time.time())
 
@@ -63,14 +78,13 @@ class _Reply:
         """One engine request per prompt. InvalidRequestError names the prompt if there are many."""
         completion = self._completion
         completion.check_stream_options()
-        params = completion.params(self._service.inputs.sampling_defaults)
         requests = []
         for i, prompt in enumerate(prompts):
             try:
                 request = self._service.inputs.process(
                     f"{self._id}-{i}",
                     prompt,
-                    params,
+                    self._params,
                     priority=completion.priority,
                     cache_salt=completion.cache_salt,
                     add_special_tokens=completion.add_special_tokens,
@@ -90,7 +104,7 @@ class _Reply:
                 logprobs = self._logprobs().take(choice.token_ids, choice.logprobs)
                 shown = _choice(len(choices), choice.text, logprobs, choice.finish_reason, choice.stop_reason)
                 choices.append(shown | prompt_logprobs(state.prompt_logprobs))
-        return self._envelope(choices) | {"usage": usage(generation)}
+        return self._envelope(choices) | accounts(generation, self._completion)
 
     async def events(self, generation: Generation) -> AsyncGenerator[bytes]:
         """The answer piece by piece."""
@@ -109,10 +123,8 @@ class _Reply:
                     parts.append(event(chunk))
                 if parts:
                     yield b"".join(parts)
-        if self._completion.include_usage:
-            yield event(self._envelope([]) | {"usage": usage(generation)}) + DONE
-        else:
-            yield DONE
+        last = closing_accounts(generation, self._completion)
+        yield event(self._envelope([]) | last) + DONE if last else DONE
 
     def _logprobs(self) -> CompletionLogprobs:
         return CompletionLogprobs(self._service.tokenizer, self._completion.skip_special_tokens)

@@ -14,9 +14,12 @@ from gradus.server.http.body import read_json
 from gradus.server.http.caps import check_caps
 from gradus.server.http.errors import ApiError
 from gradus.server.http.guard import client_of
+from gradus.server.http.protocol import GenerationRequest
 from gradus.server.http.sse import EventStream, to_json, until_disconnect
+from gradus.server.observe.exposition import Exposition
 from gradus.server.service import Generation, Service
 from gradus.server.settings import ServerSettings
+from gradus.server.streaming import EVERY_TOKEN, Granularity
 
 CLIENT_CLOSED_REQUEST = 499  # nobody is there to read it; it is for logs
 
@@ -27,6 +30,8 @@ class AppContext:
     def __init__(self, service: Service, settings: ServerSettings) -> None:
         self.service = service
         self.settings = settings
+        metrics = service.observer.metrics
+        self.exposition = None if metrics is None else Exposition(metrics, service.engine.stats)
 
     async def read_body(self, request: Request) -> tuple[dict[str, Any], int]:
         body, size = await read_json(request, self.settings.max_body_bytes)
@@ -68,14 +73,22 @@ class Prepared:
     is_stream: bool
     events: Callable[[Generation], AsyncGenerator[bytes]]
     whole: Callable[[Generation], dict[str, Any]]
+    shown_special_ids: frozenset[int] = frozenset()  # part of the text even where special tokens are not
+    granularity: Granularity = EVERY_TOKEN
     timeout: float | None = None  # seconds
 
 
 async def answer(request: Request, service: Service, prepared: Prepared) -> Response:
     """Run a prepared request and answer with the stream of its events, or with the whole at the end."""
-    generation = service.generate(prepared.engine_requests, client_of(request), timeout=prepared.timeout)
+    generation = service.generate(
+        prepared.engine_requests,
+        client_of(request),
+        timeout=prepared.timeout,
+        granularity=prepared.granularity,
+        shown_special_ids=prepared.shown_special_ids,
+    )
     if prepared.is_stream:
-        return EventStream(prepared.events(generation))
+        return EventStream(prepared.events(generation), generation.close)
     try:
         done = await until_disconnect(request.receive, _run(generation))
     finally:
@@ -90,15 +103,34 @@ async def _run(generation: Generation) -> bool:
     return True
 
 
-def usage(generation: Generation) -> dict[str, Any]:
+def accounts(
+    generation: Generation, fields: GenerationRequest, num_reasoning_tokens: int | None = None
+) -> dict[str, Any]:
+    """What a whole answer says of its cost: token counts and, where asked for, timings."""
+    counts = {"usage": usage(generation, num_reasoning_tokens)}
+    return counts | {"timings": generation.observation.timings()} if fields.timings else counts
+
+
+def closing_accounts(
+    generation: Generation, fields: GenerationRequest, num_reasoning_tokens: int | None = None
+) -> dict[str, Any]:
+    """The same for a stream's last chunk, which exists only if something is in it."""
+    asked = accounts(generation, fields, num_reasoning_tokens)
+    return asked if fields.include_usage else {name: asked[name] for name in asked if name != "usage"}
+
+
+def usage(generation: Generation, num_reasoning_tokens: int | None = None) -> dict[str, Any]:
     """Token counts; a prompt counts once, however many choices it has."""
     states = generation.states
     prompt_tokens = sum(len(state.prompt_token_ids) for state in states)
     completion_tokens = sum(state.num_generated_tokens for state in states)
     cached_tokens = sum(state.metrics.num_cached_prompt_tokens for state in states)
-    return {
+    counts: dict[str, Any] = {
         "prompt_tokens": prompt_tokens,
         "completion_tokens": completion_tokens,
         "total_tokens": prompt_tokens + completion_tokens,
         "prompt_tokens_details": {"cached_tokens": cached_tokens},
     }
+    if num_reasoning_tokens is not None:
+        counts["completion_tokens_details"] = {"reasoning_tokens": num_reasoning_tokens}
+    return counts

@@ -20,6 +20,7 @@ from gradus.errors import (
     PermissionDeniedError,
     RequestFailedError,
 )
+from gradus.server.observe.context import current_request
 
 logger = logging.getLogger("gradus.server")
 
@@ -108,6 +109,9 @@ def _retry(seconds: float) -> dict[str, str]:
 async def handle_error(request: Request, error: Exception) -> Response:
     """The exception handler of the application."""
     status, body, headers = describe(error)
+    context = current_request()
+    if context is not None and body["error"]["code"] is not None:
+        context.extra["error"] = body["error"]["code"]
     if isinstance(error, HTTPException):
         body["error"]["message"] = _routing_message(request, error)
     elif isinstance(error, GradusError):

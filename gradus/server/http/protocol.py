@@ -16,6 +16,11 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, WithJsonSche
 from gradus.errors import InvalidRequestError
 from gradus.sampling_params import MAX_LOGPROBS, MAX_N, SamplingParams
 from gradus.server.http.errors import ApiError
+from gradus.server.http.response_format import (
+    RESPONSE_FORMAT_SCHEMA,
+    STRUCTURED_OUTPUTS_SCHEMA,
+    read_form,
+)
 
 _repr = reprlib.Repr()
 _repr.maxstring = _repr.maxother = 60
@@ -64,6 +69,12 @@ class GenerationRequest(BaseModel):
     prompt_logprobs: int | None = Field(None, description="likeliest tokens per position of the prompt")
     skip_special_tokens: bool = Field(True, description="leave special tokens out of the text")
     spaces_between_special_tokens: bool = Field(True, description="byte-level text has none in either case")
+    response_format: Annotated[Any, WithJsonSchema(RESPONSE_FORMAT_SCHEMA)] = Field(
+        None, description="text, any JSON object, or JSON of a schema"
+    )
+    structured_outputs: Annotated[Any, WithJsonSchema(STRUCTURED_OUTPUTS_SCHEMA)] = Field(
+        None, description="vLLM's way to say what the text must be: exactly one of its first five fields"
+    )
     priority: int = Field(0, description="lower runs earlier under the priority policy")
     cache_salt: str = Field("", description="only requests with the same one share cached prompts")
     timeout: float | None = Field(
@@ -71,6 +82,10 @@ class GenerationRequest(BaseModel):
     )
     stream: bool = False
     stream_options: StreamOptions | None = None
+    stream_chunk_size: int | None = Field(
+        None, description="tokens per event, 1 to 4096; default: the server's"
+    )
+    timings: bool = Field(False, description="also answer where the time went")
 
     def sampling_params(
         self, defaults: Mapping[str, Any], *, max_tokens: int | None, logprobs: int | None
@@ -81,6 +96,7 @@ class GenerationRequest(BaseModel):
             InvalidRequestError: a value is out of range.
         """
         given = {name: getattr(self, name) for name in self.model_fields_set if name in _SAMPLING_FIELDS}
+        given["structured_outputs"] = read_form(self.response_format, self.structured_outputs)
         return SamplingParams(**{**defaults, **given, "max_tokens": max_tokens, "logprobs": logprobs})
 
     @property
@@ -94,6 +110,11 @@ class GenerationRequest(BaseModel):
                 "answer only, so leave one of them out",
                 "prompt_logprobs",
             )
+        if self.stream_chunk_size is not None and not self.stream:
+            raise InvalidRequestError(
+                f"stream_chunk_size is {self.stream_chunk_size}; it needs stream to be true",
+                "stream_chunk_size",
+            )
         if self.stream_options is None:
             return
         if not self.stream:
@@ -104,8 +125,12 @@ class GenerationRequest(BaseModel):
             )
 
 
-# Fields that mean the same in both; max_tokens and logprobs have names and defaults of each endpoint's own.
-_SAMPLING_FIELDS = {field.name for field in fields(SamplingParams)} - {"max_tokens", "logprobs"}
+# Fields that mean the same in both. max_tokens and logprobs have names and defaults of each endpoint's own.
+_SAMPLING_FIELDS = {field.name for field in fields(SamplingParams)} - {
+    "max_tokens",
+    "logprobs",
+    "structured_outputs",
+}
 
 LogprobsCount = Annotated[
     int | None, Field(description=f"likeliest tokens per position, 0 to {MAX_LOGPROBS}")
@@ -131,17 +156,21 @@ class Neutral:
 
 UNSUPPORTED = Neutral(lambda _: False, "this server does not support it; leave it out")
 
+
+def _replaced_by(works: str) -> Neutral:
+    return Neutral(lambda _: False, f"that is an older name; send {works}")
+
+
 # Published by OpenAI for both endpoints, or by vLLM. Values that would change the result are refused.
 COMMON_NEUTRAL: Mapping[str, Neutral] = {
     "length_penalty": Neutral.values(1),
     "user": Neutral.anything(str, "a string"),
     "use_beam_search": Neutral.values(False),
     "truncate_prompt_tokens": UNSUPPORTED,
-    "guided_json": UNSUPPORTED,
-    "guided_regex": UNSUPPORTED,
-    "guided_choice": UNSUPPORTED,
-    "guided_grammar": UNSUPPORTED,
-    "structured_outputs": UNSUPPORTED,
+    "guided_json": _replaced_by('structured_outputs with "json"'),
+    "guided_regex": _replaced_by('structured_outputs with "regex"'),
+    "guided_choice": _replaced_by('structured_outputs with "choice"'),
+    "guided_grammar": _replaced_by('structured_outputs with "grammar"'),
 }
 
 M = TypeVar("M", bound=BaseModel)

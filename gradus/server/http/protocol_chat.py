@@ -7,6 +7,9 @@ from pydantic import Field, WithJsonSchema
 
 from gradus.errors import InvalidRequestError
 from gradus.sampling_params import SamplingParams
+from gradus.server.chat_turn import ChatTurn
+from gradus.server.http.chat_messages import read_messages
+from gradus.server.http.chat_tools import read_choice, read_tools
 from gradus.server.http.protocol import (
     COMMON_NEUTRAL,
     UNSUPPORTED,
@@ -16,6 +19,29 @@ from gradus.server.http.protocol import (
     show,
 )
 
+_TOOLS_SCHEMA = {
+    "type": "array",
+    "items": {
+        "type": "object",
+        "properties": {
+            "type": {"type": "string", "enum": ["function"]},
+            "function": {
+                "type": "object",
+                "properties": {
+                    "name": {"type": "string"},
+                    "description": {"type": "string"},
+                    "parameters": {"type": "object"},
+                    "strict": {"type": "boolean"},
+                },
+                "required": ["name"],
+            },
+        },
+        "required": ["function"],
+    },
+}
+_TOOL_CHOICE_SCHEMA = {
+    "anyOf": [{"type": "string", "enum": ["none", "auto", "required"]}, {"type": "object"}]
+}
 _MESSAGES_SCHEMA = {
     "type": "array",
     "items": {
@@ -37,17 +63,10 @@ NEUTRAL: Mapping[str, Neutral] = {
     "metadata": Neutral.anything(dict, "an object"),
     "modalities": Neutral.values(["text"]),
     "moderation": UNSUPPORTED,
-    "parallel_tool_calls": Neutral.values(True, False),
     "prediction": UNSUPPORTED,
     "prompt_cache_key": Neutral.anything(str, "a string"),
     "prompt_cache_options": UNSUPPORTED,
     "prompt_cache_retention": Neutral.values("in_memory", "in-memory"),
-    "reasoning_effort": Neutral(
-        lambda _: False,
-        "it is not supported; models that can think take chat_template_kwargs, such as "
-        '{"enable_thinking": false}',
-    ),
-    "response_format": Neutral.values({"type": "text"}),
     "safety_identifier": Neutral.anything(str, "a string"),
     "service_tier": Neutral.values("auto", "default"),
     "store": Neutral.values(False),
@@ -69,8 +88,15 @@ class ChatRequest(GenerationRequest):
     max_completion_tokens: int | None = Field(None, description="default: up to the end of the context")
     logprobs: bool = Field(False, description="report the log probability of each token")
     top_logprobs: LogprobsCount = None
-    tools: list[Any] = Field([], description="only with tool_choice none: calls are not supported yet")
-    tool_choice: Any = Field(None, description='"none", or "auto" without tools')
+    tools: Annotated[list[Any], WithJsonSchema(_TOOLS_SCHEMA)] = Field([], description="functions to call")
+    tool_choice: Annotated[Any, WithJsonSchema(_TOOL_CHOICE_SCHEMA)] = Field(
+        None, description='"auto" (default), "none", "required", one function, or allowed_tools'
+    )
+    parallel_tool_calls: bool = Field(True, description="false: at most one call")
+    include_reasoning: bool = Field(True, description="false: leave the reasoning out of the answer")
+    reasoning_effort: str | None = Field(
+        None, description="where the model's template knows it; none where thinking can be switched off"
+    )
     add_generation_prompt: bool = Field(True, description="open the assistant's turn")
     add_special_tokens: bool = Field(False, description="also add the tokenizer's own; templates write them")
     chat_template_kwargs: dict[str, Any] = Field(
@@ -108,17 +134,33 @@ class ChatRequest(GenerationRequest):
             message = message.replace("Lower max_tokens", f"Lower {new}")
         return type(error)(message, new)
 
-    def check_tools(self) -> None:
-        """Tools may be listed only where the model is not to call them; then it is not shown them."""
-        choice = self.tool_choice
-        if choice not in (None, "none", "auto"):
-            raise InvalidRequestError(
-                f'tool_choice is {show(choice)}; calling tools is not supported yet, so only "none" works',
-                "tool_choice",
-            )
-        if self.tools and choice != "none":
-            raise InvalidRequestError(
-                f"tools has {len(self.tools)} entries, but calling tools is not supported yet; leave them "
-                'out or set tool_choice to "none"',
-                "tools",
-            )
+    def turn(self, template: str | None) -> ChatTurn:
+        """The conversation and the tools. Raises InvalidRequestError.
+
+        template: the model's; whether an effort means something depends on it.
+        """
+        choice, tools = read_choice(self.tool_choice, read_tools(self.tools))
+        return ChatTurn(
+            messages=read_messages(self.messages),
+            tools=tools,
+            tool_choice=choice,
+            parallel_tool_calls=self.parallel_tool_calls,
+            add_generation_prompt=self.add_generation_prompt,
+            template_kwargs=self._effort_kwargs(template or "") | self.chat_template_kwargs,
+        )
+
+    def _effort_kwargs(self, template: str) -> dict[str, Any]:
+        """What the effort says to the template."""
+        effort = self.reasoning_effort
+        if effort is None:
+            return {}
+        if "reasoning_effort" in template:
+            return {"reasoning_effort": effort}
+        if effort == "none" and "enable_thinking" in template:
+            return {"enable_thinking": False}
+        ways = ', only "none" and chat_template_kwargs {"enable_thinking": true}'
+        raise InvalidRequestError(
+            f"reasoning_effort is {show(effort)}; this model's chat template knows no such efforts"
+            + (ways if "enable_thinking" in template else "; leave it out"),
+            "reasoning_effort",
+        )

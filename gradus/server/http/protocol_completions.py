@@ -21,7 +21,6 @@ NEUTRAL: Mapping[str, Neutral] = {
     "best_of": Neutral.values(1),  # a value equal to n is taken out before this is asked
     "echo": Neutral.values(False),
     "suffix": Neutral.values(""),
-    "response_format": Neutral.values({"type": "text"}),
 }
 
 

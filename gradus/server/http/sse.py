@@ -5,7 +5,7 @@ Knows ASGI, not what is sent.
 
 import asyncio
 import json
-from collections.abc import AsyncGenerator, Coroutine
+from collections.abc import AsyncGenerator, Callable, Coroutine
 from typing import Any, TypeVar
 
 from starlette.responses import Response
@@ -40,18 +40,23 @@ class EventStream(Response):
 
     Nothing goes out before the first event exists, so an error until then has a status of its own;
     a later one is the stream's last event. When the client leaves, the generator is closed at once.
+    `on_end` is called in the end, even where the generator has never begun to run.
     """
 
     media_type = "text/event-stream"
 
-    def __init__(self, events: AsyncGenerator[bytes]) -> None:
+    def __init__(self, events: AsyncGenerator[bytes], on_end: Callable[[], None] = lambda: None) -> None:
         self.status_code = 200
         self.background = None
         self.raw_headers = list(_HEADERS)
         self._events = events
+        self._on_end = on_end
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        await until_disconnect(receive, self._send_all(send))
+        try:
+            await until_disconnect(receive, self._send_all(send))
+        finally:
+            self._on_end()
 
     async def _send_all(self, send: Send) -> None:
         try:

@@ -7,11 +7,13 @@ from pydantic import BaseModel, ConfigDict, Field, WithJsonSchema
 from starlette.requests import Request
 
 from gradus.errors import InvalidRequestError
+from gradus.server.chat_turn import ChatTurn, open_turn
 from gradus.server.http.chat_messages import read_messages
+from gradus.server.http.chat_tools import read_tools
 from gradus.server.http.context import context_of
 from gradus.server.http.openapi import body_of
 from gradus.server.http.protocol import parse, show
-from gradus.text.input_processor import InputProcessor
+from gradus.server.service import Service
 
 router = APIRouter(tags=["tokenizer"])
 
@@ -27,21 +29,24 @@ class TokenizeRequest(BaseModel):
     add_special_tokens: bool | None = Field(None, description="default: true for a text, false for messages")
     add_generation_prompt: bool = True
     chat_template_kwargs: dict[str, Any] = Field({})
+    tools: list[Any] = Field([], description="with messages: functions that the model may call")
     return_token_strs: bool = Field(False, description="also name each token")
 
-    def token_ids(self, inputs: InputProcessor) -> list[int]:
+    def token_ids(self, service: Service) -> list[int]:
         if (self.prompt is None) == (self.messages is None):
             raise InvalidRequestError("give either prompt or messages", "prompt")
         add_special_tokens = self.add_special_tokens
         text = self.prompt
         if text is None:
-            text = inputs.render_chat(
-                read_messages(self.messages),
+            turn = ChatTurn(
+                messages=read_messages(self.messages),
+                tools=read_tools(self.tools),
                 add_generation_prompt=self.add_generation_prompt,
                 template_kwargs=self.chat_template_kwargs,
             )
+            text = open_turn(service, turn).prompt
             add_special_tokens = bool(add_special_tokens)
-        return inputs.tokenizer.encode(text, add_special_tokens is not False)
+        return service.tokenizer.encode(text, add_special_tokens is not False)
 
 
 class DetokenizeRequest(BaseModel):
@@ -61,7 +66,7 @@ async def tokenize(request: Request) -> dict[str, Any]:
     asked = parse(TokenizeRequest, body, {})
     context.check_model(asked.model)
     inputs = context.service.inputs
-    token_ids = await context.service.compute(size, lambda: asked.token_ids(inputs))
+    token_ids = await context.service.compute(size, lambda: asked.token_ids(context.service))
     result = {"tokens": token_ids, "count": len(token_ids), "max_model_len": inputs.max_model_len}
     if asked.return_token_strs:
         result["token_strs"] = [inputs.tokenizer.token_text(token_id) for token_id in token_ids]

@@ -133,6 +133,10 @@ class Keys:
         is_open = not settings.api_key and settings.api_key_file is None
         return cls(clients, is_open=is_open, limits=limits)
 
+    @property
+    def has_admin(self) -> bool:
+        return any(client.is_admin for client in self._clients.values())
+
     def authenticate(self, presented: str | None) -> Client:
         """Whose key this is. Every known key is compared, in constant time.
 
