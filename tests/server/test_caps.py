@@ -1,5 +1,7 @@
 """Caps of a body's lists, and that the server says what they are."""
 
+import json
+
 import pytest
 
 from gradus.server.settings import ServerSettings
@@ -39,6 +41,28 @@ def test_at_the_cap_is_fine_and_above_it_is_named(strict, field, make):
     assert error["param"] == field
     assert "3" in error["message"]
     assert "at most 2" in error["message"]
+
+
+def schema(size):
+    """A JSON schema of so many characters."""
+    bare = {"type": "object", "title": ""}
+    return bare | {"title": "x" * (size - len(json.dumps(bare, separators=(",", ":"))))}
+
+
+def test_schemas_are_capped_by_their_own_length_and_not_the_bodys():
+    with serving(say("{}"), max_schema_chars=500) as server:
+        for make, place in (
+            (lambda size: {"structured_outputs": {"json": schema(size - 9)}}, "structured_outputs"),
+            (lambda size: {"tools": [tool("a"), tool("x" * (size - 58))], "tool_choice": "none"}, "tools[1]"),
+        ):
+            base = {"messages": [MESSAGE | {"content": "x" * 600}], "max_tokens": 1}
+            part = make(500).get("structured_outputs") or make(500)["tools"][1]
+            assert len(json.dumps(part, separators=(",", ":"))) == 500
+            refused = server.post(CHAT, base | make(501))
+            assert refused.json()["error"]["param"] == place
+            assert "501 characters" in refused.json()["error"]["message"]
+            at_the_cap = server.post(CHAT, base | make(500))
+            assert "characters of JSON" not in at_the_cap.text
 
 
 def test_capabilities_are_what_the_server_really_has(strict):
