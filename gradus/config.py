@@ -35,6 +35,7 @@ class SchedulerConfig:
         max_num_seqs: sequences resident (holding KV blocks) at most.
         enable_chunked_prefill: a prompt may be spread over several steps.
         enable_prefix_caching: full KV blocks are found again by content.
+        enable_jump_forward: tokens that a structured output leaves no choice about are not sampled.
         batching: "continuous" admits whenever there is room; "static" only when nothing runs.
         scheduling: "mixed" lets prompts and running sequences share a step; "separated" never does.
         policy: "fcfs" or "priority" (lower value first, then arrival).
@@ -45,6 +46,7 @@ class SchedulerConfig:
     max_num_seqs: int = 64
     enable_chunked_prefill: bool = True
     enable_prefix_caching: bool = True
+    enable_jump_forward: bool = True
     batching: Literal["continuous", "static"] = "continuous"
     scheduling: Literal["mixed", "separated"] = "mixed"
     policy: Literal["fcfs", "priority"] = "fcfs"
@@ -104,6 +106,7 @@ class EngineConfig:
     max_num_seqs: int = 64
     enable_chunked_prefill: bool = True
     enable_prefix_caching: bool = True
+    enable_jump_forward: bool = True
     batching: Literal["continuous", "static"] = "continuous"
     scheduling: Literal["mixed", "separated"] = "mixed"
     scheduling_policy: Literal["fcfs", "priority"] = "fcfs"
@@ -174,6 +177,7 @@ class EngineConfig:
             max_num_seqs=self.max_num_seqs,
             enable_chunked_prefill=self.enable_chunked_prefill,
             enable_prefix_caching=self.enable_prefix_caching and self.kv_layout == "paged",
+            enable_jump_forward=self.enable_jump_forward,
             batching=self.batching,
             scheduling=self.scheduling,
             policy=self.scheduling_policy,

@@ -150,6 +150,12 @@ def _add_scheduler_arguments(group: Any) -> None:
         help="compute every prompt in full",
     )
     group.add_argument(
+        "--no-jump-forward",
+        dest="enable_jump_forward",
+        action="store_false",
+        help="sample each token of structured outputs, even where there is no choice",
+    )
+    group.add_argument(
         "--batching",
         default=_DEFAULTS.batching,
         choices=("continuous", "static"),
