@@ -257,9 +257,10 @@ class EngineCore:
             if finish_reason is None and self.config.enable_jump_forward:
                 forced = request.edits.forced_tokens()
                 num_left = message.max_tokens - request.num_generated_tokens - len(new)
-                forced, finish_reason, stop_reason = up_to_end(message, forced, num_left)
-                request.edits.accept(forced)
-                new = new + forced
+                if forced:
+                    forced, finish_reason, stop_reason = up_to_end(message, forced, num_left)
+                    request.edits.accept(forced)
+                    new = new + forced
             if request.edits.is_complete and finish_reason in (None, "length"):
                 finish_reason, has_end_token = "stop", False
         logprobs = None
