@@ -41,7 +41,7 @@ SCHEMAS: dict[str, dict[str, Any]] = {
 }
 METHOD = (
     f"{NUM_STREAMS} requests at once on the engine in process, in turns without and with a JSON Schema "
-    "(records: a list of at least 1,000 objects of five required properties; text: one long string), the same "
+    "(records: a list of at least 1,000 objects of five properties; text: one long string), the same "
     "prompts and number of tokens, past the end of the sequence. One pair is left out. The ratio is "
     "constrained tokens per second over unconstrained ones of the same round; above 1, the constrained side "
     "is faster."
