@@ -122,11 +122,12 @@ class Deadline:
             self._closer.narrow(mask)
 
     def _look(self, num_needed: int | None) -> None:
-        spare = self.num_left - self._margin - (MAX_TOKENS if num_needed is None else num_needed)
+        needed = self.num_left + 1 if num_needed is None else num_needed
+        spare = self.num_left - self._margin - needed
         if spare > 0:
             self._was_in_reach = True
             self._look_at = self.num_left - max(1, spare // 4)
-        elif self._was_in_reach or spare >= -self._margin:
+        elif needed <= self.num_left or (self._was_in_reach and num_needed is not None):
             self._is_closing = True
             self._look_at = self.num_left
         else:
