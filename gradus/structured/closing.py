@@ -127,7 +127,7 @@ class Deadline:
         if spare > 0:
             self._was_in_reach = True
             self._look_at = self.num_left - max(1, spare // 4)
-        elif needed <= self.num_left or (self._was_in_reach and num_needed is not None):
+        elif needed <= self.num_left or self._was_in_reach:
             self._is_closing = True
             self._look_at = self.num_left
         else:
