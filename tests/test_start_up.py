@@ -29,7 +29,7 @@ def folder(tmp_path, monkeypatch):
 
 def generated(path, **options):
     """Greedy tokens, and whether the weights were mapped."""
-    with LLM(str(path), kv_cache_memory=1 << 24, num_threads=1, **options) as llm:
+    with LLM(str(path), kv_cache_memory_bytes=1 << 24, num_threads=1, **options) as llm:
         (output,) = llm.generate([PROMPT], SamplingParams(temperature=0, max_tokens=40, ignore_eos=True))
         return list(output.outputs[0].token_ids), llm._runtime.backend.weights_are_mapped
 

@@ -54,7 +54,7 @@ SAMPLING = [
     ("top_k", -2, "top_k", "from -1"),
     ("top_k", 1.5, "top_k", "it must be an integer"),
     ("n", 0, "n", "from 1 to 128"),
-    ("n", 129, "n", "choices"),
+    ("n", 129, "n", "at most 128"),
     ("n", 2.0, "n", "it must be an integer"),
     ("n", 10**30, "n", None),
     ("max_tokens", 0, "max_tokens", "from 1"),
