@@ -8,7 +8,16 @@ from starlette.exceptions import HTTPException
 
 import gradus
 from gradus.errors import GradusError
-from gradus.server.http import chat, completions, docs_page, health, models, openapi, tokenize
+from gradus.server.http import (
+    chat,
+    completions,
+    docs_page,
+    health,
+    models,
+    openapi,
+    responses,
+    tokenize,
+)
 from gradus.server.http.context import AppContext
 from gradus.server.http.errors import ApiError, handle_error
 from gradus.server.http.middleware import Envelope
@@ -43,7 +52,7 @@ def create_app(service: Service, settings: ServerSettings | None = None) -> Fast
         redoc_url=None,
     )
     app.state.context = AppContext(service, settings)
-    for module in (chat, completions, models, tokenize, health, docs_page):
+    for module in (chat, completions, responses, models, tokenize, health, docs_page):
         app.include_router(module.router)
     for kind in (GradusError, ApiError, HTTPException, RecursionError):
         app.add_exception_handler(kind, handle_error)

@@ -12,7 +12,7 @@ from gradus.errors import InvalidRequestError
 from gradus.messages import EngineRequest
 from gradus.server.http.body import read_json
 from gradus.server.http.errors import ApiError
-from gradus.server.http.sse import EventStream, to_json, until_disconnect
+from gradus.server.http.sse import EventStream, error_event, to_json, until_disconnect
 from gradus.server.service import Generation, Service
 from gradus.server.settings import ServerSettings
 
@@ -64,6 +64,7 @@ class Prepared:
     is_stream: bool
     events: Callable[[Generation], AsyncGenerator[bytes]]
     whole: Callable[[Generation], dict[str, Any]]
+    failure: Callable[[Exception], bytes] = error_event  # the last event of a stream that cannot go on
     shown_special_ids: frozenset[int] = frozenset()  # part of the text even where special tokens are not
 
 
@@ -71,7 +72,7 @@ async def answer(request: Request, service: Service, prepared: Prepared) -> Resp
     """Run a prepared request and answer with the stream of its events, or with the whole at the end."""
     generation = service.generate(prepared.engine_requests, prepared.shown_special_ids)
     if prepared.is_stream:
-        return EventStream(prepared.events(generation))
+        return EventStream(prepared.events(generation), prepared.failure)
     try:
         done = await until_disconnect(request.receive, _run(generation))
     finally:

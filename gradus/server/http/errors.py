@@ -1,4 +1,7 @@
-"""Errors in OpenAI's shape, `{"error": {"message", "type", "param", "code"}}`, and their status codes."""
+"""Errors and their status codes, in OpenAI's shape, `{"error": {"message", "type", "param", "code"}}`.
+
+Under `/v1/messages` they have Anthropic's: `{"type": "error", "error": {"type", "message"}}`.
+"""
 
 import logging
 from typing import Any
@@ -20,6 +23,17 @@ from gradus.errors import (
 logger = logging.getLogger("gradus.server")
 
 _TYPE_OF_STATUS = {400: "invalid_request_error", 429: "rate_limit_error", 503: "service_unavailable_error"}
+
+_ANTHROPIC_ROUTES = "/v1/messages"
+_ANTHROPIC_TYPE_OF_STATUS = {
+    401: "authentication_error",
+    403: "permission_error",
+    404: "not_found_error",
+    413: "request_too_large",
+    429: "rate_limit_error",
+    504: "timeout_error",
+    529: "overloaded_error",
+}
 
 
 class ApiError(Exception):
@@ -54,6 +68,22 @@ def describe(error: Exception) -> tuple[int, dict[str, Any], dict[str, str]]:
     return api_error.status, {"error": body}, api_error.headers or {}
 
 
+def describe_for(path: str, error: Exception) -> tuple[int, dict[str, Any], dict[str, str]]:
+    """The same in the shape that clients of the route at `path` expect."""
+    status, body, headers = describe(error)
+    if path == _ANTHROPIC_ROUTES or path.startswith(f"{_ANTHROPIC_ROUTES}/"):
+        body = anthropic_error(status, body["error"]["message"])
+    return status, body, headers
+
+
+def anthropic_error(status: int, message: str) -> dict[str, Any]:
+    """Anthropic's body; the message names the field, which has no place of its own there."""
+    kind = _ANTHROPIC_TYPE_OF_STATUS.get(status)
+    if kind is None:
+        kind = "invalid_request_error" if status < 500 else "api_error"
+    return {"type": "error", "error": {"type": kind, "message": message}}
+
+
 def _as_api_error(error: Exception) -> ApiError:
     match error:
         case ApiError():
@@ -79,7 +109,7 @@ def _as_api_error(error: Exception) -> ApiError:
 
 async def handle_error(request: Request, error: Exception) -> Response:
     """The exception handler of the application."""
-    status, body, headers = describe(error)
+    status, body, headers = describe_for(request.url.path, error)
     if isinstance(error, HTTPException):
         body["error"]["message"] = _routing_message(request, error)
     elif isinstance(error, GradusError):

@@ -7,7 +7,7 @@ from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from gradus.server.http.context import new_id
-from gradus.server.http.errors import describe, log_failure
+from gradus.server.http.errors import describe_for, log_failure
 
 _PLAIN_ID = re.compile(r"[A-Za-z0-9._-]{1,128}")
 
@@ -41,7 +41,7 @@ class Envelope:
             if has_started:
                 raise
             log_failure(error)
-            status, body, headers = describe(error)
+            status, body, headers = describe_for(scope["path"], error)
             await JSONResponse(body, status, headers)(scope, receive, send_with_id)
 
 
