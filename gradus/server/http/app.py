@@ -13,6 +13,7 @@ from gradus.server.http import (
     completions,
     docs_page,
     health,
+    messages,
     models,
     openapi,
     responses,
@@ -52,7 +53,7 @@ def create_app(service: Service, settings: ServerSettings | None = None) -> Fast
         redoc_url=None,
     )
     app.state.context = AppContext(service, settings)
-    for module in (chat, completions, responses, models, tokenize, health, docs_page):
+    for module in (chat, completions, responses, messages, models, tokenize, health, docs_page):
         app.include_router(module.router)
     for kind in (GradusError, ApiError, HTTPException, RecursionError):
         app.add_exception_handler(kind, handle_error)

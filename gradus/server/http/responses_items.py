@@ -92,8 +92,14 @@ class _TextItem:
         yield {"type": "response.output_item.done", "output_index": self._output_index, "item": item}
 
     def item(self, status: str) -> dict[str, Any]:
-        item = {"id": self._id, "type": self.kind, "status": status, "content": [self._part()]}
-        return item | ({"role": "assistant"} if self.kind == "message" else {"summary": []})
+        item: dict[str, Any] = {
+            "id": self._id,
+            "type": self.kind,
+            "status": status,
+            "content": [self._part()],
+        }
+        about: dict[str, Any] = {"role": "assistant"} if self.kind == "message" else {"summary": []}
+        return item | about
 
     def _part(self) -> dict[str, Any]:
         part: dict[str, Any] = {"type": self._part_type, "text": "".join(self._texts)}
