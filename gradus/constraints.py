@@ -34,8 +34,8 @@ class Grammar(Protocol):
     def end_token_ids(self) -> Sequence[int]:
         """The end-of-sequence tokens, which masks allow where the output is complete."""
 
-    def new_constraint(self) -> TokenConstraint:
-        """One at the start of the output."""
+    def new_constraint(self, max_tokens: int | None) -> TokenConstraint:
+        """One at the start of an output, which it ends within `max_tokens` if it can; None: it need not."""
 
     def fill_masks(self, places: Sequence[tuple[TokenConstraint, int]], masks: "UInt32") -> None:
         """Write what each constraint allows next into its row of `masks`, [n, ceil(vocab_size / 32)].

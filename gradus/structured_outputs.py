@@ -4,7 +4,7 @@ Knows how large a statement may be; whether it makes sense is for the compiler i
 """
 
 import json as json_text
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -37,7 +37,9 @@ class StructuredOutputsParams:
         grammar: a grammar in llguidance's dialect of Lark; it starts at the rule `start`.
         disable_any_whitespace: JSON has no space between its parts.
         whitespace_pattern: a regular expression of the space between JSON's parts; None means at most one
-            space, and no space where `disable_any_whitespace` is set.
+            space after a comma or colon, and none elsewhere.
+        ends_in_time: the text is brought to its end before `max_tokens` cuts it off; False is for forms that
+            any text has, which are cut off as text without a form is.
         field: what the request calls it, for error messages.
 
     Raises:
@@ -51,6 +53,7 @@ class StructuredOutputsParams:
     grammar: str | None = None
     disable_any_whitespace: bool = False
     whitespace_pattern: str | None = None
+    ends_in_time: bool = True
     field: str = field(default="structured_outputs", compare=False)
 
     def __post_init__(self) -> None:
@@ -172,20 +175,21 @@ def _check_size(path: str, schema: Any) -> None:
     """Bound what `json.dumps` will go through: depth, so that it ends, and the number of parts."""
     level: list[Any] = [schema]
     num_parts = 0
-    for _ in range(MAX_SCHEMA_DEPTH + 1):
-        num_parts += len(level)
+    for _ in range(MAX_SCHEMA_DEPTH):
+        values = [value for holder in level for value in _values(holder)]
+        num_parts += len(values)
         if num_parts > MAX_SCHEMA_CHARS:
             raise _too_large(path, f"more than {MAX_SCHEMA_CHARS:,} parts")
-        deeper: list[Any] = []
-        for value in level:
-            if isinstance(value, Mapping):
-                deeper += value.values()
-            elif isinstance(value, (list, tuple)):
-                deeper += value
-        if not deeper:
+        level = [value for value in values if isinstance(value, (Mapping, list, tuple))]
+        if not level:
             return
-        level = deeper
     raise _too_deep(path)
+
+
+def _values(holder: Any) -> Iterable[Any]:
+    if isinstance(holder, Mapping):
+        return holder.values()
+    return holder if isinstance(holder, (list, tuple)) else ()
 
 
 def _too_deep(path: str) -> InvalidRequestError:

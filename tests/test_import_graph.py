@@ -24,13 +24,14 @@ TENSOR_AND_WEB = {
 # folder -> the folders it may import from; "" is the root's value types
 ALLOWED = {
     "engine": {"", "engine"},
+    "structured": {"", "structured", "text"},
     "text": {"", "disk_cache", "text"},
     "models": {"", "models", "quantization"},
     "backends": {"", "backends", "disk_cache", "models", "quantization"},
     "disk_cache": {"", "disk_cache"},
     "quantization": {"", "quantization"},
     "export": {"", "export", "models", "quantization", "text"},
-    "server": {"", "server", "engine", "text"},
+    "server": {"", "server", "engine", "structured", "text"},
 }
 ABOVE_ALL = {"gradus.llm", "gradus.offline", "gradus.runtime", "gradus.cache_plan", "gradus.memory_plan"}
 

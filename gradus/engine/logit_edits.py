@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from gradus.batch import Float32, Int32, LogitEdits, UInt32
+from gradus.constraints import TokenConstraint
 from gradus.messages import EngineRequest
 
 if TYPE_CHECKING:
@@ -43,7 +44,6 @@ class EditState:
         self.penalties = (params.repetition_penalty, params.frequency_penalty, params.presence_penalty)
         self.mask = _fixed_mask(request, vocab_size)
         self.grammar = request.grammar
-        self.constraint = None if request.grammar is None else request.grammar.new_constraint()
         self._has_ends = bool(request.eos_token_ids)
         self._num_prompt = len(request.prompt_token_ids)
         self._min_tokens = params.min_tokens
@@ -54,6 +54,11 @@ class EditState:
         self._bias_ids = np.array([*biases, *single], np.int32)
         self._biases = np.array([*biases.values(), *[-np.inf] * len(single)], np.float32)
         self._seen = _SeenTokens(request) if has_penalties(request) else None
+        self.constraint: TokenConstraint | None = None
+        if request.grammar is not None:
+            # What a request forbids may be what would end its output.
+            may_close = self.mask is None and not (len(self._bias_ids) or self._phrases or self._delayed)
+            self.constraint = request.grammar.new_constraint(request.max_tokens if may_close else None)
         self.is_mask_alone = not (len(self._bias_ids) or self._phrases or self._delayed or self._seen)
 
     @property
@@ -181,7 +186,7 @@ def _by_token(states: Sequence[EditState], token_ids: Sequence[Sequence[int]]) -
 
 @lru_cache(maxsize=64)
 def _nothing_but_masks(num_states: int) -> dict[str, Any]:
-    """The same for rows without any, which constrained requests mostly are: made once, for it is every step's."""
+    """The same for rows without any, which most constrained ones are; every step needs it, so it is kept."""
     starts, zeros = np.zeros(num_states + 1, np.int32), np.zeros(num_states, np.float32)
     return {
         "bias_start": starts,

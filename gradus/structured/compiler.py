@@ -67,7 +67,10 @@ class LlguidanceCompiler:
         matcher = LLMatcher(vocabulary.tokens, grammar_text(params), log_level=0, limits=limits())
         if matcher.is_error():
             raise ValueError(reason_of(matcher))
-        return MatcherGrammar(matcher, vocabulary)
+        matcher.compute_bitmask()  # the first mask takes longest: not in the engine's thread, then
+        if matcher.is_error() or not (matcher.is_accepting() or matcher.stop_reason() == "NotStopped"):
+            raise ValueError("no text is of this form")
+        return MatcherGrammar(matcher, vocabulary, params.ends_in_time)
 
     def _ready_vocabulary(self) -> Vocabulary:
         if self._vocabulary is None:

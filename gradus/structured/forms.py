@@ -6,12 +6,15 @@ Formats: llguidance's `docs/syntax.md` (Lark) and `docs/json_schema.md`.
 import json
 from typing import TYPE_CHECKING, Any
 
+from gradus.structured.formats import with_patterns
 from gradus.structured_outputs import StructuredOutputsParams
 
 if TYPE_CHECKING:
     from llguidance import LLParserLimits
 
-ONE_SPACE = r"[ ]?"
+# As people write JSON in one line, and `json.dumps` does: small models would fill a text with other space.
+USUAL_SPACE = {"whitespace_flexible": False, "item_separator": ", ?", "key_separator": ": ?"}
+NO_SPACE = {"whitespace_flexible": False}
 
 
 def grammar_text(params: StructuredOutputsParams) -> str:
@@ -20,15 +23,16 @@ def grammar_text(params: StructuredOutputsParams) -> str:
     Raises:
         ValueError: it cannot be written as one.
     """
-    from llguidance import LLMatcher
+    from llguidance import LLMatcher, regex_to_lark
 
     match params.kind:
         case "json":
-            return LLMatcher.grammar_from_json_schema(str(params.json), overrides=_json_options(params))
+            schema = json.dumps(with_patterns(json.loads(str(params.json))))
+            return LLMatcher.grammar_from_json_schema(schema, overrides=_json_options(params))
         case "json_object":
             return LLMatcher.grammar_from_json_schema('{"type":"object"}', overrides=_json_options(params))
         case "regex":
-            return LLMatcher.grammar_from_regex(str(params.regex))
+            return LLMatcher.grammar_from_lark(f"start: /{regex_to_lark(str(params.regex), 'd')}/")
         case "choice":
             # Lark's strings have the escapes of JSON's.
             return LLMatcher.grammar_from_lark("start: " + " | ".join(map(json.dumps, params.choice or ())))
@@ -40,10 +44,10 @@ def grammar_text(params: StructuredOutputsParams) -> str:
 
 def _json_options(params: StructuredOutputsParams) -> Any:
     """Unknown keywords are refused, whatever the schema's own `x-guidance` says."""
-    options: dict[str, Any] = {"lenient": False, "whitespace_flexible": not params.disable_any_whitespace}
-    if not params.disable_any_whitespace:
-        options["whitespace_pattern"] = params.whitespace_pattern or ONE_SPACE
-    return options
+    space: dict[str, Any] = NO_SPACE if params.disable_any_whitespace else USUAL_SPACE
+    if params.whitespace_pattern is not None:
+        space = {"whitespace_flexible": True, "whitespace_pattern": params.whitespace_pattern}
+    return {"lenient": False, **space}
 
 
 def limits() -> "LLParserLimits":

@@ -12,6 +12,7 @@ import numpy as np
 from gradus.batch import UInt32
 from gradus.constraints import TokenConstraint
 from gradus.errors import ConstraintError
+from gradus.structured.closing import Deadline
 from gradus.structured.vocabulary import Vocabulary
 
 if TYPE_CHECKING:
@@ -23,10 +24,11 @@ MAX_REASON_CHARS = 300
 class MatcherConstraint:
     """One choice's state in a grammar."""
 
-    __slots__ = ("matcher",)
+    __slots__ = ("deadline", "matcher")
 
-    def __init__(self, matcher: "LLMatcher") -> None:
+    def __init__(self, matcher: "LLMatcher", deadline: Deadline | None) -> None:
         self.matcher = matcher
+        self.deadline = deadline
 
     @property
     def is_finished(self) -> bool:
@@ -35,38 +37,48 @@ class MatcherConstraint:
     def accept(self, token_id: int) -> None:
         if not self.matcher.consume_token(token_id):
             raise ConstraintError(f"the structured output cannot go on: {reason_of(self.matcher)}")
+        if self.deadline is not None:
+            self.deadline.num_left -= 1
 
 
 class MatcherGrammar:
     """A grammar over a vocabulary."""
 
-    def __init__(self, matcher: "LLMatcher", vocabulary: Vocabulary) -> None:
+    def __init__(self, matcher: "LLMatcher", vocabulary: Vocabulary, ends_in_time: bool = True) -> None:
         """`matcher` is at the start, and stays there."""
         self._matcher = matcher
+        self._ends_in_time = ends_in_time
         self._vocabulary = vocabulary
 
     @property
     def end_token_ids(self) -> Sequence[int]:
         return self._vocabulary.end_token_ids
 
-    def new_constraint(self) -> MatcherConstraint:
-        return MatcherConstraint(self._matcher.deep_copy())
+    def new_constraint(self, max_tokens: int | None) -> MatcherConstraint:
+        deadline = None
+        if self._ends_in_time and max_tokens is not None:
+            deadline = Deadline(self._vocabulary.closer, max_tokens)
+        return MatcherConstraint(self._matcher.deep_copy(), deadline)
 
     def fill_masks(self, places: Sequence[tuple[TokenConstraint, int]], masks: UInt32) -> None:
         # A model without an end-of-sequence token has one more here, which may need one more word.
-        num_words = self._vocabulary.num_mask_words
-        target = masks if masks.shape[1] == num_words else np.zeros((len(masks), num_words), np.uint32)
+        num_words, wanted = self._vocabulary.num_mask_words, masks.shape[1]
+        target = masks if num_words == wanted else np.zeros((len(masks), num_words), np.uint32)
         address, row_bytes = target.ctypes.data, 4 * num_words
         # One by one: a mask takes some 10 us, less than it takes to wake llguidance's own threads for it.
         for constraint, row in cast(Sequence[tuple[MatcherConstraint, int]], places):
             constraint.matcher.unsafe_compute_mask_ptr(address + row * row_bytes, row_bytes)
-        if target is not masks:
-            masks[:] = target[:, : masks.shape[1]]
+            if constraint.deadline is not None and constraint.deadline.is_near:
+                constraint.deadline.narrow(target[row], constraint.matcher)
+            if target is not masks:
+                masks[row] = target[row, :wanted]
 
 
 def reason_of(matcher: "LLMatcher") -> str:
     """What a matcher says is wrong, in one line and without what it appends for its own developers."""
-    lines = [line.strip() for line in matcher.get_error().splitlines()]
+    lines = [line.strip() for line in matcher.get_error().splitlines()] or [""]
+    if "coerce_one_of" in lines[0]:
+        return "the alternatives of oneOf may overlap, which is not supported; write anyOf"
     # A regex's error is drawn over several lines; what is wrong with it comes last.
     causes = [line for line in lines[1:] if line.startswith("error:")]
     text = " ".join(lines[:1] + causes).rstrip(".") or "it has stopped"

@@ -4,16 +4,17 @@ Knows our `Tokenizer`. The result is a trie of all tokens, built once per model,
 needs it.
 """
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from typing import TYPE_CHECKING
 
 from gradus.errors import InvalidRequestError
+from gradus.structured.closing import Closer
 from gradus.text.tokenizer import Tokenizer
 
 if TYPE_CHECKING:
     from llguidance import LLTokenizer
 
-NO_TOKEN = b""  # bytes that no grammar can ask for
+_MARK = "\x02"  # a character that joins no other in a token
 
 
 class Vocabulary:
@@ -23,6 +24,7 @@ class Vocabulary:
         size: the model's number of token ids, which may be more than the tokenizer knows.
         end_token_ids: the end-of-sequence tokens; none if the model has none.
         tokens: the tokens as a trie.
+        closer: the ways to the end of a text.
         num_mask_words: 32-bit words of a mask that llguidance writes.
     """
 
@@ -38,36 +40,53 @@ class Vocabulary:
             )
         self.size = size
         self.end_token_ids = tuple(sorted(token for token in end_token_ids if token < size))
-        self.tokens = _trie(tokenizer, size, self.end_token_ids)
+        texts = [tokenizer.token_bytes(token_id) for token_id in range(size)]
+        special = frozenset(token for token in tokenizer.special_ids if token < size)
+        ends = self.end_token_ids
+        if not ends:
+            # llguidance wants one: an id beyond the model's, which no choice can sample.
+            ends = (size,)
+            texts.append(b"<end>")
+        self.tokens = _trie(tokenizer, texts, special, ends)
+        self.closer = Closer(texts, special, ends)
         self.num_mask_words = -(-self.tokens.vocab_size // 32)
 
 
-def _trie(tokenizer: Tokenizer, size: int, end_token_ids: tuple[int, ...]) -> "LLTokenizer":
+def _trie(
+    tokenizer: Tokenizer, texts: Sequence[bytes], special: frozenset[int], end_token_ids: Sequence[int]
+) -> "LLTokenizer":
     from llguidance import LLTokenizer, TokenizerWrapper
 
-    texts = [tokenizer.token_bytes(token_id) for token_id in range(size)]
-    special = {token_id for token_id in tokenizer.special_ids if token_id < size} | set(end_token_ids)
-    if not end_token_ids:
-        # llguidance wants one: an id beyond the model's, which no choice can sample.
-        end_token_ids = (size,)
-        texts.append(b"<end>")
-        special.add(size)
-    described = TokenizerWrapper(_Described(tokenizer, texts, sorted(special), end_token_ids[0]))
-    return LLTokenizer(described, n_vocab=len(texts), eos_token=list(end_token_ids))
+    described = _Described(tokenizer, texts, sorted(special.union(end_token_ids)), end_token_ids[0])
+    trie = LLTokenizer(TokenizerWrapper(described), n_vocab=len(texts), eos_token=list(end_token_ids))
+    described.trie = trie
+    return trie
 
 
 class _Described:
     """The attributes and the call that llguidance expects of a tokenizer."""
 
     bos_token_id = None
+    trie: "LLTokenizer | None" = None  # once it is built
 
-    def __init__(self, tokenizer: Tokenizer, tokens: list[bytes], special: list[int], eos: int) -> None:
+    def __init__(self, tokenizer: Tokenizer, tokens: Sequence[bytes], special: list[int], eos: int) -> None:
         self._tokenizer = tokenizer
         self.tokens = tokens
         self.special_token_ids = special
+        self._special = frozenset(special)
         self.eos_token_id = eos
 
     def __call__(self, text: str | bytes) -> list[int]:
-        if isinstance(text, bytes):
-            text = text.decode("utf-8", "replace")
-        return self._tokenizer.encode(text, add_special_tokens=False)
+        """The tokens of a part of a text, which is to say without what a tokenizer adds to a text's start."""
+        wanted = text.encode() if isinstance(text, str) else text
+        known = wanted.decode("utf-8", "replace")
+        for mark in ("", _MARK):
+            token_ids = self._tokenizer.encode(mark + known, add_special_tokens=False)
+            while token_ids and len(self._bytes(token_ids)) > len(wanted):
+                del token_ids[0]
+            if self._bytes(token_ids) == wanted and self._special.isdisjoint(token_ids):
+                return token_ids
+        return [] if self.trie is None else self.trie.greedy_tokenize(known)
+
+    def _bytes(self, token_ids: Sequence[int]) -> bytes:
+        return b"".join(self.tokens[token_id] for token_id in token_ids)

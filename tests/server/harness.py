@@ -105,6 +105,13 @@ def serving(
         tokenizer=tokenizer,
         reply_format=reply_format,
     )
+    with hosting(service, **settings) as running:
+        yield running
+
+
+@contextmanager
+def hosting(service, **settings):
+    """A server for a service that has its backend, in a thread."""
     settings = ServerSettings(port=0, **{"shutdown_seconds": 0.0, **settings})
     listener = bind(settings)
     server = HttpServer(service, settings)

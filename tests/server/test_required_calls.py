@@ -80,8 +80,6 @@ def test_a_required_call_is_made_and_valid(client, temperature, thinking):
         "seed": 3,
     }
     for choice in chat(client, **options).choices:
-        if thinking and choice.finish_reason == "length":
-            continue  # it never came to an end with thinking, which nothing holds it to
         assert choice.finish_reason == "tool_calls"
         assert choice.message.content is None
         check([(c.function.name, c.function.arguments) for c in choice.message.tool_calls], SCHEMAS)
@@ -98,7 +96,9 @@ def test_a_named_function_is_called_once(client, name):
 
 def test_one_call_if_they_are_not_to_be_parallel(client):
     """Although the model would rather do anything than end."""
-    end = httpx.post(client.base_url.join("/tokenize"), json={"prompt": "<|im_end|>"}).json()["tokens"][0]
+    end = httpx.post(str(client.base_url.join("/tokenize")), json={"prompt": "<|im_end|>"}).json()["tokens"][
+        0
+    ]
     options = {"tools": [CLOCK], "tool_choice": "required", "logit_bias": {str(end): -100}}
     assert len(chat(client, **options).choices[0].message.tool_calls) == MAX_CALLS
     assert len(chat(client, **options, parallel_tool_calls=False).choices[0].message.tool_calls) == 1
@@ -143,7 +143,7 @@ def test_an_answers_form_begins_after_the_reasoning(client):
         "chat_template_kwargs": {"enable_thinking": True},
     }
     for choice in chat(client, extra_body=body, temperature=1.0, n=8, seed=2).choices:
-        assert choice.finish_reason == "length" or choice.message.content in ("yes", "no")
+        assert choice.message.content in ("yes", "no")
 
 
 def test_a_schema_that_cannot_be_compiled_is_refused(client):
@@ -154,3 +154,42 @@ def test_a_schema_that_cannot_be_compiled_is_refused(client):
     with pytest.raises(openai.BadRequestError) as caught:
         chat(client, tools=[tool], tool_choice="required")
     assert caught.value.param == "tools"
+
+
+def test_a_strict_tool_is_called_rightly_or_not_at_all(client):
+    """The model calls what it has been trained to call; only strictness holds it to the schema."""
+    town = {"type": "object", "properties": {"town": {"enum": ["Bern", "Basel"]}}, "required": ["town"]}
+    messages = [{"role": "user", "content": "How is the weather in Paris?"}]
+    seen = []
+    for strict in (False, True):
+        function = {"name": "weather", "description": "The weather.", "parameters": town, "strict": strict}
+        options = {"tools": [{"type": "function", "function": function}], "temperature": 0.0}
+        answer = client.chat.completions.create(model="demo", messages=messages, **options)
+        [call] = answer.choices[0].message.tool_calls
+        seen.append(json.loads(call.function.arguments)["town"])
+    assert seen[0] == "Paris"
+    assert seen[1] in ("Bern", "Basel")
+
+
+def test_free_text_beside_strict_tools_is_cut_off_as_any_text(client):
+    strict = {"type": "function", "function": {"name": "clock", "strict": True}}
+    options = {"temperature": 0.0, "max_tokens": 6}
+    plain, beside = (chat(client, tools=tools, **options).choices[0] for tools in ([CLOCK], [strict]))
+    assert beside.finish_reason == plain.finish_reason == "length"
+    assert beside.message.content == plain.message.content
+
+
+@pytest.mark.parametrize("thinking", [False, True])
+def test_a_required_call_is_complete_before_the_limit(client, thinking):
+    """Although the schema sets no bound to its texts, and the model would go on."""
+    note = {"type": "object", "properties": {"text": {"type": "string"}, "tags": {"type": "array"}}}
+    tool = {
+        "type": "function",
+        "function": {"name": "note", "parameters": {**note, "required": ["text", "tags"]}},
+    }
+    body = {"chat_template_kwargs": {"enable_thinking": thinking}}
+    options = {"tools": [tool], "tool_choice": "required", "temperature": 2.0, "max_tokens": 100}
+    for choice in chat(client, **options, n=8, seed=4, extra_body=body).choices:
+        assert choice.finish_reason == "tool_calls"
+        for call in choice.message.tool_calls:
+            jsonschema.validate(json.loads(call.function.arguments), {**note, "required": ["text", "tags"]})

@@ -40,7 +40,7 @@ STRUCTURED_OUTPUTS_SCHEMA: dict[str, Any] = {
         "whitespace_pattern": {"type": "string"},
     },
 }
-_FORM_FIELDS = {form_field.name for form_field in fields(StructuredOutputsParams)} - {"field"}
+_FORM_FIELDS = {form_field.name for form_field in fields(StructuredOutputsParams)} - {"field", "ends_in_time"}
 # vLLM's, at the values that change nothing.
 _NEUTRAL = {"disable_fallback": (True, False), "disable_additional_properties": (False,)}
 _MAX_NAME_CHARS = 64

@@ -10,15 +10,14 @@ from typing import Any
 
 from gradus.structured_outputs import StructuredOutputsParams
 from gradus.text.reply import think
-from gradus.text.reply.call_grammar import Mark, call_rules, literal
+from gradus.text.reply.call_grammar import ANYTHING, Mark, call_rules, free_rules, is_token, literal
 from gradus.text.reply.reply_format import ReplyFormat, has_thought, is_thinking
 from gradus.text.reply.tools import FunctionTool
 from gradus.text.tokenizer import Tokenizer
 
 COMPOSABLE = ("json", "json_object", "regex", "choice")  # kinds of forms that can be part of a grammar
 
-_ONE_SPACE = "[ ]?"
-_ANYTHING = "/(.|\\n)*/"
+_USUAL_SPACE = {"item_separator": ", ?", "key_separator": ": ?"}  # regular expressions
 
 
 def reply_grammar(
@@ -29,8 +28,11 @@ def reply_grammar(
     tools: Sequence[FunctionTool] = (),
     max_calls: int | None = None,
     answer: StructuredOutputsParams | None = None,
+    is_free: bool = False,
 ) -> str:
     """Replies to `prompt` that call one or more of `tools`, or are an answer of the form `answer`.
+
+    With `is_free` the answer is any text, which calls may end.
 
     Reasoning comes first where the prompt has opened it, and may where the prompt has not closed it.
     """
@@ -42,12 +44,14 @@ def reply_grammar(
     ways: list[str] = []
     rules: list[str] = []
     if tools:
-        ways.append("calls")
+        ways.append("free" if is_free else "calls")
         rules += call_rules(reply_format, tools, max_calls, mark)
+    if is_free:
+        rules += free_rules(reply_format, mark)
     if answer is not None:
         ways.append("answer")
         rules += _answer(answer)
-    reasoning = _reasoning(reply_format, prompt, mark)
+    reasoning = _reasoning(reply_format, prompt, mark, is_free)
     start = f"start: {'reasoning ' if reasoning else ''}({' | '.join(ways)})"
     return "\n".join([start, *rules, *reasoning]) + "\n"
 
@@ -57,13 +61,16 @@ def may_reason(reply_format: ReplyFormat, prompt: str) -> bool:
     return reply_format.reasoning == "think" and not has_thought(prompt)
 
 
-def _reasoning(reply_format: ReplyFormat, prompt: str, mark: Mark) -> list[str]:
+def _reasoning(reply_format: ReplyFormat, prompt: str, mark: Mark, is_free: bool) -> list[str]:
     """The rule `reasoning` and those that it needs; none where there cannot be any."""
     if not may_reason(reply_format, prompt):
         return []
     closing = mark(think.CLOSING)
-    if closing.startswith("<["):
-        thoughts = [f"thoughts: THOUGHT {closing}", f"THOUGHT: {_ANYTHING}"]
+    if is_free and not is_thinking(prompt) and not is_token(mark(think.OPENING)):
+        # Free text may start with an opening mark that is text, so it must not be told apart here.
+        return [f"reasoning: (THOUGHT {closing})?", f"THOUGHT: {ANYTHING}"] if is_token(closing) else []
+    if is_token(closing):
+        thoughts = [f"thoughts: THOUGHT {closing}", f"THOUGHT: {ANYTHING}"]
     else:
         thoughts = [f"thoughts[lazy]: /(.|\\n)*{_escaped(think.CLOSING)}/"]
     body = 'thoughts "\\n"{0,2}'
@@ -84,12 +91,14 @@ def _answer(form: StructuredOutputsParams) -> list[str]:
 
 
 def _with_options(schema: Any, form: StructuredOutputsParams) -> Any:
-    """The schema with what the form says about spaces; as without reasoning, at most one of them."""
+    """The schema with what the form says about spaces."""
     if not isinstance(schema, dict):
         schema = {} if schema else {"not": {}}
-    options: dict[str, Any] = {"whitespace_flexible": not form.disable_any_whitespace}
-    if not form.disable_any_whitespace:
-        options["whitespace_pattern"] = form.whitespace_pattern or _ONE_SPACE
+    options: dict[str, Any] = {"whitespace_flexible": form.whitespace_pattern is not None}
+    if form.whitespace_pattern is not None:
+        options["whitespace_pattern"] = form.whitespace_pattern
+    elif not form.disable_any_whitespace:
+        options |= _USUAL_SPACE
     return {**schema, "x-guidance": options}
 
 

@@ -70,7 +70,24 @@ def test_what_it_refuses_cannot_be_continued(text):
 
 
 @pytest.mark.parametrize(
-    "text", ["01", "1.e", "- 1", "+1", "tru ", "nul]", '"\\x', '"\\u12g', "{1", "[,", "[1 2", "{]"]
+    "text",
+    [
+        "01",
+        "1.e",
+        "- 1",
+        "+1",
+        "tru ",
+        "nul]",
+        '"\\x',
+        '"\\u12g',
+        "{1",
+        "[,",
+        "[1 2",
+        "{]",
+        "[1}",
+        '{"a":1]',
+        '"\\u123"',
+    ],
 )
 def test_it_stops_at_the_first_character_that_cannot_follow(text):
     end, well_formed = JsonScanner().read(text)

@@ -3,6 +3,7 @@
 import pytest
 
 from gradus.text.reply.mistral import MistralParser
+from gradus.text.reply.parts import ContentText
 from tests.text.reply.parsing import NAMES, calls, read
 
 
@@ -64,3 +65,9 @@ def test_what_is_no_call_is_content(text):
     message = read(make, text)
     assert message.tool_calls == []
     assert message.content == text
+
+
+def test_a_name_that_cannot_be_a_functions_is_content_at_once():
+    parser = make()
+    assert parser.feed("[TOOL_CALLS]we") == []
+    assert parser.feed("b") == [ContentText("[TOOL_CALLS]web")]

@@ -165,6 +165,21 @@ def test_nothing_is_invented_beside_the_declared_properties(parameters, closed):
     assert (schema.get("additionalProperties") is False) == closed
 
 
+@pytest.mark.parametrize("name", FORMATS)
+@pytest.mark.parametrize("marks", [(), ("[TOOL_CALLS]", "[ARGS]", "<tool_call>", "</tool_call>", "</think>")])
+def test_a_free_reply_says_anything_but_invalid_calls(name, marks):
+    walker = Walker(*marks)
+    grammar = reply_grammar(FORMATS[name], "", walker.tokenizer, tools=[WEATHER], is_free=True)
+    written = WRITTEN[name]
+    replies = ["", "Hello, it is < 5 [TOOL] degrees.\n\n", written]
+    if name != "llama3_json":
+        replies.append("I look.\n" + WRITTEN[name.removesuffix("-think")])
+    for reply in replies:
+        assert walker.accepts(grammar, reply), reply
+    for wrong in (written.replace("3", "12"), written.replace("weather", "storm"), written[:-1]):
+        assert not walker.accepts(grammar, wrong), wrong
+
+
 FORMS = [
     (StructuredOutputsParams(json=CITY), '{"city":"Bern","days": 3}', '{"city": "Bern", "days": 10}'),
     (StructuredOutputsParams(json=True), "[1]", "[1"),

@@ -1,0 +1,128 @@
+"""Closing a text before `max_tokens` cuts it off: which tokens lead to its end, and how many that takes.
+
+A model may go on inside a string, a list or a number for as long as it is let. When only about as many tokens
+are left as the shortest way to a complete text needs, that way is taken: of the tokens that the grammar
+allows, only the class that ends most is left. The classes suit JSON; for other grammars they mean that an end
+is taken wherever there is one. Knows masks and matchers, no requests.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from gradus.batch import UInt32
+
+if TYPE_CHECKING:
+    from llguidance import LLMatcher
+
+MAX_TOKENS = 256  # ways to the end that are longer are not looked for
+MAX_MARGIN = 16  # tokens that the model may take more than the way that was found; the share of max_tokens:
+MARGIN_SHARE = 1 / 16
+
+_BRACKETS = frozenset(b"]}")
+_BETWEEN = frozenset(b"]},: ")
+_MARKS = frozenset(b"!#$%&'()*/;<=>?@^_`|~.")
+_LETTERS = frozenset(b"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ")
+_OPENING = frozenset(b"[{ \t\r\n")
+
+# What a token must be; an earlier class comes before a later one.
+_CLASSES: dict[str, Callable[[bytes], bool]] = {
+    "bracket": lambda text: _BRACKETS.issuperset(text),
+    "quote": lambda text: text[0] == 0x22 and _BRACKETS.issuperset(text[1:]),
+    "between": lambda text: text[0] != 0x20 and _BETWEEN.issuperset(text),
+    "mark": lambda text: _MARKS.issuperset(text),
+    "letters": lambda text: _LETTERS.issuperset(text),  # null rather than a list; Z rather than a digit more
+    "other": lambda text: text[0] not in _OPENING,
+}
+_OUTSIDE = ("end", "bracket", "quote", "between", "mark", "letters", "other")
+_IN_STRING = ("end", "quote", "letters", "other")  # where brackets are text
+
+
+class Closer:
+    """The ways to an end over one vocabulary."""
+
+    def __init__(self, texts: Sequence[bytes], special: frozenset[int], end_token_ids: Sequence[int]) -> None:
+        """texts: of all tokens, empty for those without one."""
+        members: dict[str, list[int]] = {"end": list(end_token_ids), **{name: [] for name in _CLASSES}}
+        for token_id, text in enumerate(texts):
+            if text and token_id not in special:
+                name = next((name for name, holds in _CLASSES.items() if holds(text)), None)
+                if name is not None:
+                    members[name].append(token_id)
+        masks = {name: _bits(ids, len(texts)) for name, ids in members.items()}
+        self._outside = [masks[name] for name in _OUTSIDE]
+        self._in_string = [masks[name] for name in _IN_STRING]
+        self._braces = [
+            _bits([i for i, text in enumerate(texts) if text == brace], len(texts)) for brace in (b"{", b"}")
+        ]
+
+    def narrow(self, mask: UInt32) -> bool:
+        """Leave only what ends most of a row's allowed tokens; whether that is an end of sequence."""
+        # Between JSON's parts an object may begin or end, never both.
+        is_string = all((mask & brace).any() for brace in self._braces)
+        for index, tokens in enumerate(self._in_string if is_string else self._outside):
+            left = mask & tokens
+            if left.any():
+                mask[:] = left
+                return index == 0
+        return False
+
+    def num_tokens_to_end(self, matcher: "LLMatcher") -> int | None:
+        """How many tokens a text takes from here to its end, that of the end included; None if too many."""
+        scout = matcher.deep_copy()
+        mask = np.zeros(len(self._braces[0]), np.uint32)
+        for num_tokens in range(1, MAX_TOKENS + 1):
+            scout.unsafe_compute_mask_ptr(mask.ctypes.data, mask.nbytes)
+            if self.narrow(mask):
+                return num_tokens
+            # The highest token id of a class: later merges are longer, as a model's own tokens are.
+            word = int(np.flatnonzero(mask)[-1])
+            if not scout.consume_token(32 * word + int(mask[word]).bit_length() - 1):
+                return None
+        return None
+
+
+def _bits(token_ids: Sequence[int], size: int) -> UInt32:
+    bits = np.zeros(-(-size // 32) * 32, np.uint8)
+    bits[list(token_ids)] = 1
+    return np.packbits(bits, bitorder="little").view("<u4").astype(np.uint32)
+
+
+class Deadline:
+    """When one choice has to take the way to its end.
+
+    Looking for the way costs as much as many tokens, so it is done at ever shorter intervals.
+    """
+
+    __slots__ = ("_closer", "_is_closing", "_look_at", "_margin", "_was_in_reach", "num_left")
+
+    def __init__(self, closer: Closer, max_tokens: int) -> None:
+        self._closer = closer
+        self._margin = min(MAX_MARGIN, int(max_tokens * MARGIN_SHARE))
+        self._was_in_reach = False
+        self._is_closing = False
+        self._look_at = MAX_TOKENS  # tokens left when it is time to look again
+        self.num_left = max_tokens
+
+    @property
+    def is_near(self) -> bool:
+        return self.num_left <= self._look_at
+
+    def narrow(self, mask: UInt32, matcher: "LLMatcher") -> None:
+        """Leave what ends the text in the mask, if it is time; call it when `is_near`."""
+        if not self._is_closing:
+            self._look(self._closer.num_tokens_to_end(matcher))
+        if self._is_closing:
+            self._closer.narrow(mask)
+
+    def _look(self, num_needed: int | None) -> None:
+        spare = self.num_left - self._margin - (MAX_TOKENS if num_needed is None else num_needed)
+        if spare > 0:
+            self._was_in_reach = True
+            self._look_at = self.num_left - max(1, spare // 4)
+        elif self._was_in_reach or spare > -self._margin:
+            self._is_closing = True
+            self._look_at = self.num_left
+        else:
+            self._look_at = self.num_left // 2  # out of reach, but that may change
