@@ -12,6 +12,7 @@ from gradus.server.http import (
     chat,
     completions,
     docs_page,
+    embeddings,
     health,
     messages,
     models,
@@ -53,7 +54,7 @@ def create_app(service: Service, settings: ServerSettings | None = None) -> Fast
         redoc_url=None,
     )
     app.state.context = AppContext(service, settings)
-    for module in (chat, completions, responses, messages, models, tokenize, health, docs_page):
+    for module in (chat, completions, responses, messages, embeddings, models, tokenize, health, docs_page):
         app.include_router(module.router)
     for kind in (GradusError, ApiError, HTTPException, RecursionError):
         app.add_exception_handler(kind, handle_error)

@@ -56,14 +56,22 @@ def new_id(prefix: str) -> str:
     return f"{prefix}-{secrets.token_hex(16)}"
 
 
+async def _no_events(_: Generation) -> AsyncGenerator[bytes]:
+    return
+    yield b""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Prepared:
-    """A body that was read and validated: what the engine gets, and how its results become an answer."""
+    """A body that was read and validated: what the engine gets, and how its results become an answer.
+
+    `events` are asked for where it `is_stream`.
+    """
 
     engine_requests: Sequence[EngineRequest]
-    is_stream: bool
-    events: Callable[[Generation], AsyncGenerator[bytes]]
     whole: Callable[[Generation], dict[str, Any]]
+    is_stream: bool = False
+    events: Callable[[Generation], AsyncGenerator[bytes]] = _no_events
     failure: Callable[[Exception], bytes] = error_event  # the last event of a stream that cannot go on
     shown_special_ids: frozenset[int] = frozenset()  # part of the text even where special tokens are not
 

@@ -220,7 +220,7 @@ def _first_of(error: ValidationError) -> ApiError:
         where += f"[{part}]" if isinstance(part, int) else f".{part}" if where else str(part)
     if first["type"] == "missing":
         return ApiError(f"{where} is missing", param=where, code="missing_required_parameter")
-    requirement = _REQUIREMENTS.get(first["type"], first["msg"])
+    requirement = _REQUIREMENTS.get(first["type"]) or first["msg"].replace("Input should be", "it must be")
     is_unknown = first["type"] == "extra_forbidden"
     return ApiError(
         f"{where[:100]} is {show(first['input'])}; {requirement}",

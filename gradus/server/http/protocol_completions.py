@@ -11,7 +11,7 @@ from gradus.server.http.protocol import COMMON_NEUTRAL, GenerationRequest, Logpr
 
 _TEXT = {"type": "string"}
 _IDS = {"type": "array", "items": {"type": "integer"}}
-_PROMPT_SCHEMA = {
+PROMPT_SCHEMA = {
     "anyOf": [_TEXT, {"type": "array", "items": _TEXT}, _IDS, {"type": "array", "items": _IDS}],
     "examples": ["Once upon a time"],
 }
@@ -27,7 +27,7 @@ NEUTRAL: Mapping[str, Neutral] = {
 class CompletionRequest(GenerationRequest):
     """Complete one or several prompts."""
 
-    prompt: Annotated[Any, WithJsonSchema(_PROMPT_SCHEMA)] = Field(
+    prompt: Annotated[Any, WithJsonSchema(PROMPT_SCHEMA)] = Field(
         description="text or token ids, one or many"
     )
     max_tokens: int | None = Field(16, description="tokens to generate at most")
@@ -45,8 +45,8 @@ def without_best_of(body: dict[str, Any]) -> dict[str, Any]:
     return {k: v for k, v in body.items() if k != "best_of"} if is_count and best_of == (n or 1) else body
 
 
-def read_prompts(prompt: Any, max_prompts: int) -> list[str | list[int]]:
-    """The four ways to give prompts, as a list of texts or of token-id lists.
+def read_prompts(prompt: Any, max_prompts: int, param: str = "prompt") -> list[str | list[int]]:
+    """The four ways to give prompts in the field `param`, as a list of texts or of token-id lists.
 
     Raises:
         InvalidRequestError: it is none of them.
@@ -54,18 +54,18 @@ def read_prompts(prompt: Any, max_prompts: int) -> list[str | list[int]]:
     if isinstance(prompt, str):
         return [prompt]
     if not isinstance(prompt, list):
-        raise _wrong(prompt)
+        raise _wrong(prompt, param)
     if not prompt:
-        raise InvalidRequestError("prompt is an empty list; it must have at least one prompt", "prompt")
+        raise InvalidRequestError(f"{param} is an empty list; it must have at least one prompt", param)
     if _is_ids(prompt):
         return [prompt]
     if len(prompt) > max_prompts:
         raise InvalidRequestError(
-            f"prompt has {len(prompt):,} prompts and may have at most {max_prompts:,}", "prompt"
+            f"{param} has {len(prompt):,} prompts and may have at most {max_prompts:,}", param
         )
     for item in prompt:
         if not (isinstance(item, type(prompt[0])) and (isinstance(item, str) or _is_ids(item))):
-            raise _wrong(item)
+            raise _wrong(item, param)
     return prompt
 
 
@@ -73,9 +73,9 @@ def _is_ids(value: Any) -> bool:
     return isinstance(value, list) and all(type(item) is int for item in value)
 
 
-def _wrong(value: Any) -> InvalidRequestError:
+def _wrong(value: Any, param: str) -> InvalidRequestError:
     return InvalidRequestError(
-        f"prompt has {show(value)}; it must be a string, a list of strings, a list of token ids, or a list "
+        f"{param} has {show(value)}; it must be a string, a list of strings, a list of token ids, or a list "
         "of lists of token ids",
-        "prompt",
+        param,
     )
