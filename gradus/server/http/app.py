@@ -14,6 +14,7 @@ from gradus.server.http import (
     docs_page,
     embeddings,
     health,
+    landing_page,
     messages,
     models,
     openapi,
@@ -26,9 +27,21 @@ from gradus.server.http.middleware import Envelope
 from gradus.server.service import Service
 from gradus.server.settings import ServerSettings
 
+_ROUTES = (
+    chat,
+    completions,
+    responses,
+    messages,
+    embeddings,
+    models,
+    tokenize,
+    health,
+    landing_page,
+    docs_page,
+)
 _DESCRIPTION = (
-    "An OpenAI-compatible API. Fields that would change the result and are not supported are refused; "
-    "nothing is ignored silently."
+    "An API compatible with OpenAI's and Anthropic's. Fields that would change the result and are not "
+    "supported are refused; nothing is ignored silently."
 )
 
 
@@ -54,7 +67,7 @@ def create_app(service: Service, settings: ServerSettings | None = None) -> Fast
         redoc_url=None,
     )
     app.state.context = AppContext(service, settings)
-    for module in (chat, completions, responses, messages, embeddings, models, tokenize, health, docs_page):
+    for module in _ROUTES:
         app.include_router(module.router)
     for kind in (GradusError, ApiError, HTTPException, RecursionError):
         app.add_exception_handler(kind, handle_error)

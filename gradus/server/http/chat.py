@@ -12,6 +12,7 @@ from starlette.responses import Response
 from gradus.errors import InvalidRequestError
 from gradus.outputs import CompletionOutput
 from gradus.server.chat_turn import ChatTurn, ReplyReader
+from gradus.server.http.answers import CHAT_COMPLETION
 from gradus.server.http.chat_parts import part_delta, whole_message
 from gradus.server.http.context import AppContext, Prepared, answer, context_of, new_id, usage
 from gradus.server.http.logprobs import chat_logprobs, prompt_logprobs
@@ -27,7 +28,10 @@ from gradus.text.reply.parts import Part, ReasoningText
 router = APIRouter(tags=["completions"])
 
 
-@router.post("/v1/chat/completions", openapi_extra=body_of(ChatRequest, NEUTRAL))
+_ABOUT = body_of(ChatRequest, NEUTRAL, CHAT_COMPLETION, streams=True)
+
+
+@router.post("/v1/chat/completions", openapi_extra=_ABOUT)
 async def create_chat_completion(request: Request) -> Response:
     """Continue a conversation."""
     context = context_of(request)

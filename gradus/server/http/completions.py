@@ -13,6 +13,7 @@ from gradus.errors import InvalidRequestError
 from gradus.messages import EngineRequest
 from gradus.outputs import CompletionOutput
 from gradus.sampling_params import SamplingParams
+from gradus.server.http.answers import COMPLETION
 from gradus.server.http.completion_choice import ShownChoice
 from gradus.server.http.context import AppContext, Prepared, answer, context_of, new_id, usage
 from gradus.server.http.logprobs import prompt_logprobs
@@ -25,7 +26,7 @@ from gradus.server.service import Generation, Service
 router = APIRouter(tags=["completions"])
 
 
-@router.post("/v1/completions", openapi_extra=body_of(CompletionRequest, NEUTRAL))
+@router.post("/v1/completions", openapi_extra=body_of(CompletionRequest, NEUTRAL, COMPLETION, streams=True))
 async def create_completion(request: Request) -> Response:
     """Complete one prompt or many; choice i * n + j is choice j of prompt i."""
     context = context_of(request)

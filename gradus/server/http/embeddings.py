@@ -12,6 +12,7 @@ from starlette.responses import Response
 
 from gradus.errors import InvalidRequestError
 from gradus.messages import EngineRequest, Pooling
+from gradus.server.http.answers import EMBEDDINGS
 from gradus.server.http.context import AppContext, Prepared, answer, context_of, new_id, usage
 from gradus.server.http.openapi import body_of
 from gradus.server.http.protocol import Neutral, parse
@@ -70,7 +71,7 @@ class EmbeddingRequest(BaseModel):
         return base64.b64encode(np.asarray(vector, "<f4").tobytes()).decode("ascii")
 
 
-@router.post("/v1/embeddings", openapi_extra=body_of(EmbeddingRequest, NEUTRAL))
+@router.post("/v1/embeddings", openapi_extra=body_of(EmbeddingRequest, NEUTRAL, EMBEDDINGS))
 async def create_embeddings(request: Request) -> Response:
     """Vectors of one text or of several."""
     context = context_of(request)

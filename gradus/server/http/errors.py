@@ -71,9 +71,14 @@ def describe(error: Exception) -> tuple[int, dict[str, Any], dict[str, str]]:
 def describe_for(path: str, error: Exception) -> tuple[int, dict[str, Any], dict[str, str]]:
     """The same in the shape that clients of the route at `path` expect."""
     status, body, headers = describe(error)
-    if path == _ANTHROPIC_ROUTES or path.startswith(f"{_ANTHROPIC_ROUTES}/"):
+    if is_anthropic(path):
         body = anthropic_error(status, body["error"]["message"])
     return status, body, headers
+
+
+def is_anthropic(path: str) -> bool:
+    """Whether the clients of this route are Anthropic's."""
+    return path == _ANTHROPIC_ROUTES or path.startswith(f"{_ANTHROPIC_ROUTES}/")
 
 
 def anthropic_error(status: int, message: str) -> dict[str, Any]:

@@ -13,6 +13,7 @@ from starlette.responses import Response
 
 from gradus.errors import InvalidRequestError
 from gradus.server.chat_turn import ChatTurn, ReplyReader, open_turn
+from gradus.server.http.answers import MESSAGE, MESSAGE_TOKENS
 from gradus.server.http.context import AppContext, Prepared, answer, context_of, new_id, usage
 from gradus.server.http.errors import anthropic_error, describe
 from gradus.server.http.messages_blocks import ContentBlocks, Event
@@ -29,7 +30,7 @@ router = APIRouter(tags=["messages"])
 _STOP_REASONS = {"stop": "end_turn", "length": "max_tokens", "tool_calls": "tool_use"}
 
 
-@router.post("/v1/messages", openapi_extra=body_of(MessagesRequest, NEUTRAL))
+@router.post("/v1/messages", openapi_extra=body_of(MessagesRequest, NEUTRAL, MESSAGE, streams=True))
 async def create_message(request: Request) -> Response:
     """Answer a conversation, in Anthropic's form."""
     context = context_of(request)
@@ -37,7 +38,7 @@ async def create_message(request: Request) -> Response:
     return await answer(request, context.service, await prepare(context, body, size))
 
 
-@router.post("/v1/messages/count_tokens", openapi_extra=body_of(CountTokensRequest, NEUTRAL))
+@router.post("/v1/messages/count_tokens", openapi_extra=body_of(CountTokensRequest, NEUTRAL, MESSAGE_TOKENS))
 async def count_tokens(request: Request) -> dict[str, Any]:
     """How many tokens a conversation is; nothing is generated."""
     context = context_of(request)

@@ -16,6 +16,7 @@ from gradus.errors import InvalidRequestError
 from gradus.outputs import FinishReason
 from gradus.sampling_params import SamplingParams
 from gradus.server.chat_turn import ChatTurn, ReplyReader
+from gradus.server.http.answers import RESPONSE
 from gradus.server.http.context import AppContext, Prepared, answer, context_of, new_id, usage
 from gradus.server.http.errors import describe
 from gradus.server.http.logprobs import chat_logprobs
@@ -31,7 +32,7 @@ from gradus.text.output_processor import ChoiceDelta
 router = APIRouter(tags=["responses"])
 
 
-@router.post("/v1/responses", openapi_extra=body_of(ResponsesRequest, NEUTRAL))
+@router.post("/v1/responses", openapi_extra=body_of(ResponsesRequest, NEUTRAL, RESPONSE, streams=True))
 async def create_response(request: Request) -> Response:
     """Answer a conversation; nothing is stored."""
     context = context_of(request)
