@@ -4,13 +4,15 @@ import threading
 import time
 from contextlib import contextmanager
 from dataclasses import dataclass
+from types import SimpleNamespace
 
 import httpx
 import openai
 
-from gradus.config import SchedulerConfig
+from gradus.config import EngineConfig, SchedulerConfig
 from gradus.engine.async_engine import AsyncEngine
 from gradus.engine.core import EngineCore
+from gradus.runtime import load_runtime
 from gradus.server.http.server import HttpServer
 from gradus.server.run import base_url, bind
 from gradus.server.service import Service
@@ -150,3 +152,16 @@ def say(text):
         return script[0]
 
     return next_token
+
+
+@contextmanager
+def hosting_demo(**options):
+    """A server of the embedded model."""
+    runtime = load_runtime(EngineConfig(**{"model": "demo", "num_threads": 1, "seed": 1, **options}))
+    service = Service(AsyncEngine(runtime.core), runtime.inputs, "demo")
+    service.backend = SimpleNamespace(close=lambda: None)
+    try:
+        with hosting(service) as running:
+            yield running
+    finally:
+        runtime.close()
