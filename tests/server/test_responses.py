@@ -1,4 +1,4 @@
-"""`/v1/responses` as the official client sees it; what is on the wire is checked by the client's own types."""
+"""`/v1/responses` as the official client sees it; the client's own types check what is on the wire."""
 
 import asyncio
 import json

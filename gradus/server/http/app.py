@@ -27,7 +27,7 @@ from gradus.server.http.middleware import Envelope
 from gradus.server.service import Service
 from gradus.server.settings import ServerSettings
 
-_ROUTES = (
+ROUTES = (
     chat,
     completions,
     responses,
@@ -67,7 +67,7 @@ def create_app(service: Service, settings: ServerSettings | None = None) -> Fast
         redoc_url=None,
     )
     app.state.context = AppContext(service, settings)
-    for module in _ROUTES:
+    for module in ROUTES:
         app.include_router(module.router)
     for kind in (GradusError, ApiError, HTTPException, RecursionError):
         app.add_exception_handler(kind, handle_error)
