@@ -31,7 +31,9 @@ def node_folder(pytestconfig):
     """A folder with the client installed and the script beside it."""
     for program in ("node", "npm"):
         if shutil.which(program) is None:
-            pytest.fail(f'{program} is not installed; install Node 20 or newer, or leave these out: -m "not node"')
+            pytest.fail(
+                f'{program} is not installed; install Node 20 or newer, or leave these out: -m "not node"'
+            )
     folder = pytestconfig.cache.mkdir(f"node-openai-{PACKAGE['dependencies']['openai']}")
     for name in ("package.json", "client.mjs"):
         shutil.copy(HERE / name, folder)
