@@ -12,7 +12,13 @@ namespace gradus {
 namespace {
 
 constexpr auto spin_time = std::chrono::microseconds(100);  // then another thread may need the CPU
-constexpr int64_t pieces_per_thread = 16;                   // that what is left would be cut into
+constexpr uint64_t pieces_per_range = 8;                    // that what is left would be cut into
+constexpr uint64_t end_mask = 0xFFFFFFFF;
+
+inline uint64_t length(uint64_t range) {
+  const uint64_t begin = range >> 32, end = range & end_mask;
+  return end > begin ? end - begin : 0;
+}
 
 inline void relax() {
 #if defined(__x86_64__) || defined(__i386__)
@@ -37,7 +43,7 @@ bool spin_until(const Condition& condition) {
 
 }  // namespace
 
-ThreadPool::ThreadPool(int num_threads) {
+ThreadPool::ThreadPool(int num_threads) : ranges_(new Range[static_cast<size_t>(std::max(num_threads, 1))]) {
 #if defined(__linux__)
   if (sched_getaffinity(0, sizeof allowed_, &allowed_) != 0) CPU_ZERO(&allowed_);
 #endif
@@ -58,7 +64,7 @@ ThreadPool::~ThreadPool() {
 void ThreadPool::run(const Loop& loop) {
   loop_ = loop;
   error_ = nullptr;
-  next_.store(0, std::memory_order_relaxed);
+  share_out();
   const uint64_t generation = (state_.load() >> 32) + 1;
   state_.store(generation << 32 | open_bit);
   notify();
@@ -69,23 +75,56 @@ void ThreadPool::run(const Loop& loop) {
   if (error_) std::rethrow_exception(error_);
 }
 
-// Takes a share of what is left, whole grains; false when nothing is.
-bool ThreadPool::next_piece(int64_t* begin, int64_t* end) {
-  *begin = next_.load(std::memory_order_relaxed);
+void ThreadPool::share_out() {
+  const int64_t num_grains = (loop_.size + loop_.grain - 1) / loop_.grain;
+  for (int thread = 0; thread < num_threads(); ++thread) {
+    const auto begin = static_cast<uint64_t>(num_grains * thread / num_threads());
+    const auto end = static_cast<uint64_t>(num_grains * (thread + 1) / num_threads());
+    ranges_[thread].left.store(begin << 32 | end, std::memory_order_relaxed);
+  }
+}
+
+// Takes a piece from the front of the thread's range; false when there is nothing left anywhere.
+bool ThreadPool::next_piece(int thread, int64_t* begin, int64_t* end) {
+  std::atomic<uint64_t>& own = ranges_[thread].left;
   do {
-    if (*begin >= loop_.size) return false;
-    const int64_t share = (loop_.size - *begin) / (pieces_per_thread * num_threads() * loop_.grain);
-    *end = std::min(*begin + std::max<int64_t>(share, 1) * loop_.grain, loop_.size);
-  } while (!next_.compare_exchange_weak(*begin, *end, std::memory_order_relaxed));
-  return true;
+    uint64_t left = own.load(std::memory_order_relaxed);
+    while (length(left) > 0) {
+      const uint64_t share = std::max<uint64_t>(length(left) / pieces_per_range, 1);
+      if (!own.compare_exchange_weak(left, left + (share << 32), std::memory_order_relaxed)) continue;
+      *begin = static_cast<int64_t>(left >> 32) * loop_.grain;
+      *end = std::min(*begin + static_cast<int64_t>(share) * loop_.grain, loop_.size);
+      return true;
+    }
+  } while (steal(thread));
+  return false;
+}
+
+// Moves the back half of the longest range to the thread's own, which is empty; false if all are.
+bool ThreadPool::steal(int thread) {
+  for (;;) {
+    int victim = thread;
+    uint64_t most = 0;
+    for (int other = 0; other < num_threads(); ++other) {
+      const uint64_t left = ranges_[other].left.load(std::memory_order_relaxed);
+      if (length(left) > length(most)) victim = other, most = left;
+    }
+    if (length(most) == 0) return false;
+    const uint64_t half = (length(most) + 1) / 2;
+    if (!ranges_[victim].left.compare_exchange_strong(most, most - half, std::memory_order_relaxed)) continue;
+    const uint64_t end = most & end_mask;
+    ranges_[thread].left.store((end - half) << 32 | end, std::memory_order_relaxed);
+    return true;
+  }
 }
 
 void ThreadPool::take_pieces(int thread) {
   try {
     int64_t begin, end;
-    while (next_piece(&begin, &end)) loop_.call(loop_.context, begin, end, thread);
+    while (next_piece(thread, &begin, &end)) loop_.call(loop_.context, begin, end, thread);
   } catch (...) {
-    next_.store(loop_.size, std::memory_order_relaxed);
+    for (int other = 0; other < num_threads(); ++other)
+      ranges_[other].left.store(0, std::memory_order_relaxed);
     std::lock_guard<std::mutex> lock(mutex_);
     if (!error_) error_ = std::current_exception();
   }

@@ -11,6 +11,7 @@
 #include <condition_variable>
 #include <cstdint>
 #include <exception>
+#include <memory>
 #include <mutex>
 #include <thread>
 #include <vector>
@@ -42,9 +43,10 @@ class ThreadPool {
     ThreadPool& pool_;
   };
 
-  // body(begin, end, thread) for all of 0 .. size, each index once, on any thread. Pieces are multiples of
-  // `grain` that become smaller towards the end, so that all threads finish together. The first exception
-  // stops the loop and is thrown here. Not reentrant.
+  // body(begin, end, thread) for all of 0 .. size, each index once, on any thread. Every thread begins with a
+  // range of its own, which it takes from the front in pieces, so that its memory is read in order; one that
+  // has finished takes half of what another has left, from the back. Pieces are multiples of `grain`. The
+  // first exception stops the loop and is thrown here. Not reentrant.
   template <class Body>
   void parallel_for(int64_t size, int64_t grain, const Body& body) {
     if (size <= grain || workers_.empty()) {
@@ -65,8 +67,15 @@ class ThreadPool {
     int64_t grain;
   };
 
+  // What a thread has left, in grains: begin << 32 | end.
+  struct alignas(64) Range {
+    std::atomic<uint64_t> left{0};
+  };
+
   void run(const Loop& loop);
-  bool next_piece(int64_t* begin, int64_t* end);
+  void share_out();
+  bool next_piece(int thread, int64_t* begin, int64_t* end);
+  bool steal(int thread);
   void take_pieces(int thread);
   void work(int thread);
   void wake_up();
@@ -79,7 +88,7 @@ class ThreadPool {
   static constexpr uint64_t open_bit = uint64_t{1} << 31;
   alignas(64) std::atomic<uint64_t> state_{0};
   Loop loop_{};
-  alignas(64) std::atomic<int64_t> next_{0};
+  std::unique_ptr<Range[]> ranges_;              // [num_threads]
   alignas(64) std::atomic<uint32_t> period_{0};  // odd: awake
   std::atomic<bool> stop_{false};
   std::atomic<int> num_sleeping_{0};

@@ -73,10 +73,9 @@ void store_group(Format format, const uint8_t* codes, const uint16_t* scales, co
       }
     }
   }
-  auto* factors =
-      reinterpret_cast<uint16_t*>(group + panel_width * group_size / (format == Format::int4 ? 2 : 1));
+  auto* factors = reinterpret_cast<uint16_t*>(group + code_bytes(format));
   std::copy_n(scales, panel_width, factors);
-  if (format == Format::int4) std::copy_n(centres, panel_width, factors + panel_width);
+  if (has_centres(format)) std::copy_n(centres, panel_width, factors + panel_width);
 }
 
 // A group of up to sixteen rows of one matrix, [num_rows][k] at `source`; the group has `count` inputs.
@@ -134,6 +133,7 @@ void pack_from(const void* source, int64_t n, int64_t k, Format format, void* pa
       return pack_matrix<From, F16>(source, n, k, packed, pool);
     case Format::int8:
     case Format::int4:
+    case Format::int4_symmetric:
       return quantize_matrix<From>(source, n, k, format, kernels, static_cast<uint8_t*>(packed), pool);
   }
 }

@@ -12,7 +12,7 @@
 namespace gradus {
 
 // One more whenever the bytes of a packed weight change: those that were stored before are packed anew.
-constexpr int64_t layout_version = 1;
+constexpr int64_t layout_version = 2;
 constexpr size_t weight_alignment = 64;  // bytes
 
 inline int64_t padded(int64_t n) { return (n + panel_width - 1) / panel_width * panel_width; }

@@ -60,7 +60,7 @@ def plan_cache(config: EngineConfig, model: ModelConfig, free_memory: int, weigh
     if fits < wanted and (config.max_model_len is not None or fits < unit):
         raise ConfigError(
             f"the KV cache holds {fits:,} tokens ({token_bytes:,} bytes each), but max_model_len is "
-            f"{wanted:,}; lower max_model_len, or raise kv_cache_memory to {wanted * token_bytes:,} bytes"
+            f"{wanted:,}; lower max_model_len, or raise kv_cache_memory_bytes to {wanted * token_bytes:,}"
         )
     max_model_len = min(wanted, fits)
     block_size = config.block_size if is_paged else _round_up(max_model_len, _TILE)
@@ -72,8 +72,8 @@ def _budget(config: EngineConfig, token_bytes: int, left: int, slab: int, longes
     """Tokens that the cache may hold; `slab` and `longest` are those of one block and of one sequence."""
     if config.num_kv_blocks is not None:
         return config.num_kv_blocks * slab
-    if config.kv_cache_memory is not None:
-        return config.kv_cache_memory // token_bytes
+    if config.kv_cache_memory_bytes is not None:
+        return config.kv_cache_memory_bytes // token_bytes
     return min(int(left * SHARE_OF_FREE_MEMORY) // token_bytes, config.max_num_seqs * longest)
 
 

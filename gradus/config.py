@@ -1,7 +1,7 @@
 """What a user can set: frozen, checked at construction, with errors that say which values work.
 
-`EngineConfig` is the flat set behind `LLM(...)` and the command line's flags; it hands the scheduler its own
-part. Knows nothing of the model; what depends on it is resolved where the model is loaded.
+`EngineConfig` is the flat set behind `LLM(...)` and the command line (`gradus.options` says how); it hands
+the scheduler its own part. Knows nothing of the model; what depends on it is resolved where that is loaded.
 """
 
 from collections.abc import Collection
@@ -10,6 +10,7 @@ from functools import cached_property
 from typing import Any, Literal
 
 from gradus.errors import ConfigError
+from gradus.options import check_settings, option
 
 BLOCK_SIZES = (16, 32, 64, 128)
 DTYPE_ALIASES = {
@@ -77,8 +78,8 @@ class EngineConfig:
         max_num_batched_tokens: default: 512, or max_model_len where chunked prefill is off.
         block_size: tokens per KV block: 16, 32, 64 or 128.
         kv_cache_dtype: "f16", "f32", or "auto": f32 with f32 weights, whose precision it keeps, else f16.
-        kv_cache_memory: bytes for the KV cache.
-        num_kv_blocks: the same in blocks; excludes `kv_cache_memory`.
+        kv_cache_memory_bytes: bytes for the KV cache.
+        num_kv_blocks: the same in blocks; excludes `kv_cache_memory_bytes`.
         kv_layout: "paged", or "contiguous" (a slab of max_model_len tokens per sequence, no prefix caching).
         quantization: "none", or weights of 8 or 4 bits: "int8", "int4" (its head has 8), "int4-all"
             (docs/quantization.md).
@@ -91,62 +92,82 @@ class EngineConfig:
         enforce_eager: run op by op instead of replaying the traced program.
         generation_config: where sampling defaults come from: "auto" (the model's generation_config.json),
             "vllm" (none: the neutral ones, as vLLM calls it), or a directory with such a file.
+        chat_template: a file with a Jinja template, to use in place of the model's own.
         seed: of the stream of seeds for requests that bring none, and of dummy weights; None: drawn by
             the operating system, and 0 for dummy weights.
     """
 
-    model: str = "demo"
-    dtype: str = "auto"
-    backend: str = "native"
-    num_threads: int | None = None
-    max_model_len: int | None = None
-    max_num_batched_tokens: int | None = None
-    max_num_seqs: int = 64
-    enable_chunked_prefill: bool = True
-    enable_prefix_caching: bool = True
-    batching: Literal["continuous", "static"] = "continuous"
-    scheduling: Literal["mixed", "separated"] = "mixed"
-    scheduling_policy: Literal["fcfs", "priority"] = "fcfs"
-    block_size: int = 16
-    kv_cache_dtype: Literal["auto", "f16", "f32"] = "auto"
-    kv_cache_memory: int | None = None
-    num_kv_blocks: int | None = None
-    kv_layout: Literal["paged", "contiguous"] = "paged"
-    quantization: Literal["none", "int8", "int4", "int4-all"] = "none"
-    activations: Literal["auto", "int8", "f32"] = "auto"
-    packed_cache: bool = True
-    packed_cache_size: int | None = None
-    huge_pages: bool = True
-    attention: Literal["blocked", "naive"] = "blocked"
-    enforce_eager: bool = False
-    generation_config: str = "auto"
-    seed: int | None = None
+    model: str = option("demo", "demo (embedded), dummy:NAME, a directory, a .gguf file, or a hub name")
+    dtype: str = option("auto", "auto, float32, bfloat16 or float16", group="model")
+    backend: Literal["native", "torch"] = option("native", "torch: the reference", group="model")
+    num_threads: int | None = option(
+        None, "compute threads (default: the CPUs it may use)", least=1, alias="threads", group="model"
+    )
+    max_model_len: int | None = option(None, "tokens (default: the model's context)", least=1, group="model")
+    max_num_batched_tokens: int | None = option(
+        None, "tokens in one step at most (default: 512)", least=1, group="scheduler"
+    )
+    max_num_seqs: int = option(64, "sequences at once at most", least=1, group="scheduler")
+    enable_chunked_prefill: bool = option(
+        True, "a prompt may be spread over several steps", alias="chunked-prefill", group="scheduler"
+    )
+    enable_prefix_caching: bool = option(
+        True, "prompts that begin alike share their beginning", alias="prefix-caching", group="scheduler"
+    )
+    batching: Literal["continuous", "static"] = option(
+        "continuous", "static: admit only when nothing runs", group="scheduler"
+    )
+    scheduling: Literal["mixed", "separated"] = option(
+        "mixed", "separated: prompts and outputs never share a step", group="scheduler"
+    )
+    scheduling_policy: Literal["fcfs", "priority"] = option("fcfs", "who is served first", group="scheduler")
+    block_size: int = option(16, "tokens per KV block", choices=BLOCK_SIZES, group="KV cache")
+    kv_cache_dtype: Literal["auto", "f16", "f32"] = option(
+        "auto", "auto: f32 with f32 weights, else f16", group="KV cache"
+    )
+    kv_cache_memory_bytes: int | None = option(
+        None, "of the KV cache, for example 2G or 512M", least=1, metavar="SIZE", group="KV cache"
+    )
+    num_kv_blocks: int | None = option(None, "the same in blocks", least=1, group="KV cache")
+    kv_layout: Literal["paged", "contiguous"] = option(
+        "paged", "contiguous: one slab per sequence", group="KV cache"
+    )
+    quantization: Literal["none", "int8", "int4", "int4-all"] = option(
+        "none", "bits of the weights; int4 leaves the head 8", group="model"
+    )
+    activations: Literal["auto", "int8", "f32"] = option(
+        "auto", "what quantized weights are multiplied by; auto is int8", group="model"
+    )
+    packed_cache: bool = option(True, "keep packed weights on disk for the next start", group="model")
+    packed_cache_size: int | None = option(
+        None,
+        "of all that is kept on disk (default: $GRADUS_CACHE_SIZE, else 32G)",
+        least=1,
+        metavar="SIZE",
+        group="model",
+    )
+    huge_pages: bool = option(True, "move mapped weights into huge pages", group="model")
+    attention: Literal["blocked", "naive"] = option("blocked", "naive: the off path", group="model")
+    enforce_eager: bool = option(False, "run op by op, do not replay a program", group="model")
+    generation_config: str = option(
+        "auto",
+        "of sampling defaults: auto (the model's file), vllm (none), or a directory with such a file",
+        metavar="SOURCE",
+        group="model",
+    )
+    chat_template: str | None = option(
+        None, "a Jinja file to use in place of the model's", metavar="FILE", group="model"
+    )
+    seed: int | None = option(None, "of the seeds that requests without their own draw", group="model")
 
     def __post_init__(self) -> None:
+        check_settings(self)
         if self.dtype not in DTYPE_ALIASES:
             raise ConfigError(f"dtype is {self.dtype!r}; it must be auto, float32, bfloat16 or float16")
-        _check_one_of("backend", self.backend, ("native", "torch"))
-        _check_one_of("block_size", self.block_size, BLOCK_SIZES)
-        _check_one_of("kv_cache_dtype", self.kv_cache_dtype, ("auto", "f16", "f32"))
-        _check_one_of("kv_layout", self.kv_layout, ("paged", "contiguous"))
-        _check_one_of("quantization", self.quantization, ("none", "int8", "int4", "int4-all"))
-        _check_one_of("activations", self.activations, ("auto", "int8", "f32"))
         if self.activations == "int8" and self.backend == "torch":
             raise ConfigError("activations is int8, which the torch backend lacks; set it to f32 or auto")
-        _check_one_of("attention", self.attention, ("blocked", "naive"))
-        for name in (
-            "num_threads",
-            "max_model_len",
-            "max_num_batched_tokens",
-            "max_num_seqs",
-            "kv_cache_memory",
-            "num_kv_blocks",
-            "packed_cache_size",
-        ):
-            if getattr(self, name) is not None:
-                _check_at_least(name, getattr(self, name), 1)
-        if self.kv_cache_memory is not None and self.num_kv_blocks is not None:
-            raise ConfigError("kv_cache_memory and num_kv_blocks are both set; give one of them")
+        if self.kv_cache_memory_bytes is not None and self.num_kv_blocks is not None:
+            raise ConfigError("kv_cache_memory_bytes and num_kv_blocks are both set; give one of them")
 
     @cached_property
     def weight_dtype(self) -> str:

@@ -11,7 +11,13 @@ if TYPE_CHECKING:
 
 
 class GradusError(Exception):
-    """Base of all errors that Gradus raises on purpose."""
+    """Base of all errors that Gradus raises on purpose.
+
+    `reason` is the one word under which metrics count a request that this error kept from being admitted;
+    None for errors that are nothing of the kind.
+    """
+
+    reason: str | None = None
 
 
 class ConfigError(GradusError, ValueError):
@@ -48,6 +54,8 @@ class InvalidRequestError(GradusError, ValueError):
 class ContextOverflowError(InvalidRequestError):
     """Prompt plus `max_tokens` do not fit into the context or into the KV cache."""
 
+    reason = "context_length"
+
 
 def context_overflow(
     num_prompt_tokens: int, max_tokens: int | None, max_model_len: int
@@ -67,8 +75,43 @@ def context_overflow(
     )
 
 
-class QueueFullError(GradusError):
-    """More requests wait than the server accepts; try again later."""
+class BusyError(GradusError):
+    """A request that would be served at another time: in `retry_after` seconds, as far as that is known."""
+
+    def __init__(self, message: str, retry_after: float, reason: str | None = None) -> None:
+        super().__init__(message)
+        self.retry_after = retry_after
+        self.reason = reason or type(self).reason
+
+
+class QueueFullError(BusyError):
+    """More requests or prompt tokens wait than the server accepts."""
+
+    reason = "queue_full"
+
+
+class RateLimitError(BusyError):
+    """A client has reached what it may ask for at once or in a minute."""
+
+    reason = "rate_limit"
+
+
+class AuthenticationError(GradusError):
+    """Nobody whom the server knows: no key, or a wrong one."""
+
+    reason = "unauthenticated"
+
+
+class PermissionDeniedError(GradusError):
+    """A known client asked for what only others may have."""
+
+    reason = "permission_denied"
+
+
+class DeadlineExceededError(GradusError):
+    """A request was not complete in the time that it had."""
+
+    reason = "deadline_exceeded"
 
 
 class RequestFailedError(GradusError):
@@ -76,6 +119,8 @@ class RequestFailedError(GradusError):
 
     `outputs` are those of the whole call where it was a batch: the failed ones have finish reason "error".
     """
+
+    reason = "generation_failed"
 
     def __init__(self, message: str, outputs: Sequence["RequestOutput"] = ()) -> None:
         super().__init__(message)
@@ -93,6 +138,10 @@ class BackendError(GradusError):
 class EngineDeadError(GradusError):
     """The engine cannot go on; the message carries the first cause."""
 
+    reason = "engine_dead"
+
 
 class EngineStoppingError(EngineDeadError):
     """The engine is being shut down and takes no more requests."""
+
+    reason = "shutting_down"

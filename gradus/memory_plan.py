@@ -5,23 +5,17 @@ in f32. Measures nothing.
 """
 
 import math
-from collections.abc import Callable
 
+from gradus.models.checkpoint.base import StoredWidth, not_quantized
 from gradus.models.config import ModelConfig
 from gradus.models.weights import Shape, expected_weights
-from gradus.quantization.recipe import Width, weight_width
+from gradus.quantization.recipe import weight_width
 
 PANEL = 16  # outputs side by side in a packed matrix; as in csrc/kernels/kernels.h
 GROUP = 32  # inputs that share a scale
 LOGITS_ROWS = 64  # rows whose logits exist at a time
 ELEMENT_BYTES = {"f32": 4, "bf16": 2, "f16": 2}
-GROUP_BYTES = {"int8": GROUP + 2, "int4": GROUP // 2 + 4}
-
-StoredWidth = Callable[[str], Width | None]
-
-
-def not_quantized(name: str) -> None:
-    """The stored width of a tensor whose checkpoint is not quantized, or not known."""
+GROUP_BYTES = {"int8": GROUP + 2, "int4": GROUP // 2 + 4, "int4_symmetric": GROUP // 2 + 2}
 
 
 def packed_sizes(

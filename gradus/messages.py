@@ -29,6 +29,7 @@ class EngineRequest:
             all of them.
         seed: resolved, so that a request can be run again.
         priority: lower runs earlier under the priority policy.
+        cache_salt: only requests with the same one share KV through the prefix cache.
     """
 
     request_id: str
@@ -42,6 +43,7 @@ class EngineRequest:
     pooling: Pooling | None = None
     seed: int = 0
     priority: int = 0
+    cache_salt: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -26,6 +26,11 @@ class RequestMetrics:
     """Times in seconds of `time.monotonic()`, None until they happened; counts in tokens.
 
     For a request of several choices the times and counts are the first choice's.
+
+    Attributes:
+        num_steps: steps that computed something of the request, its prompt included.
+        num_co_batched: the sum over these steps of how many requests were in each, this one included.
+        grammar_seconds: its steps' time for the masks of grammars; None where it has no grammar.
     """
 
     queued_time: float = 0.0
@@ -35,6 +40,12 @@ class RequestMetrics:
     num_computed_prompt_tokens: int = 0
     num_cached_prompt_tokens: int = 0
     num_preemptions: int = 0
+    num_steps: int = 0
+    num_co_batched: int = 0
+    grammar_seconds: float | None = None
+
+    def add_grammar_time(self, seconds: float) -> None:
+        self.grammar_seconds = (self.grammar_seconds or 0.0) + seconds
 
 
 @dataclass(slots=True)

@@ -5,6 +5,7 @@ The only place that knows all of them. `LLM` and `gradus serve` start here.
 
 import logging
 from dataclasses import dataclass
+from pathlib import Path
 
 from gradus.backends.options import BackendOptions
 from gradus.backends.registry import backend_class
@@ -19,6 +20,7 @@ from gradus.machine import available_cpus, available_memory
 from gradus.memory_plan import packed_sizes
 from gradus.models.config import ModelConfig
 from gradus.models.generation_config import choose_generation_defaults
+from gradus.models.outline import ModelOutline
 from gradus.models.sources import ModelSource, resolve_model
 from gradus.structured.compiler import LlguidanceCompiler
 from gradus.text.hf_tokenizer import load_tokenizer
@@ -61,6 +63,7 @@ def load_runtime(config: EngineConfig) -> Runtime:
         ModelError: the model cannot be found, read or supported.
         ConfigError: the configuration cannot work with this model on this machine.
     """
+    chat_template = _chat_template(config.chat_template)
     source = resolve_model(config.model, seed=config.seed or 0)
     check_quantization(config, source)
     weight_bytes = _weight_bytes(config, source)
@@ -89,8 +92,21 @@ def load_runtime(config: EngineConfig) -> Runtime:
         sampling_defaults=generation.sampling,
         max_new_tokens=generation.max_new_tokens,
         grammars=LlguidanceCompiler(tokenizer, vocab_size=vocab_size, end_token_ids=eos_token_ids),
+        chat_template=chat_template,
     )
     return Runtime(source, backend, EngineCore(backend, scheduler), tokenizer, inputs, cache, weight_bytes)
+
+
+def _chat_template(path: str | None) -> str | None:
+    """The text of the operator's own template."""
+    if path is None:
+        return None
+    try:
+        return Path(path).read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(
+            f"chat_template is {path!r}, which cannot be read: {error}; give a file with a Jinja template"
+        ) from error
 
 
 def _weight_bytes(config: EngineConfig, source: ModelSource) -> int:
@@ -101,7 +117,7 @@ def _weight_bytes(config: EngineConfig, source: ModelSource) -> int:
     return sum(packed_sizes(source.config, dtype, config.quantization, width).values())
 
 
-def check_quantization(config: EngineConfig, source: ModelSource) -> None:
+def check_quantization(config: EngineConfig, source: ModelSource | ModelOutline) -> None:
     """Weights are quantized once: by whoever made the file, or now.
 
     Raises:

@@ -38,8 +38,10 @@ class LlamaCpp:
         params.n_ctx, params.n_parallel, params.port = context, 1, 0
         params.cpuparams.n_threads = params.cpuparams_batch.n_threads = 1  # two would spin
         params.cache_type_k = params.cache_type_v = xllamacpp.ggml_type.GGML_TYPE_F32
+        params.flash_attn_type = xllamacpp.llama_flash_attn_type.LLAMA_FLASH_ATTN_TYPE_DISABLED
         params.warmup, params.verbosity = False, 0
         self._server = xllamacpp.Server(params)
+        self._text_token = self.tokenize("a")[0]
 
     def tokenize(self, text: str) -> list[int]:
         """Names of special tokens in the text become those tokens; nothing is added."""
@@ -51,6 +53,11 @@ class LlamaCpp:
         body = {"prompt": prompt, "n_predict": max_tokens, "temperature": 0.0, "cache_prompt": False}
         return self._post("/completion", body)["content"]
 
+    def generate_ids(self, prompt: Sequence[int], max_tokens: int) -> list[int]:
+        """As `generate`, as tokens."""
+        body = {"prompt": list(prompt), "n_predict": max_tokens, "temperature": 0.0}
+        return self._post("/completion", body | {"cache_prompt": False, "return_tokens": True})["tokens"]
+
     def chat(self, text: str, max_tokens: int) -> str:
         """The greedy answer to a user's message, by the model's own chat template."""
         messages = [{"role": "user", "content": text}]
@@ -61,6 +68,7 @@ class LlamaCpp:
     def logprobs(self, prompt: Sequence[int], count: int) -> dict[int, float]:
         """The `count` likeliest next tokens, with the logarithms of their probabilities."""
         body = {"prompt": list(prompt), "n_predict": 1, "temperature": 0.0, "n_probs": count}
+        body["logit_bias"] = [[self._text_token, 1e4]]  # after an end or half a character none are told
         (step,) = self._post("/completion", body | {"cache_prompt": False})["completion_probabilities"]
         return {choice["id"]: choice["logprob"] for choice in step["top_logprobs"]}
 

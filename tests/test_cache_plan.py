@@ -55,7 +55,7 @@ def test_a_context_that_was_asked_for_and_does_not_fit_is_refused_with_the_numbe
 
 def test_what_was_asked_for_is_what_one_gets():
     assert plan_cache(EngineConfig(num_kv_blocks=70), MODEL, 10**12, 0).num_blocks == 70
-    plan = plan_cache(EngineConfig(kv_cache_memory=TOKEN_BYTES * 16 * 100), MODEL, 0, 0)
+    plan = plan_cache(EngineConfig(kv_cache_memory_bytes=TOKEN_BYTES * 16 * 100), MODEL, 0, 0)
     assert plan.num_blocks == 100
 
 

@@ -16,7 +16,7 @@ from gradus.errors import ConfigError
         ({"backend": "tpu"}, ["backend", "native"]),
         ({"num_threads": 0}, ["num_threads", "0", "1"]),
         ({"max_num_seqs": -1}, ["max_num_seqs", "-1"]),
-        ({"kv_cache_memory": 1, "num_kv_blocks": 1}, ["kv_cache_memory", "num_kv_blocks"]),
+        ({"kv_cache_memory_bytes": 1, "num_kv_blocks": 1}, ["kv_cache_memory_bytes", "num_kv_blocks"]),
     ],
 )
 def test_bad_values_are_named_with_what_works(options, words):

@@ -37,10 +37,19 @@ LLAMA3 = {
     "high_freq_factor": 4.0,
     "original_max_position_embeddings": 32,
 }
+YARN = {
+    "rope_type": "yarn",
+    "rope_theta": 10000.0,
+    "factor": 4.0,
+    "original_max_position_embeddings": 32,
+}
+LINEAR = {"rope_type": "linear", "rope_theta": 50000.0, "factor": 2.5}
 FAMILIES = {
     "qwen3": ("Qwen3", {"head_dim": 32, "tie_word_embeddings": True}),
     "qwen3-untied": ("Qwen3", {"head_dim": 24}),
     "qwen2": ("Qwen2", {"tie_word_embeddings": True}),
+    "qwen2-yarn": ("Qwen2", {"rope_parameters": YARN}),
+    "llama-linear": ("Llama", {"rope_parameters": LINEAR}),
     "llama": ("Llama", {"attention_bias": True, "mlp_bias": True}),
     "llama3": ("Llama", {"rope_parameters": LLAMA3, "head_dim": 32, "tie_word_embeddings": True}),
     "mistral": ("Mistral", {"sliding_window": 9}),
@@ -72,6 +81,22 @@ def converted(request, tmp_path_factory, tiny_model_path) -> gate.Model:
 @pytest.mark.parametrize("backend", ["torch", "native"])
 def test_a_converted_model_computes_what_transformers_computes(converted, backend):
     gate.check(gate.run(converted, backend, OPTIONS, lengths=(1, 17, 40, 129), num_tokens=16))
+
+
+def test_llama_cpp_computes_a_converted_model_s_logits_and_tokens(converted):
+    source = resolve_model(str(converted.directory))
+    lengths = (1, 17, 40, 129)
+    if source.config.windows:  # which llama.cpp ignores
+        lengths = (1, 5)
+    prompts = gate.make_prompts(source.config.vocab_size, lengths)
+    ours = generate(source, prompts, 4)
+    with llama_cpp(converted.directory) as server:
+        for prompt, generation in zip(prompts, ours, strict=True):
+            found = server.logprobs(prompt, source.config.vocab_size)
+            theirs = np.array([found[token_id] for token_id in range(source.config.vocab_size)])
+            np.testing.assert_allclose(log_softmax(generation.logits[0]), theirs, atol=1e-4)
+            expected = server.generate_ids(prompt, 4)
+            assert generation.token_ids[: len(expected)] == expected  # it stops at ends
 
 
 def test_a_wrong_order_of_rows_would_be_noticed(converted, monkeypatch):

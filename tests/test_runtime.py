@@ -1,5 +1,7 @@
 """What the runtime refuses once it knows both the configuration and the model."""
 
+import re
+
 import pytest
 
 from gradus.config import EngineConfig
@@ -13,6 +15,17 @@ TYPES = {"blk.0.ffn_up.weight": "Q8_0"}
 def test_8_bit_activations_need_quantized_weights():
     with pytest.raises(ConfigError, match="activations is int8, but the weights are not quantized"):
         load_runtime(EngineConfig(activations="int8"))
+
+
+def test_what_was_loaded_is_told_in_one_line():
+    """A token of the demo model takes 2,048 bytes: keys and values of 4 layers, 4 heads of 32, in f16."""
+    runtime = load_runtime(EngineConfig(kv_cache_memory=1 << 26))
+    runtime.close()
+    assert re.fullmatch(
+        r"demo: Qwen3ForCausalLM, context 2,048 tokens, weights \d+ MiB, KV cache 32,768 tokens "
+        r"\(f16, 64 MiB\)",
+        runtime.summary,
+    )
 
 
 @pytest.mark.parametrize("quantization", ["int8", "int4"])

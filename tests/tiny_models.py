@@ -1,7 +1,7 @@
 """Tiny random models made in memory, for tests that need a real backend and no particular model."""
 
 import json
-from dataclasses import fields
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +11,7 @@ from safetensors.numpy import save_file
 from gradus.backends.options import BackendOptions
 from gradus.backends.registry import backend_class
 from gradus.batch import Backend
+from gradus.export.gguf import export_gguf
 from gradus.models.checkpoint.base import RawTensor
 from gradus.models.checkpoint.dummy import DummyCheckpoint
 from gradus.models.config import ModelConfig
@@ -19,6 +20,7 @@ from gradus.models.gemma3 import Gemma3Config
 from gradus.models.ops import ExpertShape
 from gradus.models.qwen3_moe import Qwen3MoeConfig
 from gradus.models.rope import Rope
+from gradus.models.sources import resolve_model
 from tests.text.toy_tokenizers import SPECIAL, TEMPLATE, byte_level_json, fast_of
 
 LOUDNESS = 15.0  # times the dummy weights' 0.02: attention is sharp and logits are distinct
@@ -140,3 +142,13 @@ def save_tiny_model(directory: Path) -> Path:
     tokenizer_config = {"eos_token": SPECIAL[2], "chat_template": TEMPLATE}
     (directory / "tokenizer_config.json").write_text(json.dumps(tokenizer_config))
     return directory
+
+
+def write_wide_model(directory: Path, file_type: str, **changes: object) -> Path:
+    """A GGUF file with the demo model's tokenizer, and rows that blocks of 256 fill."""
+    demo = resolve_model("demo")
+    shape = {"hidden_size": 256, "intermediate_size": 512, "vocab_size": demo.config.vocab_size}
+    config = tiny_config(**(shape | changes))
+    path = directory / f"wide-{file_type}.gguf"
+    export_gguf(replace(demo, config=config, checkpoint=DummyCheckpoint(config, 0)), path, file_type)
+    return path

@@ -41,11 +41,12 @@ inline Format format_of(const std::string& name) {
   if (name == "f16") return Format::f16;
   if (name == "int8") return Format::int8;
   if (name == "int4") return Format::int4;
-  throw SetupError("the format is \"" + name + "\"; it must be f32, bf16, f16, int8 or int4");
+  if (name == "int4_symmetric") return Format::int4_symmetric;
+  throw SetupError("the format is \"" + name + "\"; it must be f32, bf16, f16, int8, int4 or int4_symmetric");
 }
 
 inline std::string name_of(Format format) {
-  constexpr const char* names[] = {"f32", "bf16", "f16", "int8", "int4"};
+  constexpr const char* names[] = {"f32", "bf16", "f16", "int8", "int4", "int4_symmetric"};
   return names[static_cast<int>(format)];
 }
 

@@ -42,7 +42,7 @@ std::shared_ptr<Weight> view(const std::string& format_name, std::vector<int64_t
 void pack_quantized(Weight& self, size_t index, Array2<uint8_t> codes, Array2<uint16_t> scales,
                     std::optional<Array2<uint16_t>> centres, Executor& executor) {
   require(is_quantized(self.format()), "the weight's format has no codes");
-  require(centres.has_value() == (self.format() == Format::int4), "int4 has centres, int8 has none");
+  require(centres.has_value() == has_centres(self.format()), "int4 has centres, the others have none");
   require(index < self.num_matrices(), "no such matrix");
   const auto n = static_cast<size_t>(self.outputs(index));
   const auto groups = static_cast<size_t>(num_groups(self.inputs()));

@@ -174,6 +174,7 @@ void gemm(const GemmArgs& args, int64_t panel_begin, int64_t panel_end, float* s
       break;
     case Format::int8:
     case Format::int4:
+    case Format::int4_symmetric:
       gemm_quantized(args, panel_begin, panel_end, scratch);
       break;
   }

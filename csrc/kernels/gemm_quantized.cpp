@@ -1,13 +1,14 @@
 // gemm of quantized weights: y[m][n] = bias[n] + sum over k of x[m][k] * w[n][k], in groups of 32 k.
 //
-//   int8:  w = scale * c                  c in -127 .. 127
-//   int4:  w = scale * (c - 8) + centre   c in 0 .. 15
+//   int8:            w = scale * c                  c in -127 .. 127
+//   int4:            w = scale * (c - 8) + centre   c in 0 .. 15
+//   int4_symmetric:  w = scale * (c - 8)
 //
-// With quantized activations, x = x_scale * q with q in -127 .. 127 per row and group (see `quantize`), a
-// group is summed in integers, exactly, and groups are added in order of k:
+// With quantized activations, x = x_scale * q with q in -127 .. 127 per row and four groups (see `quantize`),
+// a group is summed in integers, exactly. Four groups are added in order of k, and then their sum is:
 //
-//   y += (scale * x_scale) * sum(c * q);
-//   int4: y += (scale * x_scale) * sum((c - 8) * q), then y += centre * (x_scale * sum(q))
+//   part += scale * sum(c * q);   in 4 bits c - 8 for c;   int4: part += centre * sum(q)
+//   y += x_scale * part
 //
 // Where int4 sums a group's products in 16 bits, each of an output's two lanes holds 16 products of at most
 // 15 * 127, together 30,480, and starts from half of -8 * sum(q). Lanes are 16 outputs x 4 k, so a row's 4 k
@@ -33,13 +34,13 @@ inline f32x16 initial(const GemmArgs& args, index_t panel) {
   return args.bias ? load(args.bias + panel * panel_width) : zero();
 }
 
-// Adds one group of a panel to R rows' results. w: the group's codes, then its factors.
+// Adds one group of a panel to R rows' parts. w: the group's codes, then its factors.
 struct Int8 {
   static constexpr Format format = Format::int8;
   template <int R>
   static inline __attribute__((always_inline)) void add_group(const uint8_t* w,
                                                               const ActivationGroup* const (&x)[R],
-                                                              f32x16 (&acc)[R]) {
+                                                              f32x16 (&part)[R]) {
     i8_sums sums[R];
 #pragma GCC unroll 16
     for (int r = 0; r < R; ++r) sums[r] = start_i8(*x[r]);
@@ -52,16 +53,17 @@ struct Int8 {
     }
     const f32x16 scale = load_f16(reinterpret_cast<const uint16_t*>(w + 8 * block_bytes));
 #pragma GCC unroll 16
-    for (int r = 0; r < R; ++r) acc[r] = fma(to_float(sums[r]), scale * broadcast(x[r]->scale), acc[r]);
+    for (int r = 0; r < R; ++r) part[r] = fma(to_float(sums[r]), scale, part[r]);
   }
 };
 
+template <Format Stored>
 struct Int4 {
-  static constexpr Format format = Format::int4;
+  static constexpr Format format = Stored;
   template <int R>
   static inline __attribute__((always_inline)) void add_group(const uint8_t* w,
                                                               const ActivationGroup* const (&x)[R],
-                                                              f32x16 (&acc)[R]) {
+                                                              f32x16 (&part)[R]) {
     i4_sums sums[R];
 #pragma GCC unroll 16
     for (int r = 0; r < R; ++r) sums[r] = start_i4(*x[r]);
@@ -75,11 +77,12 @@ struct Int4 {
     }
     const auto* factors = reinterpret_cast<const uint16_t*>(w + 4 * block_bytes);
     const f32x16 scale = load_f16(factors);
-    const f32x16 centre = load_f16(factors + panel_width);
 #pragma GCC unroll 16
-    for (int r = 0; r < R; ++r) {
-      acc[r] = fma(to_float(total_i4(sums[r])), scale * broadcast(x[r]->scale), acc[r]);
-      acc[r] = fma(centre, broadcast(x[r]->sum), acc[r]);
+    for (int r = 0; r < R; ++r) part[r] = fma(to_float(total_i4(sums[r])), scale, part[r]);
+    if constexpr (has_centres(Stored)) {
+      const f32x16 centre = load_f16(factors + panel_width);
+#pragma GCC unroll 16
+      for (int r = 0; r < R; ++r) part[r] = fma(centre, broadcast(x[r]->sum), part[r]);
     }
   }
 };
@@ -95,10 +98,16 @@ void quantized_tile(const GemmArgs& args, index_t panel, index_t row) {
     x[r] = reinterpret_cast<const ActivationGroup*>(args.x + (row + r) * args.x_stride);
     acc[r] = initial(args, panel);
   }
-  for (index_t g = 0; g < groups; ++g, w += stride) {
-    for (index_t line = 0; line < stride; line += 64) __builtin_prefetch(w + prefetch_bytes + line, 0, 2);
-    Width::template add_group<R>(w, x, acc);
-    for (int r = 0; r < R; ++r) ++x[r];
+  for (index_t first = 0; first < groups; first += groups_per_scale) {
+    f32x16 part[R];
+    for (int r = 0; r < R; ++r) part[r] = zero();
+    const index_t end = min_of(first + groups_per_scale, groups);
+    for (index_t g = first; g < end; ++g, w += stride) {
+      for (index_t line = 0; line < stride; line += 64) __builtin_prefetch(w + prefetch_bytes + line, 0, 2);
+      Width::template add_group<R>(w, x, part);
+      for (int r = 0; r < R; ++r) ++x[r];
+    }
+    for (int r = 0; r < R; ++r) acc[r] = fma(part[r], broadcast(x[r][-1].scale), acc[r]);
   }
   for (int r = 0; r < R; ++r) store(args.y + (row + r) * args.y_stride + panel * panel_width, acc[r]);
 }
@@ -160,8 +169,10 @@ void gemm_quantized(const GemmArgs& args, int64_t panel_begin, int64_t panel_end
     f32_rows(args, panel_begin, panel_end, scratch);
   } else if (args.format == Format::int8) {
     quantized_rows<Int8>(args, panel_begin, panel_end);
+  } else if (args.format == Format::int4) {
+    quantized_rows<Int4<Format::int4>>(args, panel_begin, panel_end);
   } else {
-    quantized_rows<Int4>(args, panel_begin, panel_end);
+    quantized_rows<Int4<Format::int4_symmetric>>(args, panel_begin, panel_end);
   }
 }
 

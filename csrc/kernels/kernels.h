@@ -9,18 +9,24 @@
 
 namespace gradus {
 
-enum class Format : int32_t { f32 = 0, bf16 = 1, f16 = 2, int8 = 3, int4 = 4 };
+enum class Format : int32_t { f32 = 0, bf16 = 1, f16 = 2, int8 = 3, int4 = 4, int4_symmetric = 5 };
 
 // Static, as what kernels call here has to be: no variant's copy may become another's.
-static constexpr bool is_quantized(Format format) { return format == Format::int8 || format == Format::int4; }
+static constexpr bool has_nibbles(Format format) {
+  return format == Format::int4 || format == Format::int4_symmetric;
+}
+static constexpr bool has_centres(Format format) { return format == Format::int4; }
+static constexpr bool is_quantized(Format format) { return format == Format::int8 || has_nibbles(format); }
 
-constexpr int64_t group_size = 32;  // k that share a scale, of quantized weights and activations
+constexpr int64_t group_size = 32;  // k that share a scale of quantized weights
 static constexpr int64_t num_groups(int64_t k) { return (k + group_size - 1) / group_size; }
-// A group of quantized activations: x = scale * code. A row is its groups, one after the other.
+// Activations that belong to a group of weights: x = scale * code. A row is its groups, one after the other,
+// and four of them, counted from the row's start, have one scale.
+constexpr int64_t groups_per_scale = 4;
 struct ActivationGroup {
   int8_t codes[group_size];
   float scale;
-  float sum;              // scale * sum of codes
+  float sum;              // of codes
   int32_t int8_start;     // -128 * sum of codes: what sums start from where weights are taken as code + 128
   int16_t int4_start[2];  // -4 * sum of codes, twice: a 4-bit weight is its code - 8
 };
@@ -30,10 +36,13 @@ static constexpr int64_t quantized_width(int64_t k) {
 }
 
 constexpr int64_t panel_width = 16;  // outputs side by side in a packed weight, and tokens in a group of K
-// A group of a panel: codes [8][16 outputs][4 k], two codes a byte in int4; f16 scales [16]; int4: f16
+// A group of a panel: codes [8][16 outputs][4 k], two codes a byte in 4 bits; f16 scales [16]; int4: f16
 // centres [16].
+static constexpr int64_t code_bytes(Format format) {
+  return panel_width * group_size / (has_nibbles(format) ? 2 : 1);
+}
 static constexpr int64_t group_bytes(Format format) {
-  return panel_width * (format == Format::int4 ? group_size / 2 + 4 : group_size + 2);
+  return code_bytes(format) + panel_width * (has_centres(format) ? 4 : 2);
 }
 constexpr int64_t partition_size = 256;  // tokens of context that attention reduces before it merges
 

@@ -1,10 +1,11 @@
 // Round to nearest, as gradus/quantization/rtn.py defines it, for a group of sixteen outputs at a time.
 //
-//   int8: scale = max |w| / 127                      code = w / scale, rounded, in -127 .. 127
-//   int4: scale = (high - low) / 15                  code = (w - centre) / scale, rounded, in -8 .. 7; 8 is
-//   added
-//         centre = low + 8 * scale
-//         then three times the line that fits the codes best, and codes anew; the best of the four is kept
+//   int8:           scale = max |w| / 127     code = w / scale, rounded, in -127 .. 127
+//   int4:           scale = (high - low) / 15, centre = low + 8 * scale
+//   int4_symmetric: scale = the end that is further from 0 / -8, centre = 0
+//                                             code = (w - centre) / scale, rounded, in -8 .. 7; 8 is added
+//                   then three times the line (through 0 where symmetric) that fits the codes best, and codes
+//                   anew; the best of the four is kept
 //
 // Lanes are outputs, and every sum runs over the group's 32 inputs in order: the definition's own order, so
 // that codes, scales and centres equal its, whatever the variant. Hence no fma either.
@@ -81,6 +82,19 @@ inline Line line_of(f32x16 scale, f32x16 centre) {
   return line;
 }
 
+// With code -8 at the low end and code 7 at the high one.
+Line line_between(f32x16 low, f32x16 high) {
+  const f32x16 scale = (high - low) / broadcast(15.0f);
+  return line_of(scale, low + scale * broadcast(8.0f));
+}
+
+// With code 0 at 0 and code -8 at the end that is further from it.
+Line line_from_zero(f32x16 low, f32x16 high) {
+  bool is_high[16];
+  compare(high, zero() - low, is_high);
+  return line_of(select(is_high, high, low) / broadcast(-8.0f) + zero(), zero());  // no -0
+}
+
 // Sums over a group with the codes that a line gives.
 struct Sums {
   f32x16 codes, squares, products, errors;  // c, c * c, c * w, (w's error)^2
@@ -101,7 +115,7 @@ Sums sums_of(const float* x, const Line& line) {
 }
 
 // The least squares' line for the codes of `line`; that line itself where all codes are the same.
-Line fitted(const Line& line, const Sums& sums, f32x16 mean) {
+Line fitted_line(const Line& line, const Sums& sums, f32x16 mean) {
   const f32x16 share = broadcast(1.0f / group_size);
   const f32x16 mean_code = sums.codes * share;
   const f32x16 variance = sums.squares * share - mean_code * mean_code;
@@ -112,7 +126,15 @@ Line fitted(const Line& line, const Sums& sums, f32x16 mean) {
   return line_of(scale, select(is_line, mean - scale * mean_code, line.centre));
 }
 
-void quantize_int4(const float* x, uint8_t* codes, uint16_t* scales, uint16_t* centres) {
+// The same of lines through 0; the old one where all codes are 0.
+Line fitted_through_zero(const Line& line, const Sums& sums) {
+  bool is_line[16];
+  compare(sums.squares, zero(), is_line);
+  return line_of(select(is_line, sums.products / sums.squares, line.scale), zero());
+}
+
+void quantize_nibbles(const float* x, bool is_symmetric, uint8_t* codes, uint16_t* scales,
+                      uint16_t* centres) {
   f32x16 low = load(x), high = low, total = zero();
   for (index_t i = 0; i < group_size; ++i) {
     const f32x16 w = load(x + i * panel_width);
@@ -122,13 +144,12 @@ void quantize_int4(const float* x, uint8_t* codes, uint16_t* scales, uint16_t* c
   }
   low = low + zero();  // of -0 and 0 either may be the least: 0 it is
   const f32x16 mean = total * broadcast(1.0f / group_size);
-  const f32x16 scale = (high - low) / broadcast(15.0f);
-  Line line = line_of(scale, low + scale * broadcast(8.0f));
+  Line line = is_symmetric ? line_from_zero(low, high) : line_between(low, high);
   Line best = line;
   Sums sums = sums_of(x, line);
   f32x16 least = sums.errors;
   for (int fit = 0; fit < num_fits; ++fit) {
-    line = fitted(line, sums, mean);
+    line = is_symmetric ? fitted_through_zero(line, sums) : fitted_line(line, sums, mean);
     sums = sums_of(x, line);
     bool is_better[16];
     compare(least, sums.errors, is_better);
@@ -138,7 +159,7 @@ void quantize_int4(const float* x, uint8_t* codes, uint16_t* scales, uint16_t* c
     best.factor = select(is_better, line.factor, best.factor);
   }
   store_f16(scales, best.scale);
-  store_f16(centres, best.centre);
+  if (!is_symmetric) store_f16(centres, best.centre);
   for (index_t i = 0; i < group_size; ++i) {
     const f32x16 w = load(x + i * panel_width);
     const f32x16 code = code_of((w - best.centre) * best.factor, -8.0f, 7.0f);
@@ -152,7 +173,7 @@ void quantize_weights(const float* x, Format format, uint8_t* codes, uint16_t* s
   if (format == Format::int8) {
     quantize_int8(x, codes, scales);
   } else {
-    quantize_int4(x, codes, scales, centres);
+    quantize_nibbles(x, format == Format::int4_symmetric, codes, scales, centres);
   }
 }
 

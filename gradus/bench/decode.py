@@ -83,7 +83,13 @@ def bench_decode(
     """
     runtime = load_runtime(config)
     model = runtime.source.config
-    sizes = model_bytes(model, weight_dtype(config, model), runtime.cache.dtype, config.quantization)
+    sizes = model_bytes(
+        model,
+        weight_dtype(config, model),
+        runtime.cache.dtype,
+        config.quantization,
+        runtime.source.checkpoint.width,
+    )
     runs: list[DecodeRun] = []
     try:
         probe = DecodeProbe(
@@ -143,6 +149,7 @@ def _evidence(
             "architecture": runtime.source.config.architecture,
             "weight_dtype": sizes.weight_dtype,
             "quantization": sizes.quantization,
+            "stored_widths": sizes.stored_widths,
             "kv_cache_dtype": sizes.kv_dtype,
             "weight_bytes": sizes.weights,
             "bytes_read_per_token": sizes.read_at(settings.mean_context),

@@ -19,6 +19,7 @@ from gradus.models.checkpoint.base import WeightDtype
 from gradus.models.outline import ModelOutline
 from gradus.models.sources import DUMMY_SHAPES
 from gradus.quantization.recipe import Width
+from gradus.runtime import check_quantization
 
 CONTEXT = 96  # tokens; the mean one of a request of 32 tokens in and 128 out
 PROBE_TOKENS = 64
@@ -88,9 +89,10 @@ def describe_model(machine: Machine, config: EngineConfig, outline: ModelOutline
     """Whether a model fits and how fast it should decode.
 
     Raises:
-        ConfigError: the context that was asked for does not fit.
+        ConfigError: the context that was asked for does not fit, or stored weights would be quantized again.
     """
-    fit = fit_model(config, outline.config, machine.free_memory)
+    check_quantization(config, outline)
+    fit = fit_model(config, outline.config, machine.free_memory, outline.stored_width)
     return {
         "name": outline.name,
         "kind": outline.kind,
@@ -107,6 +109,7 @@ def _memory(fit: Fit, config: EngineConfig) -> dict[str, Any]:
         "fits": fit.fits,
         "weight_dtype": sizes.weight_dtype,
         "quantization": sizes.quantization,
+        "stored_widths": sizes.stored_widths,
         "activations": config.activation_dtype,
         "weight_bytes": sizes.weights,
         "working_bytes": fit.working,

@@ -42,7 +42,7 @@ def _product(operation: Operation, num_outputs: int, shape: StepShape) -> OpCost
     num_rows = _rows(operation.inputs[0], shape)
     return OpCost(
         f"{operation.kind} {weight.inputs} -> {num_outputs} {weight.format}",
-        weight.format if is_quantized else "f32",
+        weight.format.removesuffix("_symmetric") if is_quantized else "f32",
         num_rows * weight.inputs * num_outputs,
         weight.bytes * num_outputs // sum(weight.outputs),
     )

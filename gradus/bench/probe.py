@@ -7,6 +7,7 @@ come from memory. What is true of those layers is true of the rest.
 
 import os
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import cache
 from typing import Any
@@ -21,9 +22,11 @@ from gradus.config import EngineConfig
 from gradus.engine.core import EngineCore
 from gradus.errors import CheckpointError, ConfigError
 from gradus.messages import EngineRequest
-from gradus.models.checkpoint.base import RawTensor, StoredFile, WeightDtype
+from gradus.models.checkpoint.base import RawTensor, StoredFile, StoredWidth, WeightDtype
 from gradus.models.config import ModelConfig
 from gradus.models.weights import expected_weights
+from gradus.quantization.recipe import Width
+from gradus.quantization.rtn import GROUP_SIZE, QuantizedMatrix
 from gradus.sampling_params import SamplingParams
 
 READ_BYTES = 1_500_000_000
@@ -63,17 +66,13 @@ def chosen_variant() -> str:
 
 
 def cut_model(
-    config: ModelConfig, weight_dtype: str, quantization: str = "none", max_bytes: int = CUT_BYTES
+    config: ModelConfig, weight_bytes: Callable[[ModelConfig], int], max_bytes: int = CUT_BYTES
 ) -> ModelConfig:
     """The same widths with fewer layers and a smaller vocabulary, if the model is larger than `max_bytes`."""
-
-    def weights(of: ModelConfig) -> int:
-        return model_bytes(of, weight_dtype, "f16", quantization).weights
-
-    if weights(config) <= max_bytes:
+    if weight_bytes(config) <= max_bytes:
         return config
     smaller = replace(config, vocab_size=min(config.vocab_size, CUT_VOCAB))
-    one, two = (weights(replace(smaller, num_layers=n)) for n in (1, 2))
+    one, two = (weight_bytes(replace(smaller, num_layers=n)) for n in (1, 2))
     num_layers = 1 + max(0, max_bytes - one) // (two - one)
     return replace(smaller, num_layers=min(config.num_layers, num_layers))
 
@@ -100,8 +99,13 @@ class DecodeProbe:
     ) -> None:
         self._context = context
         self._whole = sizes.read_at(context)
-        self._model = cut_model(model, sizes.weight_dtype, sizes.quantization)
-        self._sizes = model_bytes(self._model, sizes.weight_dtype, sizes.kv_dtype, sizes.quantization)
+
+        def alike(other: ModelConfig) -> ModelBytes:
+            formats = sizes.weight_dtype, sizes.kv_dtype, sizes.quantization, sizes.stored_width
+            return model_bytes(other, *formats)
+
+        self._model = cut_model(model, lambda cut: alike(cut).weights)
+        self._sizes = alike(self._model)
         max_model_len = -(-(context + 4096) // _BLOCK) * _BLOCK
         scheduler = replace(config, max_num_batched_tokens=64, enable_chunked_prefill=True).scheduler(
             max_model_len
@@ -120,7 +124,9 @@ class DecodeProbe:
             quantization=sizes.quantization,
             activations=config.activation_dtype,
         )
-        self._backend = backend_class(config.backend)(self._model, _MadeUp(self._model), options)
+        self._backend = backend_class(config.backend)(
+            self._model, _MadeUp(self._model, sizes.stored_width), options
+        )
         self._core = EngineCore(self._backend, scheduler)
         self._num_requests = 0
 
@@ -151,8 +157,9 @@ class DecodeProbe:
 class _MadeUp:
     """Implements `Checkpoint`: every weight is 0.01. The time that a product takes does not depend on it."""
 
-    def __init__(self, config: ModelConfig) -> None:
+    def __init__(self, config: ModelConfig, stored_width: StoredWidth) -> None:
         self._shapes = expected_weights(config)
+        self._stored_width = stored_width
 
     def names(self) -> Any:
         return self._shapes.keys()
@@ -171,13 +178,25 @@ class _MadeUp:
     def dtype(self, name: str) -> WeightDtype:
         return "bf16"
 
-    def width(self, name: str) -> None:
-        """Nothing is stored quantized."""
+    def width(self, name: str) -> Width | None:
+        return self._stored_width(name)
 
-    def quantized(self, name: str, num_threads: int = 1) -> None:
-        """Nothing is stored quantized."""
+    def quantized(self, name: str, num_threads: int = 1) -> QuantizedMatrix | None:
+        width = self.width(name)
+        return None if width is None else _quantized_constant(self.shape(name), width)
 
 
 @cache
 def _constant(shape: tuple[int, ...]) -> Any:
     return np.full(shape, _BF16_HUNDREDTH, dtype=np.uint16)
+
+
+@cache
+def _quantized_constant(shape: tuple[int, ...], width: Width) -> QuantizedMatrix:
+    outputs, inputs = shape
+    num_groups = -(-inputs // GROUP_SIZE)
+    hundredths = np.full((outputs, num_groups), 0.01, np.float16)
+    if width == "int8":
+        return QuantizedMatrix(np.ones((outputs, num_groups * GROUP_SIZE), np.int8), hundredths, None, inputs)
+    codes = np.full((outputs, num_groups * GROUP_SIZE), 8, np.uint8)
+    return QuantizedMatrix(codes, hundredths, hundredths, inputs)

@@ -134,7 +134,7 @@ def _room_for(config: EngineConfig, shapes: Sequence[StepShape]) -> EngineConfig
         max_num_seqs=max(shape.num_seqs for shape in shapes),
         max_num_batched_tokens=max(shape.num_tokens for shape in shapes),
         num_kv_blocks=max(shape.num_blocks(config.block_size) for shape in shapes),
-        kv_cache_memory=None,
+        kv_cache_memory_bytes=None,
         kv_layout="paged",
     )
 

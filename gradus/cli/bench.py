@@ -15,7 +15,8 @@ BENCHES = {
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     benches = parser.add_subparsers(title="benches", metavar="NAME", required=True)
     for name, purpose in BENCHES.items():
-        bench = benches.add_parser(name, help=purpose, description=purpose[0].upper() + purpose[1:] + ".")
+        description = purpose[0].upper() + purpose[1:] + "."
+        bench = benches.add_parser(name, help=purpose, description=description, allow_abbrev=False)
         bench.add_argument(
             "--debug",
             action="store_true",

@@ -42,10 +42,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
+    config = engine_config(args)
     sampling_params(args, {})  # refuses wrong values before a model is loaded
     from gradus.llm import LLM
 
-    with LLM.from_config(engine_config(args)) as llm:
+    with LLM.from_config(config) as llm:
         params = sampling_params(args, llm.default_sampling)
         print(f"{styled(llm.model_name, 'bold')} is ready. /help lists the commands.")
         _prepare_input()

@@ -88,15 +88,16 @@ def _memory_text(model: dict[str, Any]) -> list[str]:
     if not memory["fits"]:
         lines.append(
             "  way out   a smaller model, --quantization int4, --dtype bfloat16 if it is f32, or less cache: "
-            "--kv-cache-memory, --max-model-len"
+            "--kv-cache-memory-bytes, --max-model-len"
         )
     return lines
 
 
 def _weight_type(memory: dict[str, Any]) -> str:
-    if memory["quantization"] == "none":
+    widths = list(memory["stored_widths"]) or [memory["quantization"]]
+    if widths == ["none"]:
         return str(memory["weight_dtype"])
-    return f"{memory['quantization']} with activations in {memory['activations']}"
+    return f"{' and '.join(widths)} with activations in {memory['activations']}"
 
 
 def _decode_text(model: dict[str, Any], report: dict[str, Any]) -> list[str]:

@@ -41,6 +41,7 @@ def run(args: argparse.Namespace) -> int:
         return generate_batch.run(args)
     if args.served_model_name is not None:
         raise ConfigError("--served-model-name goes with --input: without a batch nobody asks for a name")
+    config = engine_config(args)
     prompts = args.prompt or [_standard_input()]
     if not all(prompts):
         raise InvalidRequestError(
@@ -49,7 +50,7 @@ def run(args: argparse.Namespace) -> int:
     sampling_params(args, {})  # refuses wrong values before a model is loaded
     from gradus.llm import LLM
 
-    with LLM.from_config(engine_config(args)) as llm:
+    with LLM.from_config(config) as llm:
         params = sampling_params(args, llm.default_sampling)
         inputs: list[Any] = [_as_chat(llm, prompt) if args.chat else prompt for prompt in prompts]
         if len(inputs) == 1:

@@ -11,6 +11,7 @@ from importlib import import_module
 
 from gradus import __version__
 from gradus.cli import exit_codes
+from gradus.cli.flags import with_dashes
 from gradus.errors import ConfigError, GradusError
 
 # command -> what it is for; its module gives `add_arguments(parser)` and `run(args) -> int`
@@ -28,7 +29,7 @@ COMMANDS = {
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    arguments = list(sys.argv[1:] if argv is None else argv)
+    arguments = with_dashes(sys.argv[1:] if argv is None else argv)
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")  # what a terminal's encoding lacks is still shown
     try:
@@ -53,7 +54,10 @@ def build_parser(*chosen: str) -> argparse.ArgumentParser:
     subparsers = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
     for name, purpose in COMMANDS.items():
         command = subparsers.add_parser(
-            name, help=purpose, description=purpose[0].upper() + purpose[1:] + "."
+            name,
+            help=purpose,
+            description=purpose[0].upper() + purpose[1:] + ".",
+            allow_abbrev=False,
         )
         command.add_argument("--debug", action="store_true", help="show a traceback when something fails")
         if name in chosen:

@@ -1,67 +1,50 @@
-"""`gradus serve`: a model behind the OpenAI-compatible HTTP API."""
+"""`gradus serve`: a model behind the OpenAI-compatible HTTP API.
+
+What it is told by flags, by the environment and by a file is one schema: `EngineConfig` and `ServerSettings`.
+"""
 
 import argparse
+import os
 import sys
+from dataclasses import fields
 from typing import Any
 
-from gradus.cli.engine_args import add_engine_arguments, engine_config
+from gradus.cli import exit_codes
+from gradus.cli.engine_args import add_engine_arguments
+from gradus.cli.flags import add_flags, given_flags
+from gradus.cli.sources import Given, merge, read_environment, read_file, show
+from gradus.config import EngineConfig
+from gradus.options import settings_of
+from gradus.server.observe.logs import configure_logging
 from gradus.server.run import base_url, bind, how_to_try, preload
 from gradus.server.run import run as run_server
+from gradus.server.security.keys import Keys
+from gradus.server.security.tls import TlsFiles
 from gradus.server.settings import ServerSettings
-from gradus.text.reply.reply_format import REASONING_PARSERS, TOOL_CALL_PARSERS, choose_format
 
-_DEFAULTS = ServerSettings()
+SETTINGS = settings_of(EngineConfig) | settings_of(ServerSettings)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_engine_arguments(parser)
-    group = parser.add_argument_group("server")
-    group.add_argument("--host", default=_DEFAULTS.host, help="default: %(default)s, this machine only")
-    group.add_argument("--port", type=int, default=_DEFAULTS.port, help="0: any (default: %(default)s)")
-    group.add_argument("--served-model-name", metavar="NAME", help="what clients call the model")
-    group.add_argument("--max-queued-requests", type=int, default=1024, metavar="N")
+    add_flags(parser, settings_of(ServerSettings).values())
+    group = parser.add_argument_group("configuration")
+    group.add_argument("--config", metavar="FILE", help="a YAML file of settings (default: $GRADUS_CONFIG)")
     group.add_argument(
-        "--health-stall-seconds",
-        type=float,
-        default=_DEFAULTS.health_stall_seconds,
-        metavar="S",
-        help="/health fails when work waits and no step has completed for so long (default: %(default)s)",
-    )
-    _add_reply_arguments(parser.add_argument_group("tool calls and reasoning"))
-    group.add_argument("--allow-origin", action="append", default=[], metavar="URL", help="CORS; repeatable")
-
-
-def _add_reply_arguments(group: Any) -> None:
-    group.add_argument(
-        "--tool-call-parser",
-        default="auto",
-        choices=TOOL_CALL_PARSERS,
-        help="how the model writes calls (default: auto, what its chat template shows)",
-    )
-    group.add_argument(
-        "--reasoning-parser",
-        default="auto",
-        choices=REASONING_PARSERS,
-        help="how it marks its reasoning (default: auto, what its chat template shows)",
-    )
-    group.add_argument(
-        "--enable-auto-tool-choice",
-        action=argparse.BooleanOptionalAction,
-        default=True,
-        help="let the model decide whether to call a tool (default: on)",
+        "--show-config", action="store_true", help="print every setting and its source, and end"
     )
 
 
 def run(args: argparse.Namespace) -> int:
-    settings = ServerSettings(
-        host=args.host,
-        port=args.port,
-        health_stall_seconds=args.health_stall_seconds,
-        cors_origins=tuple(args.allow_origin),
-    )
-    config = engine_config(args)
+    values = configuration(args)
+    config, settings = _build(EngineConfig, values), _build(ServerSettings, values)
+    if args.show_config:
+        print(show(SETTINGS, values))
+        return exit_codes.DONE
+    configure_logging(settings.log_level, settings.log_format)
+    keys, tls = Keys.load(settings), TlsFiles.of(settings)
     listener = bind(settings)
-    preload()
+    preload(settings)
 
     from gradus.engine.async_engine import AsyncEngine
     from gradus.runtime import load_runtime
@@ -69,18 +52,40 @@ def run(args: argparse.Namespace) -> int:
 
     runtime = load_runtime(config)
     print(runtime.summary, file=sys.stderr, flush=True)
-    engine = AsyncEngine(runtime.core, max_queued_requests=args.max_queued_requests)
-    reply_format = choose_format(
-        runtime.tokenizer.chat_template,
-        args.tool_call_parser,
-        args.reasoning_parser,
-        auto_tool_choice=args.enable_auto_tool_choice,
+    engine = AsyncEngine(
+        runtime.core,
+        max_queued_requests=settings.max_num_queued_reqs,
+        max_queued_tokens=settings.max_num_queued_tokens,
     )
-    name = args.served_model_name or runtime.source.name
-    service = Service(engine, runtime.inputs, name, reply_format)
-    message = how_to_try(base_url(listener), service.model_name)
+    name = settings.served_model_name or runtime.source.name
+    service = Service(engine, runtime.inputs, name, settings, keys)
+    url = base_url(listener, "http" if tls is None else "https")
+    message = how_to_try(url, service.model_name, settings)
+
+    def on_ready(grpc_addresses: list[str]) -> None:
+        print(message, *(f"gRPC is served at {address}" for address in grpc_addresses), sep="\n", flush=True)
+
     try:
-        run_server(service, settings, listener, on_ready=lambda: print(message, flush=True))
+        run_server(service, settings, listener, on_ready)
     finally:
         runtime.close()
-    return 0
+    return exit_codes.DONE
+
+
+def configuration(args: argparse.Namespace) -> dict[str, Given]:
+    """Every setting's value and where it came from.
+
+    Raises:
+        ConfigError: a name or a value in one of the sources does not work.
+    """
+    path = args.config or os.environ.get("GRADUS_CONFIG")
+    return merge(
+        SETTINGS,
+        given_flags(args, SETTINGS),
+        read_environment(SETTINGS, os.environ),
+        read_file(SETTINGS, path) if path else {},
+    )
+
+
+def _build(kind: type, values: dict[str, Given]) -> Any:
+    return kind(**{f.name: values[f.name].value for f in fields(kind) if f.name in values})

@@ -7,9 +7,9 @@ import os
 from pathlib import Path
 
 from gradus.errors import ConfigError
+from gradus.options import parse_count
 
 DEFAULT_MAX_BYTES = 32 << 30
-_UNITS = {"k": 1 << 10, "m": 1 << 20, "g": 1 << 30, "t": 1 << 40}
 
 
 def cache_folder() -> Path:
@@ -40,22 +40,9 @@ def cache_size() -> int:
     if not text:
         return DEFAULT_MAX_BYTES
     try:
-        return parse_size(text)
+        size = parse_count(text)
     except ValueError:
-        raise ConfigError(
-            f"GRADUS_CACHE_SIZE is {text!r}; it must be bytes, or a size such as 512M or 20G"
-        ) from None
-
-
-def parse_size(text: str) -> int:
-    """Bytes, or a number with K, M, G or T (powers of 1024).
-
-    Raises:
-        ValueError: it is neither, or below zero.
-    """
-    unit = _UNITS.get(text[-1:].lower(), 1)
-    number = text[:-1] if unit > 1 else text
-    size = float(number) * unit
-    if not 0 <= size < 1 << 62:  # NaN is not either
-        raise ValueError(text)
-    return int(size)
+        size = -1
+    if size < 0:
+        raise ConfigError(f"GRADUS_CACHE_SIZE is {text!r}; it must be bytes, or a size such as 512M or 20G")
+    return size

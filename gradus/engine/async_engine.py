@@ -13,10 +13,12 @@ import threading
 import time
 import weakref
 from collections import deque
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
+from gradus.config import SchedulerConfig
 from gradus.engine.core import EngineCore
-from gradus.engine.stats import EngineStats
+from gradus.engine.rate_meter import RateMeter
+from gradus.engine.stats import EngineStats, StepRecord
 from gradus.engine.stream import RequestStream
 from gradus.errors import EngineDeadError, EngineStoppingError, InvalidRequestError, QueueFullError
 from gradus.messages import EngineRequest, RequestUpdate
@@ -42,12 +44,18 @@ class _InFlight:
 class AsyncEngine:
     """Runs a core, which nobody else may touch meanwhile. The backend stays its owner's to close."""
 
-    def __init__(self, core: EngineCore, *, max_queued_requests: int = 1024) -> None:
+    def __init__(
+        self, core: EngineCore, *, max_queued_requests: int = 1024, max_queued_tokens: int | None = None
+    ) -> None:
+        """`max_queued_requests` counts choices; `max_queued_tokens` the tokens of prompts."""
         self._core = core
         self._max_queued_requests = max_queued_requests
+        self._max_queued_tokens = max_queued_tokens
+        self._rate = RateMeter()
         self._condition = threading.Condition()  # guards all that follows
         self._commands: deque[EngineRequest | _Abort] = deque()
         self._num_commanded = 0  # choices in `_commands`
+        self._num_commanded_tokens = 0  # of their prompts, each once
         self._in_flight: dict[str, _InFlight] = {}
         self._drain_deadline: float | None = None  # set by shutdown
         self._cause_of_death: str | None = None
@@ -67,7 +75,7 @@ class AsyncEngine:
 
         Raises:
             InvalidRequestError, ContextOverflowError: it can never be served, or its id is in flight.
-            QueueFullError: too many choices wait already.
+            QueueFullError: too many choices or prompt tokens wait already.
             EngineStoppingError: it is shutting down.
             EngineDeadError: it has given up.
         """
@@ -81,6 +89,7 @@ class AsyncEngine:
             self._in_flight[request.request_id] = _InFlight(weakref.ref(stream), set(range(num_choices)))
             self._commands.append(request)
             self._num_commanded += num_choices
+            self._num_commanded_tokens += len(request.prompt_token_ids)
             self._condition.notify()
         self.start()
         return stream
@@ -113,12 +122,29 @@ class AsyncEngine:
             return not self._has_work() or time.monotonic() - self._last_progress < stall_seconds
 
     @property
+    def config(self) -> SchedulerConfig:
+        return self._core.config
+
+    @property
+    def is_stopping(self) -> bool:
+        """Whether it takes no more requests because it has been told to end."""
+        return self._drain_deadline is not None
+
+    @property
     def is_dead(self) -> bool:
         return self._cause_of_death is not None or self._core.is_dead
 
     def stats(self) -> EngineStats:
-        """A snapshot, perhaps taken while a step runs: its numbers may be one step apart."""
-        return self._core.stats()
+        """A snapshot, perhaps taken while a step runs: its numbers may be one step apart.
+
+        What was added and is not yet the scheduler's counts as waiting.
+        """
+        stats = self._core.stats()
+        return replace(stats, num_waiting=stats.num_waiting + self._num_commanded)
+
+    def recent_steps(self) -> list[StepRecord]:
+        """The last steps, oldest first."""
+        return list(self._core.recent_steps)
 
     def _check_can_add(self, request: EngineRequest) -> None:
         refusal = self._refusal()
@@ -132,8 +158,35 @@ class AsyncEngine:
         if num_queued >= self._max_queued_requests:
             raise QueueFullError(
                 f"{num_queued:,} requests are waiting and at most {self._max_queued_requests:,} may; "
-                "try again later"
+                "try again later",
+                self._seconds_to_catch_up(),
             )
+        self._check_queued_tokens(len(request.prompt_token_ids))
+
+    def _check_queued_tokens(self, num_new: int) -> None:
+        """A prompt that nobody waits before is let in, however long it is."""
+        most, num_queued = self._max_queued_tokens, self._num_queued_tokens
+        if most is not None and num_queued and num_queued + num_new > most:
+            raise QueueFullError(
+                f"prompts of {num_queued:,} tokens are waiting, at most {most:,} may, and this one has "
+                f"{num_new:,}; try again later",
+                self._seconds_to_catch_up(),
+            )
+
+    @property
+    def _num_queued_tokens(self) -> int:
+        return self._num_commanded_tokens + self._core.num_waiting_tokens
+
+    def _seconds_to_catch_up(self) -> float:
+        """Until all that waits now has been computed, at the recent rate.
+
+        What waits is taken to write as many tokens as the requests before it did on average.
+        """
+        counters = self._core.counters
+        num_finished = sum(counters.num_finished.values())
+        num_each = counters.num_generated_tokens / num_finished if num_finished else 0
+        num_waiting = self._num_commanded + self._core.num_waiting
+        return self._rate.seconds_for(self._num_queued_tokens + num_waiting * num_each)
 
     def _refusal(self) -> EngineDeadError | None:
         if self._drain_deadline is not None:
@@ -149,8 +202,11 @@ class AsyncEngine:
     def _run(self) -> None:
         try:
             while self._take_commands():
+                start, num_tokens = time.monotonic(), self._core.counters.num_batched_tokens
                 self._publish(self._core.step())
                 self._last_progress = time.monotonic()
+                num_new = self._core.counters.num_batched_tokens - num_tokens
+                self._rate.add(num_new, self._last_progress - start)
         except Exception as error:  # a defect of the engine itself; step() deals with all others
             self._cause_of_death = f"the engine failed: {error!r}"
             self._end_streams("error", self._cause_of_death)
@@ -167,6 +223,7 @@ class AsyncEngine:
                     self._core.abort(command.request_id, command.choice_index)
                 else:
                     self._num_commanded -= command.params.n
+                    self._num_commanded_tokens -= len(command.prompt_token_ids)
                     refused += self._add(command)
             if self._drain_deadline is not None and time.monotonic() >= self._drain_deadline:
                 self._core.abort_all()

@@ -27,6 +27,17 @@ class BlockAccountingError(GradusError):
     """The pool's books do not balance: a defect of the engine, never of a request."""
 
 
+def root_hash(cache_salt: str) -> BlockHash:
+    """What a sequence's first block has as its parent: nothing, or what its salt alone gives.
+
+    The salt's hash is of a kind of its own, so that no salt can be made to look like a block.
+    """
+    if not cache_salt:
+        return NO_PARENT
+    salt = cache_salt.encode("utf-8", "surrogatepass")
+    return BlockHash(blake2b(salt, digest_size=HASH_BYTES, person=b"cache salt").digest())
+
+
 def hash_block(parent: BlockHash, token_ids: Sequence[int]) -> BlockHash:
     """The hash of a full block: of its own tokens and, through `parent`, of all those before them."""
     return BlockHash(blake2b(parent + array("i", token_ids).tobytes(), digest_size=HASH_BYTES).digest())

@@ -5,6 +5,7 @@ each request ends in exactly one way: "stop", "length", "abort" or "error".
 """
 
 import time
+from collections import deque
 from dataclasses import asdict
 from typing import Any
 
@@ -20,7 +21,7 @@ from gradus.engine.prompt_rows import PromptRows
 from gradus.engine.request import Request, RequestStatus
 from gradus.engine.results import check_shape, token_logprobs, up_to_end
 from gradus.engine.scheduler import Scheduler, Step
-from gradus.engine.stats import EngineCounters, EngineStats
+from gradus.engine.stats import MAX_RECENT_STEPS, EngineCounters, EngineStats, StepRecord
 from gradus.errors import ConstraintError, EngineDeadError, InvalidRequestError
 from gradus.messages import EngineRequest, RequestUpdate
 from gradus.outputs import FinishReason
@@ -44,6 +45,7 @@ class EngineCore:
             block_size=block_size,
         )
         self.counters = EngineCounters()
+        self.recent_steps: deque[StepRecord] = deque(maxlen=MAX_RECENT_STEPS)
         self.pool = BlockPool(num_blocks)
         self.scheduler = Scheduler(config, self.pool, block_size, self.counters)
         max_blocks_per_seq = min(-(-config.max_model_len // block_size), num_blocks)
@@ -71,6 +73,11 @@ class EngineCore:
     @property
     def num_waiting(self) -> int:
         return self.scheduler.num_waiting
+
+    @property
+    def num_waiting_tokens(self) -> int:
+        """Tokens of waiting choices; those that wait for a sibling's prompt count none of their own."""
+        return self.scheduler.waiting.num_tokens
 
     def validate(self, request: EngineRequest) -> list[int]:
         """The prompt as plain integers, if the request can be served. Reads no state; any thread may call it.
@@ -167,6 +174,7 @@ class EngineCore:
 
     def _run_step(self) -> None:
         step: Step | None = None
+        start = time.monotonic()
         try:
             step = self.scheduler.schedule()
             batch, outputs = self._builder.build(step)
@@ -176,9 +184,10 @@ class EngineCore:
             self._fail_step(step, error)
             return
         self._num_failures_in_a_row = 0
-        self.counters.num_steps += 1
         self.scheduler.commit(step)
         self._apply(outputs, batch.sampling.targets, result)
+        record = StepRecord(start, time.monotonic(), len(step.requests), sum(step.num_new_tokens))
+        self.recent_steps.append(record)
 
     def _fail_step(self, step: Step | None, error: Exception) -> None:
         """End what was in flight; nobody must find or go on with the KV that the step should have written."""

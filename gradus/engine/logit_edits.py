@@ -5,6 +5,7 @@ choices that use any of this have a state, so that nobody else pays for it. Know
 """
 
 import itertools
+import time
 from collections.abc import Sequence
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
@@ -158,10 +159,16 @@ def build_edits(rows: Sequence[int], requests: "Sequence[Request]", mask_rows: U
         others = _nothing_but_masks(len(states))
     else:
         others = _by_token(states, [request.token_ids for _, request in edited])
+    start = time.monotonic()
+    masks = _masks([state for state in states if state.has_mask], mask_rows)
+    seconds = time.monotonic() - start
+    for _, request in edited:
+        if request.edits is not None and request.edits.constraint is not None:
+            request.metrics.add_grammar_time(seconds)
     return LogitEdits(
         rows=np.array([row for row, _ in edited], np.int32),
         mask_index=np.array([next(mask_numbers) if s.has_mask else -1 for s in states], np.int32),
-        masks=_masks([state for state in states if state.has_mask], mask_rows),
+        masks=masks,
         **others,
     )
 

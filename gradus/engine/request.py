@@ -7,7 +7,7 @@ tokens, `num_computed_tokens` of them have KV, and it is given work until the tw
 import enum
 from dataclasses import dataclass, field
 
-from gradus.engine.block_pool import NO_PARENT, BlockHash, BlockId, hash_block
+from gradus.engine.block_pool import BlockHash, BlockId, hash_block, root_hash
 from gradus.engine.logit_edits import EditState
 from gradus.engine.prompt_rows import PromptRows
 from gradus.messages import EngineRequest
@@ -82,6 +82,11 @@ class Request:
         return most if rows is None or rows.is_complete else min(most, rows.num_taken)
 
     @property
+    def reads_prefix_cache(self) -> bool:
+        """Whether its prompt is looked up: not if the first choice has it, or all its rows are wanted."""
+        return self.leader is None and (self.prompt_rows is None or self.num_reusable_tokens > 0)
+
+    @property
     def is_prefilling(self) -> bool:
         return self.num_computed_tokens < self.prefill_end
 
@@ -90,6 +95,6 @@ class Request:
         hashes = self.block_hashes
         while len(hashes) <= index:
             start = len(hashes) * block_size
-            parent = hashes[-1] if hashes else NO_PARENT
+            parent = hashes[-1] if hashes else root_hash(self.engine_request.cache_salt)
             hashes.append(hash_block(parent, self.token_ids[start : start + block_size]))
         return hashes[index]

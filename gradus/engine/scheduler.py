@@ -136,10 +136,13 @@ class Scheduler:
     def commit(self, step: Step) -> None:
         """Note that the step's tokens have been computed."""
         counters = self.counters
+        num_requests = len(step.requests)
+        counters.count_step(sum(step.num_new_tokens))
         for request, num_new in zip(step.requests, step.num_new_tokens, strict=True):
             start = request.num_computed_tokens
             request.num_computed_tokens = start + num_new
-            counters.num_batched_tokens += num_new
+            request.metrics.num_steps += 1
+            request.metrics.num_co_batched += num_requests
             num_prompt = request.num_prompt_tokens
             if start < num_prompt:
                 num_of_prompt = min(num_new, num_prompt - start)
@@ -238,6 +241,9 @@ class Scheduler:
             request.metrics.first_scheduled_time = time.monotonic()
             request.metrics.num_cached_prompt_tokens = num_reused
             self.counters.num_cached_prompt_tokens += num_reused
+            if self.config.enable_prefix_caching and request.reads_prefix_cache:
+                self.counters.num_prefix_cache_queries += request.num_prompt_tokens
+                self.counters.num_prefix_cache_hits += num_reused
 
     def _find_reusable(self, request: Request) -> Reusable:
         """The most KV that exists already, always leaving one token to compute: it gives the logits.

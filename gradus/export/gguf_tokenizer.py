@@ -1,6 +1,7 @@
-"""A Hugging Face tokenizer -> GGUF's metadata: tokens, merges, the pre-tokenizer's name, special tokens.
+"""A Hugging Face tokenizer -> GGUF's metadata: tokens, how they merge, special tokens.
 
-Only byte-level BPE whose pre-tokenizer llama.cpp has under a name. Source: llama.cpp's vocabulary code.
+Byte-level BPE whose pre-tokenizer llama.cpp has under a name, and SentencePiece's BPE. What llama.cpp would
+cut otherwise is refused. Source: llama.cpp's vocabulary code.
 """
 
 import json
@@ -12,6 +13,12 @@ import numpy as np
 
 from gradus.errors import CheckpointError
 from gradus.export.gguf_file import MetadataValue
+from gradus.export.gguf_sentencepiece import (
+    BYTE_TOKENS,
+    check_bytes,
+    has_space_prefix,
+    merge_scores,
+)
 from gradus.models.json_file import read_json_object
 from gradus.text.hf_tokenizer import load_tokenizer
 from gradus.text.tokenizer import Tokenizer
@@ -23,9 +30,11 @@ class TokenKind(IntEnum):
     """The values of `tokenizer.ggml.token_type` that are written."""
 
     NORMAL = 1
+    UNKNOWN = 2
     CONTROL = 3
     USER_DEFINED = 4
     UNUSED = 5
+    BYTE = 6
 
 
 _WORDS = r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|"
@@ -55,22 +64,79 @@ def tokenizer_metadata(
     tokenizer = load_tokenizer(directory)
     where = str(directory / "tokenizer.json")
     model = raw.get("model") or {}
-    if model.get("type") != "BPE" or model.get("byte_fallback"):
+    if model.get("type") != "BPE":
         raise CheckpointError(
-            f"{where} is a {model.get('type')} tokenizer; only byte-level BPE is written to GGUF"
+            f"{where} is a {model.get('type')} tokenizer; byte-level BPE and SentencePiece's BPE are written "
+            "to GGUF"
         )
     tokens, kinds = _vocabulary(raw, vocab_size, where)
-    metadata: dict[str, MetadataValue] = {
-        "tokenizer.ggml.model": "gpt2",
-        "tokenizer.ggml.pre": _pre_tokenizer_name(raw.get("pre_tokenizer"), where),
-        "tokenizer.ggml.tokens": tokens,
-        "tokenizer.ggml.token_type": np.array(kinds, np.int32),
-        "tokenizer.ggml.merges": [_merge(merge) for merge in model.get("merges", [])],
-    }
-    metadata |= _special_tokens(tokenizer, eos_token_ids)
+    try:
+        metadata = (
+            _sentencepiece(raw, tokens, kinds) if model.get("byte_fallback") else _byte_level(raw, tokens)
+        )
+        metadata |= _special_tokens(tokenizer, eos_token_ids)
+        _check_defaults(metadata)
+    except ValueError as error:
+        raise CheckpointError(f"{where} cannot be written to GGUF: {error}") from error
+    metadata["tokenizer.ggml.token_type"] = np.array(kinds, np.int32)
     if tokenizer.chat_template is not None:
         metadata["tokenizer.chat_template"] = tokenizer.chat_template
     return metadata
+
+
+def _byte_level(raw: dict[str, Any], tokens: list[str]) -> dict[str, MetadataValue]:
+    _check_added_tokens(raw, _RULES)
+    return {
+        "tokenizer.ggml.model": "gpt2",
+        "tokenizer.ggml.pre": _pre_tokenizer_name(raw.get("pre_tokenizer")),
+        "tokenizer.ggml.tokens": tokens,
+        "tokenizer.ggml.merges": [" ".join(merge) for merge in _merges(raw)],
+    }
+
+
+def _sentencepiece(raw: dict[str, Any], tokens: list[str], kinds: list[int]) -> dict[str, MetadataValue]:
+    """`kinds` learns which tokens are bytes and which one stands for what is unknown."""
+    check_bytes(tokens)
+    has_prefix = has_space_prefix(raw)
+    # With a prefix the library would look for the token's text with a space before it.
+    _check_added_tokens(raw, [*_RULES, "normalized"] if has_prefix else _RULES)
+    unknown = raw["model"].get("unk_token")
+    added = frozenset(token["content"] for token in raw.get("added_tokens") or [])
+    for token_id, token in enumerate(tokens):
+        if token == unknown:
+            kinds[token_id] = TokenKind.UNKNOWN
+        elif token in BYTE_TOKENS and kinds[token_id] == TokenKind.NORMAL:
+            kinds[token_id] = TokenKind.BYTE
+    metadata: dict[str, MetadataValue] = {
+        "tokenizer.ggml.model": "llama",
+        "tokenizer.ggml.pre": "default",
+        "tokenizer.ggml.tokens": tokens,
+        "tokenizer.ggml.scores": merge_scores(tokens, _merges(raw), added),
+        "tokenizer.ggml.add_space_prefix": has_prefix,
+    }
+    if unknown in tokens:
+        metadata["tokenizer.ggml.unknown_token_id"] = tokens.index(unknown)
+    return metadata
+
+
+_RULES = ["lstrip", "rstrip", "single_word"]
+
+
+def _check_added_tokens(raw: dict[str, Any], rules: list[str]) -> None:
+    """llama.cpp finds tokens by their text alone."""
+    for token in raw.get("added_tokens") or []:
+        found = [rule for rule in rules if token.get(rule)]
+        if found:
+            raise ValueError(
+                f"its token {token['content']!r:.80} is found in texts by the rules {', '.join(found)}, for "
+                "which GGUF has no key"
+            )
+
+
+def _check_defaults(metadata: dict[str, MetadataValue]) -> None:
+    """Of a SentencePiece tokenizer without an end, llama.cpp takes token 2."""
+    if metadata["tokenizer.ggml.model"] == "llama" and "tokenizer.ggml.eos_token_id" not in metadata:
+        raise ValueError("it has no eos_token, for which llama.cpp would take the token 2; name one")
 
 
 def _vocabulary(raw: dict[str, Any], vocab_size: int, where: str) -> tuple[list[str], list[int]]:
@@ -94,7 +160,7 @@ def _vocabulary(raw: dict[str, Any], vocab_size: int, where: str) -> tuple[list[
     return [tokens[token_id] for token_id in order], [kinds[token_id] for token_id in order]
 
 
-def _pre_tokenizer_name(raw: dict[str, Any] | None, where: str) -> str:
+def _pre_tokenizer_name(raw: dict[str, Any] | None) -> str:
     patterns = []
     for step in (raw or {}).get("pretokenizers", [raw]):
         kind = (step or {}).get("type")
@@ -106,16 +172,18 @@ def _pre_tokenizer_name(raw: dict[str, Any] | None, where: str) -> str:
             patterns.append(json.dumps(step))
     name = _PRE_TOKENIZERS.get(tuple(patterns))
     if name is None:
-        raise CheckpointError(
-            f"{where} splits text at {patterns!r:.400}, for which llama.cpp has no name that Gradus knows; "
+        raise ValueError(
+            f"it splits text at {patterns!r:.400}, for which llama.cpp has no name that Gradus knows; "
             f"it writes {', '.join(_PRE_TOKENIZERS.values())}"
         )
     return name
 
 
-def _merge(merge: str | list[str]) -> str:
-    """Written as a pair by newer versions of the tokenizers library, with a space between before."""
-    return merge if isinstance(merge, str) else " ".join(merge)
+def _merges(raw: dict[str, Any]) -> list[tuple[str, str]]:
+    """Written as pairs by newer versions of the tokenizers library, with a space between before."""
+    merges = raw["model"].get("merges") or []
+    pairs = [merge.split(" ") if isinstance(merge, str) else merge for merge in merges]
+    return [(left, right) for left, right in pairs]
 
 
 def _special_tokens(tokenizer: Tokenizer, eos_token_ids: tuple[int, ...]) -> dict[str, MetadataValue]:

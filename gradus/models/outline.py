@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from gradus.errors import ModelNotFoundError
+from gradus.models.checkpoint.base import StoredWidth, not_quantized
 from gradus.models.config import ModelConfig
 from gradus.models.hf_config import load_model_config
 from gradus.models.hub import download_configuration, is_hub_name
@@ -18,13 +19,16 @@ class ModelOutline:
     """A model's name and shape.
 
     `has_weights` is False for a hub model whose weights have not been downloaded; then its configuration is
-    all that is known, and where that names no type, f32 is assumed.
+    all that is known, and where that names no type, f32 is assumed. `stored_width` is the checkpoint's
+    `width`.
     """
 
     name: str
     kind: str  # demo, dummy, local, gguf or hub
     config: ModelConfig
     has_weights: bool
+    is_quantized: bool = False
+    stored_width: StoredWidth = not_quantized
 
 
 def outline_model(model: str) -> ModelOutline:
@@ -41,4 +45,11 @@ def outline_model(model: str) -> ModelOutline:
             config = load_model_config(directory / "config.json")
             return ModelOutline(name=model, kind="hub", config=config, has_weights=False)
     source = resolve_model(model)
-    return ModelOutline(name=source.name, kind=source.kind, config=source.config, has_weights=True)
+    return ModelOutline(
+        name=source.name,
+        kind=source.kind,
+        config=source.config,
+        has_weights=True,
+        is_quantized=source.is_quantized,
+        stored_width=source.checkpoint.width,
+    )

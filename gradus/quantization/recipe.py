@@ -5,7 +5,7 @@ Knows names as Hugging Face spells them. Knows nothing of values.
 
 from typing import Literal
 
-Width = Literal["int8", "int4"]
+Width = Literal["int8", "int4", "int4_symmetric"]
 
 
 def weight_width(name: str, quantization: str) -> Width | None:
@@ -19,6 +19,8 @@ def weight_width(name: str, quantization: str) -> Width | None:
         return None  # a router keeps its type: its near ties decide which experts run
     if quantization == "int8":
         return "int8"
+    if quantization == "int4-all":
+        return "int4_symmetric"
     # Every logit passes through the head, and a tied head is the embedding too.
     is_head = name.rpartition(".")[2] in ("embed_tokens", "lm_head")
-    return "int8" if is_head and quantization == "int4" else "int4"
+    return "int8" if is_head else "int4"

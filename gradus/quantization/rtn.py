@@ -1,7 +1,8 @@
 """Round to nearest: matrices in groups of 32 along their input, with 16-bit scales, and centres in int4.
 
-    int8: w = scale * code                  code in -127 .. 127, scale = max |w| / 127
-    int4: w = scale * (code - 8) + centre   code in 0 .. 15, scale and centre fitted to the group
+    int8:           w = scale * code                  code in -127 .. 127, scale = max |w| / 127
+    int4:           w = scale * (code - 8) + centre   code in 0 .. 15, scale and centre fitted to the group
+    int4_symmetric: w = scale * (code - 8)            code in 0 .. 15, scale fitted to the group
 
 The centre, the value of code 8, lies among the group's weights, so that rounding it to 16 bits costs less
 than rounding the value of code 0 would.
@@ -33,7 +34,7 @@ class QuantizedMatrix:
     """A matrix [outputs, inputs] in groups; inputs missing in the last group have the code 0.
 
     Attributes:
-        codes: [outputs, groups * 32], int8 for int8 and uint8 for int4.
+        codes: [outputs, groups * 32], int8 for int8 and uint8 for 4 bits.
         scales: [outputs, groups].
         centres: [outputs, groups], of int4 only.
         inputs: columns that are the matrix's.
@@ -47,7 +48,7 @@ class QuantizedMatrix:
     def dequantize(self) -> Float32:
         """The values, [outputs, inputs]; products are exact in f32, sums are rounded once."""
         groups = self.codes.reshape(*self.scales.shape, GROUP_SIZE).astype(np.float32)
-        if self.centres is not None:
+        if self.codes.dtype == np.uint8:
             groups -= 8
         groups *= self.scales.astype(np.float32)[..., None]
         if self.centres is not None:
@@ -65,12 +66,14 @@ def quantize(matrix: Float32, width: Width, num_threads: int = 1) -> QuantizedMa
 
     def work(rows: slice) -> None:
         groups = _grouped(matrix[rows], num_groups)
-        if centres is None:
+        if width == "int8":
             found, scales[rows] = _int8(groups)
             codes[rows] = found.reshape(len(found), -1)
         else:
-            nibbles, scales[rows], centres[rows] = _int4(groups)
+            nibbles, scales[rows], lines = _nibbles(groups, is_symmetric=centres is None)
             codes[rows] = nibbles.reshape(len(nibbles), -1)
+            if centres is not None:
+                centres[rows] = lines
 
     step = max(1, _CHUNK // codes.shape[1])
     pieces = [slice(row, row + step) for row in range(0, outputs, step)]
@@ -95,15 +98,27 @@ def _int8(groups: Float32) -> tuple[NDArray[np.int8], Float16]:
     return np.clip(codes, -127, 127, out=codes).astype(np.int8), scales
 
 
-def _int4(groups: Float32) -> tuple[NDArray[np.uint8], Float16, Float16]:
-    """Starts with the line through the ends; then rounds to codes and fits a line to them, in turns."""
+def _nibbles(groups: Float32, is_symmetric: bool) -> tuple[NDArray[np.uint8], Float16, Float16]:
+    """Codes, scales, and centres, which are 0 where `is_symmetric`.
+
+    Starts with the line through the ends, or through 0 and the end that is further from it; then rounds to
+    codes and fits a line to them, in turns.
+    """
     low, high = groups.min(axis=-1), groups.max(axis=-1)
     low += np.float32(0)  # the sign of a zero is chance: it is positive from here on
-    scale = (high - low) / np.float32(15)
-    best = current = _rounded(groups, scale, low + scale * np.float32(8))
+    if is_symmetric:
+        scale = np.where(high > -low, high, low) / np.float32(-8) + np.float32(0)  # no -0
+        best = current = _rounded(groups, scale, np.zeros_like(scale))
+    else:
+        scale = (high - low) / np.float32(15)
+        best = current = _rounded(groups, scale, low + scale * np.float32(8))
     for _ in range(_FITS):
         codes, scales, centres, _ = current
-        current = _rounded(groups, *_fitted_line(groups, codes, scales, centres))
+        if is_symmetric:
+            line = _fitted_scale(groups, codes, scales), np.zeros_like(scale)
+        else:
+            line = _fitted_line(groups, codes, scales, centres)
+        current = _rounded(groups, *line)
         is_better = current[3] < best[3]
         for kept, new in zip(best, current, strict=True):
             kept[is_better] = new[is_better]
@@ -140,6 +155,14 @@ def _fitted_line(
     scale = np.where(is_line, covariance / np.where(is_line, variance, 1), scales.astype(np.float32))
     centre = np.where(is_line, mean - scale * mean_code, centres.astype(np.float32))
     return scale.astype(np.float32), centre.astype(np.float32)
+
+
+def _fitted_scale(groups: Float32, codes: Float32, scales: Float16) -> Float32:
+    """The least squares' scale of a line through 0 for these codes; the old one where all codes are 0."""
+    squares = _sum(codes * codes)
+    is_line = squares > 0
+    found = _sum(codes * groups) / np.where(is_line, squares, 1)
+    return np.where(is_line, found, scales.astype(np.float32)).astype(np.float32)
 
 
 def _sum(groups: Float32) -> Float32:

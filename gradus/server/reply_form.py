@@ -12,7 +12,7 @@ from gradus.errors import InvalidRequestError
 from gradus.structured.formats import with_patterns
 from gradus.structured_outputs import MAX_GRAMMAR_CHARS, StructuredOutputsParams
 from gradus.text.reply.reply_format import ReplyFormat
-from gradus.text.reply.reply_grammar import COMPOSABLE, may_reason, reply_grammar
+from gradus.text.reply.reply_grammar import COMPOSABLE, reply_grammar
 from gradus.text.reply.tools import FunctionTool
 from gradus.text.tokenizer import Tokenizer
 
@@ -63,7 +63,7 @@ def _with_patterns(answer: StructuredOutputsParams | None) -> StructuredOutputsP
 
 def _has_more(tools: Sequence[FunctionTool], reply_format: ReplyFormat, prompt: str) -> bool:
     """Whether a reply may have anything but its answer."""
-    return bool(tools) or may_reason(reply_format, prompt)
+    return bool(tools) or reply_format.may_reason(prompt)
 
 
 def _check_together(answer: StructuredOutputsParams, tools: Sequence[FunctionTool], must_call: bool) -> None:

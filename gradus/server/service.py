@@ -4,14 +4,31 @@ Knows the async engine and the text layer. Knows nothing of HTTP: another front 
 """
 
 import asyncio
+import json
 import time
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
 from contextlib import aclosing
+from dataclasses import replace
 from typing import Protocol, TypeVar
 
-from gradus.errors import EngineDeadError, EngineStoppingError, RequestFailedError
+from gradus.config import SchedulerConfig
+from gradus.engine.stats import EngineStats, StepRecord
+from gradus.errors import (
+    ContextOverflowError,
+    DeadlineExceededError,
+    EngineDeadError,
+    EngineStoppingError,
+    GradusError,
+    RequestFailedError,
+)
 from gradus.messages import EngineRequest, RequestUpdate
 from gradus.sampling_params import SamplingParams
+from gradus.server.observe.observation import Observation
+from gradus.server.observe.observer import Observer
+from gradus.server.security.keys import Client, Keys
+from gradus.server.security.rate_limits import RateLimits, Ticket
+from gradus.server.settings import ServerSettings
+from gradus.server.streaming import EVERY_TOKEN, Granularity, join_deltas
 from gradus.text.input_processor import InputProcessor
 from gradus.text.output_processor import ChoiceDelta, RequestState
 from gradus.text.reply.reply_format import ReplyFormat, choose_format
@@ -34,11 +51,21 @@ class UpdateStream(Protocol):
 class Engine(Protocol):
     """The part of `AsyncEngine` that a server uses."""
 
+    @property
+    def config(self) -> SchedulerConfig: ...
+
+    @property
+    def is_stopping(self) -> bool: ...
+
     def start(self) -> None: ...
 
     def add_request(self, request: EngineRequest) -> UpdateStream: ...
 
     def abort(self, request_id: str, choice_index: int | None = None) -> None: ...
+
+    def stats(self) -> EngineStats: ...
+
+    def recent_steps(self) -> list[StepRecord]: ...
 
     def is_healthy(self, stall_seconds: float = 60.0) -> bool: ...
 
@@ -53,13 +80,25 @@ class Service:
         engine: Engine,
         inputs: InputProcessor,
         model_name: str,
+        settings: ServerSettings | None = None,
+        keys: Keys | None = None,
         reply_format: ReplyFormat | None = None,
     ) -> None:
-        """reply_format: how the model's replies are read; by default what its chat template shows."""
+        """`keys` and `reply_format` are those of the settings unless they are given."""
         self.engine = engine
         self.inputs = inputs
         self.model_name = model_name
-        self.reply_format = reply_format or choose_format(inputs.tokenizer.chat_template)
+        self.settings = settings or ServerSettings()
+        self.keys = keys or Keys.load(self.settings)
+        self.rate_limits = RateLimits()
+        self.observer = Observer.of(self.settings)
+        self.streaming = self.settings.streaming  # may be replaced at any time
+        self.reply_format = reply_format or choose_format(
+            inputs.chat_template,
+            self.settings.tool_call_parser,
+            self.settings.reasoning_parser,
+            auto_tool_choice=self.settings.enable_auto_tool_choice,
+        )
         self.created = int(time.time())
 
     @property
@@ -68,7 +107,11 @@ class Service:
 
     async def compute(self, size: int, work: Callable[[], T]) -> T:
         """Do text work here or, where `size` bytes of input make it long, in a thread."""
-        return work() if size < _LONG_TEXT_BYTES else await asyncio.to_thread(work)
+        try:
+            return work() if size < _LONG_TEXT_BYTES else await asyncio.to_thread(work)
+        except ContextOverflowError as error:
+            self.observer.refuse(error)
+            raise
 
     async def compile_grammar(self, params: SamplingParams) -> None:
         """Have a request's grammar ready, if it needs one, so that `inputs.process` need not wait for it.
@@ -80,16 +123,54 @@ class Service:
             await asyncio.to_thread(self.inputs.compile_grammar, params)
 
     def generate(
-        self, requests: Sequence[EngineRequest], shown_special_ids: frozenset[int] = frozenset()
+        self,
+        requests: Sequence[EngineRequest],
+        client: Client | None = None,
+        *,
+        tenant: str = "",
+        timeout: float | None = None,
+        granularity: Granularity = EVERY_TOKEN,
+        shown_special_ids: frozenset[int] = frozenset(),
     ) -> "Generation":
         """Start requests that belong together; call it in the event loop that will read them.
 
+        client: who asks; None: the server itself, without limits.
+        tenant: for whom the client asks, by its own word.
+        timeout: seconds until they end with an error, if the server's own limit is not shorter.
+        granularity: how many tokens a batch of the deltas holds.
         shown_special_ids: special tokens that are part of the text even where those are left out.
 
         Raises:
-            QueueFullError, EngineDeadError, InvalidRequestError: none of them is started then.
+            BusyError, EngineDeadError, InvalidRequestError: none of them is started then.
         """
-        return Generation(self.engine, self.tokenizer, requests, shown_special_ids)
+        limits = [each for each in (timeout, self.settings.request_timeout) if each is not None]
+        ticket = None
+        try:
+            if client is not None:
+                ticket = self.rate_limits.admit(client, tenant)
+                if self.settings.isolate_prefix_cache:
+                    requests = [replace(each, cache_salt=_salt(client, tenant, each)) for each in requests]
+            return Generation(
+                self.engine,
+                self.tokenizer,
+                requests,
+                self.observer.begin(requests, self.tokenizer.decode),
+                granularity=granularity,
+                ticket=ticket,
+                timeout=min(limits, default=None),
+                shown_special_ids=shown_special_ids,
+            )
+        except BaseException as error:
+            if ticket is not None:
+                ticket.release()
+            if isinstance(error, GradusError):
+                self.observer.refuse(error)
+            raise
+
+
+def _salt(client: Client, tenant: str, request: EngineRequest) -> str:
+    """What keeps clients apart in the prefix cache, whatever salts they choose themselves."""
+    return json.dumps([client.name, tenant, request.cache_salt])
 
 
 class Generation:
@@ -100,9 +181,21 @@ class Generation:
         engine: Engine,
         tokenizer: Tokenizer,
         requests: Sequence[EngineRequest],
+        observation: Observation | None = None,
+        *,
+        granularity: Granularity = EVERY_TOKEN,
+        ticket: Ticket | None = None,
+        timeout: float | None = None,
         shown_special_ids: frozenset[int] = frozenset(),
     ) -> None:
+        """`ticket` is what its tokens are charged to; after `timeout` seconds it ends with an error."""
         self._engine = engine
+        self.observation = observation or Observation(requests)
+        self._granularity = granularity
+        self._ticket = ticket
+        self._timeout = timeout
+        self._timer: asyncio.TimerHandle | None = None
+        self._has_expired = False
         self._num_choices_each = requests[0].params.n
         self._streams: list[UpdateStream] = []
         self.states = [
@@ -113,8 +206,12 @@ class Generation:
             for request in requests:
                 self._streams.append(engine.add_request(request))
         except BaseException:
-            self.close()
+            self._close_streams()
             raise
+        if ticket is not None:
+            ticket.charge(sum(len(request.prompt_token_ids) for request in requests))
+        if timeout is not None:
+            self._timer = asyncio.get_running_loop().call_later(timeout, self._expire)
 
     @property
     def num_choices(self) -> int:
@@ -122,21 +219,45 @@ class Generation:
 
     def close(self) -> None:
         """Abort what is unfinished. Harmless when repeated."""
+        self._close_streams()
+        self.observation.end()
+
+    def _close_streams(self) -> None:
         for stream in self._streams:
             stream.close()
+        if self._timer is not None:
+            self._timer.cancel()
+        if self._ticket is not None:
+            self._ticket.release()
+
+    def _expire(self) -> None:
+        """The time is over: who reads finds the end of what has been computed, and the reason."""
+        self._has_expired = True
+        self.close()
 
     async def run(self) -> None:
         """Read everything; the result is in `states`."""
-        async for _ in self.deltas():
+        async for _ in self._steps():
             pass
 
     async def deltas(self) -> AsyncGenerator[list[ChoiceDelta]]:
-        """What each step added, choices numbered across the requests. Leaving early aborts the rest.
+        """What was added since the last batch, choices numbered across the requests.
+
+        Leaving early (`aclose`) aborts the rest.
 
         Raises:
             RequestFailedError: a choice ended with an error.
             EngineDeadError: the engine stopped.
+            DeadlineExceededError: it took too long.
         """
+        async with aclosing(join_deltas(self._steps(), self._granularity)) as batches:
+            async for batch in batches:
+                handed_out = self.observation.clock()
+                yield batch
+                self.observation.flush_seconds += self.observation.clock() - handed_out
+
+    async def _steps(self) -> AsyncGenerator[list[ChoiceDelta]]:
+        """What each step added."""
         try:
             async with aclosing(self._read(0) if len(self._streams) == 1 else self._read_all()) as batches:
                 async for batch in batches:
@@ -154,16 +275,27 @@ class Generation:
             yield deltas
             if state.finished:
                 return
+        if self._has_expired:
+            raise DeadlineExceededError(
+                f"the request was not complete after {self._timeout:g} seconds; ask for fewer tokens, or for "
+                "more time, if the server's --request-timeout allows it"
+            )
         if not state.finished:
             raise EngineDeadError("the engine stopped before the request was complete")
 
     def _apply(self, i: int, update: RequestUpdate) -> ChoiceDelta:
+        observation, index = self.observation, i * self._num_choices_each + update.choice_index
+        before = observation.clock()
         delta = self.states[i].apply(update)
+        observation.detokenize_seconds += observation.clock() - before
+        observation.add(index, update, len(delta.token_ids), delta.finish_reason)
         if delta.finish_reason == "error":
             raise RequestFailedError(delta.error or "the request failed")
         if delta.finish_reason == "abort":
             raise EngineStoppingError("the server is shutting down")
-        delta.index += i * self._num_choices_each
+        if self._ticket is not None:
+            self._ticket.charge(len(delta.token_ids))
+        delta.index = index
         return delta
 
     async def _read_all(self) -> AsyncGenerator[list[ChoiceDelta]]:

@@ -16,6 +16,7 @@ async def turn_request(
     request_id: str,
     size: int,
     priority: int = 0,
+    cache_salt: str = "",
     add_special_tokens: bool = False,
 ) -> tuple[OpenTurn, EngineRequest]:
     """Read and render a turn, have its grammar compiled, tokenize and validate.
@@ -31,7 +32,12 @@ async def turn_request(
 
     def process() -> EngineRequest:
         return service.inputs.process(
-            request_id, turn.prompt, params, priority=priority, add_special_tokens=add_special_tokens
+            request_id,
+            turn.prompt,
+            params,
+            priority=priority,
+            cache_salt=cache_salt,
+            add_special_tokens=add_special_tokens,
         )
 
     return turn, await service.compute(size, process)

@@ -6,6 +6,7 @@ the template has already written the special tokens.
 """
 
 import json
+import time
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from functools import cached_property
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
 
 MAX_MESSAGES = 4096
 MAX_PROMPT_CHARS = 16 * 2**20
+MAX_RENDER_SECONDS = 10.0
 
 _RESERVED = ("messages", "tools", "documents", "add_generation_prompt")
 
@@ -98,8 +100,9 @@ class _Refusal(Exception):  # noqa: N818
 
 
 def _join(parts: Any) -> str:
-    """Concatenate what the template writes, up to a limit that no honest conversation reaches."""
+    """Concatenate what the template writes, up to limits that no honest conversation reaches."""
     written: list[str] = []
+    deadline = time.monotonic() + MAX_RENDER_SECONDS
     num_chars = 0
     for part in parts:
         written.append(part)
@@ -108,21 +111,54 @@ def _join(parts: Any) -> str:
             raise InvalidRequestError(
                 f"the prompt is longer than {MAX_PROMPT_CHARS:,} characters; shorten the messages", "messages"
             )
+        if time.monotonic() > deadline:
+            raise InvalidRequestError(
+                f"the chat template was not done after {MAX_RENDER_SECONDS:g} seconds; shorten the messages",
+                "messages",
+            )
     return "".join(written)
 
 
 def _environment() -> Any:
     """Jinja2 as templates expect it. Imported late: a server without chat requests needs no Jinja2."""
     from jinja2.ext import loopcontrols
-    from jinja2.sandbox import ImmutableSandboxedEnvironment
 
-    environment = ImmutableSandboxedEnvironment(
+    environment = _sandbox()(
         trim_blocks=True, lstrip_blocks=True, extensions=[loopcontrols, _generation_tag()]
     )
     environment.filters["tojson"] = _tojson
     environment.globals["raise_exception"] = _raise_exception
     environment.globals["strftime_now"] = lambda format: datetime.now().strftime(format)
     return environment
+
+
+def _sandbox() -> Any:
+    """Jinja2's sandbox, whose templates multiply no further than a prompt is long.
+
+    Otherwise `9 ** (9 ** 9)` would keep the interpreter busy for ever, even while it is compiled.
+    """
+    from jinja2.sandbox import ImmutableSandboxedEnvironment
+
+    class Sandbox(ImmutableSandboxedEnvironment):
+        intercepted_binops = frozenset(["*", "**"])
+
+        def call_binop(self, context: Any, operator: str, left: Any, right: Any) -> Any:
+            if _product_size(operator, left, right) > MAX_PROMPT_CHARS:
+                raise OverflowError(f"the result of {operator} would be too large")
+            return super().call_binop(context, operator, left, right)
+
+    return Sandbox
+
+
+def _product_size(operator: str, left: Any, right: Any) -> int:
+    """Roughly how many items or bits a result has that can grow without limit."""
+    if isinstance(left, int) and isinstance(right, int):
+        return (
+            left.bit_length() * max(right, 0) if operator == "**" else left.bit_length() + right.bit_length()
+        )
+    if isinstance(left, int):
+        left, right = right, left
+    return len(left) * max(right, 0) if isinstance(right, int) and hasattr(left, "__len__") else 0
 
 
 def _generation_tag() -> type:

@@ -34,6 +34,8 @@ _SPLITS = {
     "default": (r"[\p{P}\$\+<=>\^~\|]+", _GPT2, r"\p{N}+", "[0-9][0-9][0-9]"),
 }
 _SPACE = "▁"
+MAX_TOKEN_CHARS = 1024  # every way to cut a token in two is looked at
+MAX_SCORED_MERGES = 1 << 21  # the largest published vocabularies have a third of it
 
 
 class TokenKind(IntEnum):
@@ -68,7 +70,7 @@ def special_id(metadata: Metadata, role: str) -> int | None:
     defaults = {"bos": 1, "eos": 2, "unknown": 0} if metadata["tokenizer.ggml.model"] == "llama" else {}
     key = f"tokenizer.ggml.{role}_token_id"
     token_id = metadata.get(key, defaults.get(role, -1))
-    if not isinstance(token_id, int):
+    if not isinstance(token_id, int) or isinstance(token_id, bool):
         raise ValueError(f"{key} is {token_id!r:.80}, not an integer")
     return token_id if 0 <= token_id < len(tokens_of(metadata)) else None
 
@@ -86,6 +88,7 @@ def read_vocabulary(metadata: Metadata) -> Vocabulary:
     """
     check_supported(metadata)
     tokens = _texts(metadata, "tokenizer.ggml.tokens")
+    _check_lengths(tokens)
     kinds = _per_token(metadata, "tokenizer.ggml.token_type", len(tokens))
     if metadata["tokenizer.ggml.model"] == "gpt2":
         merges = _ranked_merges(_texts(metadata, "tokenizer.ggml.merges"), tokens)
@@ -100,6 +103,14 @@ def read_vocabulary(metadata: Metadata) -> Vocabulary:
         "post_processor": _post_processor(metadata, tokens),
     }
     return make_vocabulary(front, tokens, merges, whole_words_first=whole_words_first)
+
+
+def _check_lengths(tokens: Sequence[str]) -> None:
+    longest = max(map(len, tokens), default=0)
+    if longest > MAX_TOKEN_CHARS:
+        raise ValueError(
+            f"tokenizer.ggml.tokens has a token of {longest:,} characters; up to {MAX_TOKEN_CHARS:,} are read"
+        )
 
 
 _LLAMA3_NAMES = frozenset(name for name, splits in _SPLITS.items() if splits is _LLAMA3)
@@ -171,11 +182,17 @@ def _scored_merges(tokens: Sequence[str], scores: Sequence[float]) -> Iterator[M
     if any(math.isnan(score) for score in scores):
         raise ValueError("tokenizer.ggml.scores has a value that is no number")
     ranks = {score: rank for rank, score in enumerate(sorted(set(scores), reverse=True))}
+    num_merges = 0
     for token, token_id in ids.items():
         for i in range(1, len(token)):
             left, right = ids.get(token[:i]), ids.get(token[i:])
             if left is not None and right is not None:
                 yield left, right, ranks[scores[token_id]], token_id
+                num_merges += 1
+        if num_merges > MAX_SCORED_MERGES:
+            raise ValueError(
+                f"tokenizer.ggml.tokens has more than {MAX_SCORED_MERGES:,} pairs of tokens that make a token"
+            )
 
 
 def _added_tokens(tokens: Sequence[str], kinds: Sequence[float]) -> list[dict[str, Any]]:

@@ -37,6 +37,7 @@ class InputProcessor:
         sampling_defaults: Mapping[str, Any] | None = None,
         max_new_tokens: int | None = None,
         grammars: GrammarCompiler | None = None,
+        chat_template: str | None = None,
     ) -> None:
         """
         eos_token_ids: end a choice unless the request ignores them.
@@ -44,6 +45,7 @@ class InputProcessor:
         sampling_defaults: fields of `SamplingParams` for front ends to use where a request does not say.
         max_new_tokens: the limit of requests that bring none, beside the context.
         grammars: compiles the forms of structured outputs; None: they are refused.
+        chat_template: Jinja source to use in place of the tokenizer's.
         seed: the requests that bring no seed draw theirs from a stream that starts here; None: from the
             operating system's randomness.
         """
@@ -54,6 +56,7 @@ class InputProcessor:
         self.sampling_defaults = dict(sampling_defaults or {})
         self._max_new_tokens = max_new_tokens
         self._grammars = grammars
+        self._own_chat_template = chat_template
         self._seeds = None if seed is None else random.Random(seed)
 
     def process(
@@ -63,6 +66,7 @@ class InputProcessor:
         params: SamplingParams,
         *,
         priority: int = 0,
+        cache_salt: str = "",
         add_special_tokens: bool = True,
     ) -> EngineRequest:
         """The engine's request for a text or for token ids (which are taken as they are).
@@ -93,6 +97,7 @@ class InputProcessor:
             grammar=self.compile_grammar(params),
             seed=self._resolve_seed(params.seed),
             priority=priority,
+            cache_salt=cache_salt,
         )
 
     def compile_grammar(self, params: SamplingParams) -> Grammar | None:
@@ -115,6 +120,7 @@ class InputProcessor:
         pooling: Pooling,
         *,
         priority: int = 0,
+        cache_salt: str = "",
         add_special_tokens: bool = True,
     ) -> EngineRequest:
         """A request for an embedding of the prompt, which may fill the context.
@@ -137,6 +143,7 @@ class InputProcessor:
             max_tokens=0,
             pooling=pooling,
             priority=priority,
+            cache_salt=cache_salt,
         )
 
     def tokenize(self, prompt: Prompt, *, add_special_tokens: bool = True) -> list[int]:
@@ -191,9 +198,18 @@ class InputProcessor:
             template_kwargs=template_kwargs,
         )
 
+    @property
+    def chat_template(self) -> str | None:
+        """The Jinja source that conversations are written with."""
+        return self._own_chat_template or self.tokenizer.chat_template
+
+    @property
+    def has_chat_template(self) -> bool:
+        return self._chat_template is not None
+
     @cached_property
     def _chat_template(self) -> ChatTemplate | None:
-        source = self.tokenizer.chat_template
+        source = self.chat_template
         return None if source is None else ChatTemplate(source, self.tokenizer.special_tokens)
 
     def _check_token_ids(self, token_ids: list[int]) -> None:

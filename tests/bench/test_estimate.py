@@ -7,8 +7,10 @@ import pytest
 from gradus.bench.estimate import fit_model, model_bytes
 from gradus.bench.probe import CUT_BYTES, cut_model
 from gradus.config import EngineConfig
+from gradus.models.outline import outline_model
 from gradus.models.sources import DUMMY_SHAPES
-from tests.tiny_models import tiny_backend, tiny_config, tiny_moe_config
+from gradus.runtime import load_runtime
+from tests.tiny_models import tiny_backend, tiny_config, tiny_moe_config, write_wide_model
 
 KIB = 1024
 
@@ -79,6 +81,21 @@ def test_the_backend_holds_what_was_calculated_of_quantized_weights(make, quanti
         backend.close()
 
 
+@pytest.mark.parametrize("tied", [True, False])
+@pytest.mark.parametrize("file_type", ["q4_0", "q8_0", "q4_k_m", "f16"])
+def test_the_backend_holds_what_was_calculated_of_a_gguf_file(tied, file_type, tmp_path):
+    path = write_wide_model(tmp_path, file_type, tie_word_embeddings=tied)
+    outline = outline_model(str(path))
+    fit = fit_model(EngineConfig(), outline.config, 1 << 30, outline.stored_width)
+    runtime = load_runtime(EngineConfig(model=str(path), kv_cache_memory=1 << 20, packed_cache=False))
+    try:
+        assert fit.sizes.weights == runtime.backend.weight_bytes == runtime.weight_bytes
+    finally:
+        runtime.close()
+    stored = {"q4_0": ("int4", "int8"), "q8_0": ("int8",), "q4_k_m": ("int4", "int8"), "f16": ()}
+    assert fit.sizes.stored_widths == stored[file_type]
+
+
 def test_what_a_published_model_takes():
     """Qwen3-0.6B: 440.4 M weights in layers, 155.6 M in the tied embedding, 112 KiB of cache per token."""
     sizes = model_bytes(DUMMY_SHAPES["qwen3-0.6b"], "bf16", "f16")
@@ -89,7 +106,7 @@ def test_what_a_published_model_takes():
 
 
 def test_a_fit_counts_weights_work_and_cache_against_what_is_free():
-    config = EngineConfig(dtype="float32", max_model_len=512, kv_cache_memory=1 << 20, max_num_seqs=8)
+    config = EngineConfig(dtype="float32", max_model_len=512, kv_cache_memory_bytes=1 << 20, max_num_seqs=8)
     model = by_hand()
     fit = fit_model(config, model, 100 << 20)
     assert fit.fits
@@ -104,9 +121,9 @@ def test_a_fit_counts_weights_work_and_cache_against_what_is_free():
 
 def test_a_cut_has_the_models_widths_and_is_as_large_as_it_may_be():
     for shape in DUMMY_SHAPES.values():
-        cut = cut_model(shape, "bf16")
+        cut = cut_model(shape, lambda config: model_bytes(config, "bf16", "f16").weights)
         size = model_bytes(cut, "bf16", "f16").weights
         assert (cut.hidden_size, cut.intermediate_size) == (shape.hidden_size, shape.intermediate_size)
         assert 1 <= cut.num_layers < shape.num_layers
         assert size <= CUT_BYTES or cut.num_layers == 1
-    assert cut_model(by_hand(), "f32") == by_hand()  # small enough as it is
+    assert cut_model(by_hand(), lambda config: CUT_BYTES) == by_hand()  # small enough as it is

@@ -7,7 +7,8 @@ from gradus.bench.estimate import model_bytes
 from gradus.bench.probe import DecodeProbe, chosen_variant, kernel_variants, memory_bandwidth
 from gradus.config import EngineConfig
 from gradus.errors import ConfigError
-from tests.tiny_models import tiny_config
+from gradus.models.outline import outline_model
+from tests.tiny_models import tiny_config, write_wide_model
 
 
 def test_memory_is_read_in_several_passes_and_no_more_of_it_than_a_quarter(monkeypatch):
@@ -39,11 +40,25 @@ def test_the_variant_is_the_best_or_the_environments(monkeypatch):
         chosen_variant()
 
 
+def test_a_probe_of_stored_widths_packs_and_decodes_them(tmp_path):
+    """Nothing is cut from a model this small, so the probe holds what the model takes."""
+    outline = outline_model(str(write_wide_model(tmp_path, "q4_k_m")))
+    sizes = model_bytes(outline.config, "f16", "f16", "none", outline.stored_width)
+    probe = DecodeProbe(EngineConfig(), outline.config, sizes, 1, 40)
+    try:
+        assert probe._backend.weight_bytes == sizes.weights
+        prediction = probe.measure(8)
+    finally:
+        probe.close()
+    assert prediction.cut.weights == sizes.weights
+    assert prediction.bytes_per_token == sizes.read_at(40)
+
+
 @pytest.mark.parametrize("quantization", ["none", "int8"])
 def test_a_prediction_scales_the_cuts_rate_to_the_models_bytes(monkeypatch, quantization):
     monkeypatch.setattr(probe_module, "CUT_BYTES", 40_000)
     monkeypatch.setattr(probe_module, "CUT_VOCAB", 64)
-    monkeypatch.setattr(probe_module.cut_model, "__defaults__", ("none", 40_000))
+    monkeypatch.setattr(probe_module.cut_model, "__defaults__", (40_000,))
     model = tiny_config(num_layers=6)
     sizes = model_bytes(model, "f32", "f16", quantization)
     probe = DecodeProbe(EngineConfig(quantization=quantization), model, sizes, 2, 40)

@@ -39,7 +39,7 @@ def test_the_flags_defaults_are_the_configurations():
     add_engine_arguments(parser)
     assert engine_config(parser.parse_args([])) == EngineConfig()
     flags = """--no-chunked-prefill --no-prefix-caching --batching static --scheduling separated
-        --kv-layout contiguous --enforce-eager --attention naive --kv-cache-memory 1.5G --threads 3"""
+        --kv-layout contiguous --enforce-eager --attention naive --kv-cache-memory-bytes 1.5G --threads 3"""
     given = parser.parse_args(["m", *flags.split()])
     assert engine_config(given) == EngineConfig(
         model="m",
@@ -50,7 +50,7 @@ def test_the_flags_defaults_are_the_configurations():
         kv_layout="contiguous",
         enforce_eager=True,
         attention="naive",
-        kv_cache_memory=1536 << 20,
+        kv_cache_memory_bytes=1536 << 20,
         num_threads=3,
     )
 
@@ -75,7 +75,7 @@ def test_generate_prints_one_text_per_prompt(tiny_model_path):
         (["generate", "--max-tokens", "0", "--prompt", "x"], 1, ["max_tokens is 0"]),
         (["generate", "--prompt", ""], 1, ["prompt is empty"]),
         (["generate", "--dtype", "int3", "--prompt", "x"], 2, ["dtype", "float32"]),
-        (["generate", "--kv-cache-memory", "lots"], 2, ["'lots' is not a size"]),
+        (["generate", "--kv-cache-memory-bytes", "lots"], 2, ["'lots'", "--kv-cache-memory-bytes"]),
         (["frobnicate"], 2, ["frobnicate"]),
         ([], 2, ["COMMAND"]),
     ],

@@ -1,13 +1,19 @@
 """`gradus convert`: what it writes and what it refuses."""
 
+import json
+import shutil
+
 import gguf
 import pytest
+from safetensors.numpy import load_file, save_file
 
+from gradus import LLM, SamplingParams
 from gradus.cli.convert import TYPES
 from gradus.cli.main import main
 from gradus.export.gguf_recipe import FILE_TYPES
 from gradus.models.dummy_shapes import DUMMY_SHAPES
 from gradus.models.sources import resolve_model
+from tests.text.toy_tokenizers import converted_sentencepiece_json
 from tests.tiny_models import tiny_config
 
 
@@ -21,6 +27,37 @@ def test_a_model_becomes_a_file(tiny_model_path, tmp_path, capsys):
     assert capsys.readouterr().out == f"{path}: {path.stat().st_size / 1e6:,.1f} MB\n"
     assert resolve_model(str(path)).config == resolve_model(str(tiny_model_path)).config
     assert gguf.GGUFReader(path).fields["general.name"].contents() == tiny_model_path.name
+
+
+@pytest.fixture
+def mistral_path(tiny_model_path, tmp_path):
+    """The tiny model without what Mistral has not, and with a tokenizer as converted from SentencePiece."""
+    path = tmp_path / "mistral"
+    shutil.copytree(tiny_model_path, path)
+    config = json.loads((path / "config.json").read_text())
+    config |= {"architectures": ["MistralForCausalLM"], "model_type": "mistral", "sliding_window": None}
+    (path / "config.json").write_text(json.dumps(config))
+    weights = load_file(path / "model.safetensors")
+    save_file(
+        {name: array for name, array in weights.items() if "self_attn" not in name or "proj" in name},
+        path / "model.safetensors",
+    )
+    (path / "tokenizer.json").write_text(converted_sentencepiece_json())
+    names = {"bos_token": "<s>", "eos_token": "</s>", "unk_token": "<unk>"}
+    (path / "tokenizer_config.json").write_text(json.dumps(names))
+    return path
+
+
+def test_a_mistral_with_sentencepiece_is_the_same_from_both(mistral_path, tmp_path):
+    path = tmp_path / "mistral.gguf"
+    assert main(["convert", str(mistral_path), str(path), "--type", "f32"]) == 0
+    params = SamplingParams(temperature=0, max_tokens=20)
+    found = []
+    for model in (mistral_path, path):
+        with LLM(str(model), kv_cache_memory=1 << 24, num_threads=1) as llm:
+            (output,) = llm.generate(["Hello  wörld 你好 👍"], params)
+            found.append((output.prompt_token_ids, output.outputs[0].token_ids))
+    assert found[0] == found[1]
 
 
 def test_dummies_have_a_token_for_every_id_and_the_seed_counts(tmp_path, monkeypatch):

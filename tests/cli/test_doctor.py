@@ -6,6 +6,7 @@ import os
 import pytest
 
 from tests.cli.harness import gradus
+from tests.tiny_models import write_wide_model
 
 
 def test_doctor_says_what_the_machine_is_and_what_would_run():
@@ -58,11 +59,22 @@ def test_doctor_judges_the_quantized_model(tiny_model_path):
     )
 
 
+def test_doctor_judges_a_gguf_file_as_it_is_stored(tmp_path):
+    path = write_wide_model(tmp_path, "q4_0", tie_word_embeddings=False)
+    report = json.loads(gradus("doctor", path, "--json").stdout)["model"]
+    assert report["memory"]["stored_widths"] == ["int4", "int8"]
+    assert report["decode"]["measured_on"]["weight_bytes"] == report["memory"]["weight_bytes"]
+    assert "int4 and int8 with activations in int8" in gradus("doctor", path).stdout
+    refused = gradus("doctor", path, "--quantization", "int4")
+    assert refused.returncode == 2
+    assert "are stored quantized" in refused.stderr
+
+
 def test_a_model_that_does_not_fit_is_said_and_exits_with_1(tiny_model_path):
-    ran = gradus("doctor", tiny_model_path, "--kv-cache-memory", "900G")
+    ran = gradus("doctor", tiny_model_path, "--kv-cache-memory-bytes", "900G")
     assert ran.returncode == 1
     assert "DOES NOT FIT" in ran.stdout
-    assert "--kv-cache-memory" in ran.stdout
+    assert "--kv-cache-memory-bytes" in ran.stdout
 
 
 def test_a_hub_model_is_judged_by_its_configuration_before_its_weights_are_there(tmp_path, tiny_model_path):

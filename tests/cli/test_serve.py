@@ -1,5 +1,6 @@
 """`gradus serve` as a user starts it: a process of its own, the native backend, and the `openai` client."""
 
+import json
 import random
 import re
 import signal
@@ -7,6 +8,7 @@ import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
 
+import httpx
 import openai
 import pytest
 
@@ -37,6 +39,7 @@ def server(tiny_model_path):
         _, errors = process.communicate(timeout=30)
         assert process.returncode in (0, -signal.SIGTERM), errors
         assert "Traceback" not in errors
+        assert re.search(r"weights \d+ MiB, KV cache [\d,]+ tokens", errors)
     finally:
         process.kill()
 
@@ -84,3 +87,22 @@ def test_a_port_in_use_is_said_at_once(server, tiny_model_path):
     assert refused.returncode == 2
     assert port in refused.stderr
     assert "Traceback" not in refused.stderr
+
+
+def test_logs_are_json_and_quiet_about_prompts_and_metrics_can_be_off(tiny_model_path):
+    command = [sys.executable, "-m", "gradus", "serve", str(tiny_model_path), "--port", "0", "--no-metrics"]
+    command += ["--log-format", "json", "--log-level", "debug", "--trace-requests", "0"]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    try:
+        url = re.search(r"http://\S+(?=/v1)", process.stdout.readline()).group()
+        body = {"prompt": "swordfish", "max_tokens": 3}
+        httpx.post(f"{url}/v1/completions", json=body, headers={"x-request-id": "mine"}, timeout=60)
+        assert [httpx.get(url + path).status_code for path in ("/metrics", "/debug/trace")] == [404, 404]
+        process.send_signal(signal.SIGTERM)
+        _, errors = process.communicate(timeout=30)
+    finally:
+        process.kill()
+    lines = [json.loads(line) for line in errors.splitlines() if line.startswith("{")]
+    told = {line["message"]: line for line in lines if line.get("request_id") == "mine"}
+    assert told["request"]["completion_tokens"] == told["timings"]["completion_tokens"] == 3
+    assert "swordfish" not in errors

@@ -23,7 +23,8 @@ def make_request(
     request_id: str = "r", prompt: Iterable[int] = (1, 2, 3), max_tokens: int = 4, **kwargs: Any
 ):
     """A request; keywords that `EngineRequest` does not know go to its `SamplingParams`."""
-    own = {name: kwargs.pop(name) for name in ("eos_token_ids", "seed", "priority") if name in kwargs}
+    names = ("eos_token_ids", "seed", "priority", "cache_salt")
+    own = {name: kwargs.pop(name) for name in names if name in kwargs}
     return EngineRequest(
         request_id=request_id,
         prompt_token_ids=list(prompt),

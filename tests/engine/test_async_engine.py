@@ -8,6 +8,7 @@ import time
 import pytest
 
 from gradus.engine.async_engine import AsyncEngine
+from gradus.engine.rate_meter import RateMeter
 from gradus.errors import ContextOverflowError, EngineDeadError, InvalidRequestError, QueueFullError
 from gradus.messages import EngineRequest, RequestUpdate
 from tests.engine.fake_backend import FakeBackend
@@ -34,6 +35,9 @@ class GatedBackend(FakeBackend):
     def open(self) -> None:
         self.is_open = True
         self.permits.release(1000)
+
+    def shut(self) -> None:
+        self.is_open = False
 
 
 def make_engine(backend: FakeBackend | None = None, max_queued_requests: int = 1024, **config) -> AsyncEngine:
@@ -212,6 +216,53 @@ def test_admission_errors_reach_the_caller():
         for stream in streams:
             assert [update async for update in stream][-1][-1].finish_reason == "length"
         assert [update async for update in engine.add_request(make_request("r0"))]
+        await engine.shutdown()
+
+    run_async(scenario())
+
+
+def test_a_queue_is_full_of_tokens_too_and_lets_one_long_prompt_in():
+    async def scenario() -> None:
+        core = make_core(backend=GatedBackend(0), max_num_seqs=1)
+        engine = AsyncEngine(core, max_queued_tokens=10)
+        streams = [engine.add_request(make_request("running", prompt=[1] * 12))]
+        await until(lambda: engine.stats().num_running == 1)
+        streams.append(engine.add_request(make_request("long", prompt=[2] * 11)))
+        with pytest.raises(QueueFullError, match="11 tokens are waiting, at most 10 may, and this one has 1"):
+            engine.add_request(make_request("short", prompt=[3]))
+        engine.abort("long")
+        core.backend.open()
+        for stream in streams:
+            assert [update async for update in stream]
+        assert core.num_waiting_tokens == 0
+        streams = [engine.add_request(make_request(f"r{i}", prompt=[i] * 2)) for i in (1, 2, 3)]
+        for stream in streams:
+            assert [update async for update in stream][-1][-1].finish_reason == "length"
+        await engine.shutdown()
+
+    run_async(scenario())
+
+
+def test_a_full_queue_says_when_by_the_rate_and_the_backlog():
+    """Half a token a second was measured; 3 + 3 tokens wait, and requests wrote 4 tokens each before."""
+
+    async def scenario() -> None:
+        core = make_core(backend=GatedBackend(), max_num_seqs=1)
+        engine = AsyncEngine(core, max_queued_requests=2)
+        first = engine.add_request(make_request("before", max_tokens=4))
+        assert [update async for update in first]
+        core.backend.shut()
+        streams = [engine.add_request(make_request("running"))]
+        await until(lambda: engine.stats().num_running == 1)
+        streams += [engine.add_request(make_request(f"r{i}")) for i in (1, 2)]
+        engine._rate = RateMeter()
+        engine._rate.add(1, 2.0)
+        with pytest.raises(QueueFullError) as refused:
+            engine.add_request(make_request("late"))
+        assert refused.value.retry_after == pytest.approx((3 + 3 + 2 * 4) / 0.5)
+        core.backend.open()
+        for stream in streams:
+            assert [update async for update in stream]
         await engine.shutdown()
 
     run_async(scenario())

@@ -94,8 +94,8 @@ def test_pre_tokenizers_are_known_by_their_patterns(pattern, name, tmp_path):
 @pytest.mark.parametrize(
     ("tokenizer", "vocab_size", "words"),
     [
-        (word_piece_json(), 430, "a WordPiece tokenizer; only byte-level BPE is written"),
-        (sentencepiece_json(), 430, "only byte-level BPE is written"),
+        (word_piece_json(), 430, "a WordPiece tokenizer; byte-level BPE and Sentence"),
+        (sentencepiece_json(), 430, "do not merge though .* is a token; llama.cpp merges any two"),
         (byte_level_json(), 300, "token id 421, but the model's vocabulary has 300 entries"),
         (changed(pre_tokenizer=split(r"\d+")), 430, "for which llama.cpp has no name .* qwen2, llama-bpe"),
         (changed(pre_tokenizer=BYTES | {"add_prefix_space": True, "use_regex": True}), 430, "has no name"),

@@ -11,7 +11,12 @@ HEADS = ["lm_head", "model.embed_tokens"]
 
 @pytest.mark.parametrize(
     ("quantization", "linear", "head"),
-    [("none", None, None), ("int8", "int8", "int8"), ("int4", "int4", "int8"), ("int4-all", "int4", "int4")],
+    [
+        ("none", None, None),
+        ("int8", "int8", "int8"),
+        ("int4", "int4", "int8"),
+        ("int4-all", "int4_symmetric", "int4_symmetric"),
+    ],
 )
 def test_widths(quantization, linear, head):
     assert {weight_width(LAYER + name, quantization) for name in LINEAR} == {linear}

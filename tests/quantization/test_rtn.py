@@ -46,7 +46,7 @@ def test_int4_has_at_most_the_squared_error_of_even_steps_between_the_ends(matri
     assert quantized.codes.max() <= 15
 
 
-@given(MATRICES, st.sampled_from(["int8", "int4"]))
+@given(MATRICES, st.sampled_from(["int8", "int4", "int4_symmetric"]))
 @settings(deadline=None, max_examples=30)
 def test_missing_inputs_have_codes_of_zero(matrix, width):
     quantized = quantize(matrix, width)
@@ -55,7 +55,7 @@ def test_missing_inputs_have_codes_of_zero(matrix, width):
     assert quantized.dequantize().shape == matrix.shape
 
 
-@pytest.mark.parametrize("width", ["int8", "int4"])
+@pytest.mark.parametrize("width", ["int8", "int4", "int4_symmetric"])
 @pytest.mark.parametrize("value", [0.0, 1.0, -3.5, 0.1, 6e4])
 def test_a_constant_group_survives(width, value):
     matrix = np.full((2, 64), value, np.float32)
@@ -71,7 +71,7 @@ def test_fitting_int4_beats_even_steps_between_the_ends():
     assert ((fitted - groups) ** 2).sum() < 0.9 * ((plain - groups) ** 2).sum()
 
 
-@pytest.mark.parametrize("width", ["int8", "int4"])
+@pytest.mark.parametrize("width", ["int8", "int4", "int4_symmetric"])
 def test_threads_change_nothing(width):
     matrix = np.random.default_rng(0).normal(size=(600, 300)).astype(np.float32)
     one, three = quantize(matrix, width), quantize(matrix, width, num_threads=3)

@@ -62,6 +62,8 @@ def toy_service(
     delay=0.0,
     max_queued_requests=1024,
     sampling_defaults=None,
+    num_blocks=512,
+    settings=None,
     tokenizer=None,
     reply_format=None,
 ):
@@ -69,9 +71,16 @@ def toy_service(
     tokenizer = tokenizer or toy_tokenizer(
         byte_level_json(), eos_token="<|im_end|>", bos_token="<|endoftext|>"
     )
-    backend = ScriptedBackend(lambda *sequence: next_token(tokenizer, *sequence), VOCAB_SIZE, delay=delay)
+    backend = ScriptedBackend(
+        lambda *sequence: next_token(tokenizer, *sequence), VOCAB_SIZE, num_blocks, delay=delay
+    )
     config = SchedulerConfig(max_model_len=max_model_len, max_num_batched_tokens=256, max_num_seqs=32)
-    engine = AsyncEngine(EngineCore(backend, config), max_queued_requests=max_queued_requests)
+    settings = settings or ServerSettings()
+    engine = AsyncEngine(
+        EngineCore(backend, config),
+        max_queued_requests=max_queued_requests,
+        max_queued_tokens=settings.max_num_queued_tokens,
+    )
     inputs = InputProcessor(
         tokenizer,
         eos_token_ids={EOS},
@@ -80,7 +89,7 @@ def toy_service(
         seed=0,
         sampling_defaults=sampling_defaults,
     )
-    service = Service(engine, inputs, MODEL, reply_format)
+    service = Service(engine, inputs, MODEL, settings, reply_format=reply_format)
     service.backend = backend
     return service
 
@@ -93,28 +102,35 @@ def serving(
     delay=0.0,
     max_queued_requests=1024,
     sampling_defaults=None,
+    num_blocks=512,
     tokenizer=None,
     reply_format=None,
     **settings,
 ):
     """A server for it, in a thread."""
+    settings = ServerSettings(port=0, **{"shutdown_timeout": 0.0, **settings})
     service = toy_service(
         next_token,
         max_model_len=max_model_len,
         delay=delay,
         max_queued_requests=max_queued_requests,
         sampling_defaults=sampling_defaults,
+        num_blocks=num_blocks,
+        settings=settings,
         tokenizer=tokenizer,
         reply_format=reply_format,
     )
-    with hosting(service, **settings) as running:
+    with hosting(service) as running:
         yield running
 
 
+SETTINGS = ServerSettings(port=0, shutdown_timeout=0.0)
+
+
 @contextmanager
-def hosting(service, **settings):
+def hosting(service):
     """A server for a service that has its backend, in a thread."""
-    settings = ServerSettings(port=0, **{"shutdown_seconds": 0.0, **settings})
+    settings = service.settings
     listener = bind(settings)
     server = HttpServer(service, settings)
     thread = threading.Thread(target=lambda: server.run(sockets=[listener]), daemon=True)

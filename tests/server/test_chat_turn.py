@@ -29,7 +29,7 @@ async def run(service, turn, **params):
         opened = open_turn(service, turn)
         params = opened.constrained(SamplingParams(max_tokens=None, **params))
         request = service.inputs.process("r", opened.prompt, params, add_special_tokens=False)
-        generation = service.generate([request], opened.shown_special_ids)
+        generation = service.generate([request], shown_special_ids=opened.shown_special_ids)
         reader = opened.reader(params.n)
         parts = [[] for _ in range(params.n)]
         async for deltas in generation.deltas():

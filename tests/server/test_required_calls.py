@@ -1,8 +1,6 @@
 """Calls that the model has to make: on the embedded model, which must not need any talent for them."""
 
 import json
-import threading
-import time
 
 import httpx
 import jsonschema
@@ -12,11 +10,9 @@ import pytest
 from gradus.config import EngineConfig
 from gradus.engine.async_engine import AsyncEngine
 from gradus.runtime import load_runtime
-from gradus.server.http.server import HttpServer
-from gradus.server.run import base_url, bind
 from gradus.server.service import Service
-from gradus.server.settings import ServerSettings
 from gradus.text.reply.call_grammar import MAX_CALLS
+from tests.server.harness import SETTINGS, hosting
 
 USER = [{"role": "user", "content": "Write a poem about the sea."}]
 CITY = {
@@ -37,19 +33,12 @@ SCHEMAS = {"weather": CITY, "clock": {"type": "object", "maxProperties": 0}}
 @pytest.fixture(scope="module")
 def client():
     runtime = load_runtime(EngineConfig(model="demo", num_threads=1, max_model_len=1024, seed=1))
-    service = Service(AsyncEngine(runtime.core), runtime.inputs, "demo")
-    settings = ServerSettings(port=0, shutdown_seconds=0.0)
-    listener = bind(settings)
-    server = HttpServer(service, settings)
-    thread = threading.Thread(target=lambda: server.run(sockets=[listener]), daemon=True)
-    thread.start()
-    while not server.started:
-        assert thread.is_alive()
-        time.sleep(0.01)
-    with openai.OpenAI(base_url=f"{base_url(listener)}/v1", api_key="none", max_retries=0) as client:
+    service = Service(AsyncEngine(runtime.core), runtime.inputs, "demo", SETTINGS)
+    with (
+        hosting(service) as server,
+        openai.OpenAI(base_url=f"{server.url}/v1", api_key="none", max_retries=0) as client,
+    ):
         yield client
-    server.should_exit = True
-    thread.join(20)
     runtime.close()
 
 

@@ -146,7 +146,7 @@ def test_whatever_ends_one_request_ends_all_that_belong_to_it(num_requests, endi
 
 
 def test_of_requests_that_belong_together_all_are_started_or_none():
-    engine = PlayedEngine({"a": [], "b": QueueFullError("full")})
+    engine = PlayedEngine({"a": [], "b": QueueFullError("full", 1.0)})
     with pytest.raises(QueueFullError):
         Generation(engine, TOKENIZER, [request("a"), request("b")])
     assert engine.closed == ["a"]

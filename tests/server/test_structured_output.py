@@ -15,7 +15,7 @@ from gradus.engine.async_engine import AsyncEngine
 from gradus.runtime import load_runtime
 from gradus.server.service import Service
 from gradus.structured.compiler import LlguidanceCompiler
-from tests.server.harness import hosting
+from tests.server.harness import SETTINGS, hosting
 
 SCHEMA = {
     "type": "object",
@@ -30,7 +30,7 @@ MESSAGES = [{"role": "user", "content": "Describe a person in JSON."}]
 @pytest.fixture(scope="module")
 def demo():
     runtime = load_runtime(EngineConfig(model="demo", seed=0))
-    service = Service(AsyncEngine(runtime.core), runtime.inputs, "demo")
+    service = Service(AsyncEngine(runtime.core), runtime.inputs, "demo", SETTINGS)
     service.backend = SimpleNamespace(close=lambda: None)
     with hosting(service) as running:
         yield running

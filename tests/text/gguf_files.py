@@ -40,7 +40,7 @@ def byte_level_metadata(pre: str | None = "qwen2", **changes: Any) -> dict[str, 
         "eos_token_id": 2,
         "padding_token_id": 0,
     }
-    return _prefixed(values | changes)
+    return prefixed(values | changes)
 
 
 def sentencepiece_metadata(*, tied: bool = False, **changes: Any) -> dict[str, Any]:
@@ -64,10 +64,10 @@ def sentencepiece_metadata(*, tied: bool = False, **changes: Any) -> dict[str, A
         "eos_token_id": tokens.index("</s>"),
         "unknown_token_id": tokens.index("<unk>"),
     }
-    return _prefixed(defaults | changes)
+    return prefixed(defaults | changes)
 
 
-def _prefixed(values: Mapping[str, Any]) -> dict[str, Any]:
+def prefixed(values: Mapping[str, Any]) -> dict[str, Any]:
     return {f"tokenizer.ggml.{key}": value for key, value in values.items() if value is not None}
 
 

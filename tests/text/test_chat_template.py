@@ -46,6 +46,7 @@ TEMPLATES = {
     "generation": "{% for m in messages %}{% generation %}{{ m.content }}{% endgeneration %}{% endfor %}",
     "undefined": "{{ nothing }}{% if tools is none %}no tools{% endif %}{{ messages | length }}",
     "date": "{{ strftime_now('%Y') }}",
+    "products": "{{ '=' * 20 }}{{ 3 * 4 }}{{ 2 ** 10 }}{{ 2 ** -1 }}{{ 1.5 * 2 }}{{ 3 * 'ab' }}",
     "dict": "{{ messages[0] | tojson(sort_keys=True, separators=(',', ':')) }}{{ messages[1].items()|list }}",
 }
 
@@ -95,6 +96,9 @@ def test_json_is_not_escaped_for_html():
         ("{{ ''.__class__.__mro__ }}", "SecurityError"),
         ("{{ messages.append(1) }}", "SecurityError"),
         ("{% for i in range(10000000) %}{% endfor %}", "Range too big"),
+        ("{{ 9 ** (9 ** 9) }}", "OverflowError"),
+        ("{{ 'abc' * 10 ** 9 }}", "OverflowError"),
+        ("{{ 10 ** 9 * [1] }}", "OverflowError"),
         ("{% macro f() %}{{ f() }}{% endmacro %}{{ f() }}", "RecursionError"),
         ("{% if %}", "cannot be compiled"),
         ("{{ include }}{% include 'x' %}", "failed on the messages"),
@@ -104,6 +108,14 @@ def test_whatever_a_template_does_wrong_is_a_refused_request(source, says):
     with pytest.raises(InvalidRequestError, match=says) as caught:
         ChatTemplate(source).render(MESSAGES)
     assert caught.value.param == "messages"
+
+
+def test_time_is_capped(monkeypatch):
+    template = ChatTemplate("{% for i in range(1000) %}{{ i }}{% endfor %}")
+    assert template.render(MESSAGES)
+    monkeypatch.setattr(chat_template, "MAX_RENDER_SECONDS", -1.0)
+    with pytest.raises(InvalidRequestError, match="was not done after"):
+        template.render(MESSAGES)
 
 
 def test_sizes_are_capped(monkeypatch):

@@ -13,11 +13,13 @@ from hypothesis import strategies as st
 
 from gradus.disk_cache.store import DiskCache
 from gradus.errors import CheckpointError
+from gradus.text import gguf_vocabulary
 from gradus.text.gguf_tokenizer import gguf_tokenizer
 from tests.text import gguf_files, multilingual
+from tests.text.corpus import CORPUS
 from tests.text.gguf_files import byte_level_metadata, sentencepiece_metadata, write_model
 
-TEXTS = multilingual.texts(60)
+TEXTS = [*multilingual.texts(60), *CORPUS]
 CASES = {
     "qwen2": byte_level_metadata("qwen2"),
     "llama-bpe": byte_level_metadata("llama-bpe"),
@@ -171,9 +173,11 @@ NUM_TOKENS = len(BYTES()["tokenizer.ggml.tokens"])
         (BYTES(token_type=np.ones(5, np.int32)), f"token_type has 5 values for {NUM_TOKENS:,} tokens"),
         (BYTES(token_type=["x"] * NUM_TOKENS), "token_type has 'x', not a number"),
         (BYTES(bos_token_id="0"), "bos_token_id is '0', not an integer"),
+        (BYTES(eos_token_id=True), "eos_token_id is True, not an integer"),
         (BYTES(add_bos_token=1), "add_bos_token is 1, not true or false"),
         (BYTES("llama-bpe", tokens=["a", "bc"], token_type=[1, 1], merges=[]), "'bc' has a character"),
         ({**BYTES(), "tokenizer.chat_template": 3}, "chat_template is int, not text"),
+        (PIECES(tokens=["a" * 5000], token_type=[1], scores=[0.0]), "token of 5,000 characters; up to 1,024"),
         (PIECES(scores=None), "tokenizer.ggml.scores is missing"),
         (PIECES(scores=np.ones(3, np.float32)), "scores has 3 values"),
         (PIECES(scores=np.full(len(PIECES()["tokenizer.ggml.tokens"]), np.nan)), "no number"),
@@ -183,6 +187,19 @@ NUM_TOKENS = len(BYTES()["tokenizer.ggml.tokens"])
 def test_what_is_wrong_is_said(metadata, reason):
     with pytest.raises(CheckpointError, match=f"some.gguf: .*{reason}"):
         gguf_tokenizer(metadata, "some.gguf").load()
+
+
+def test_merges_that_multiply_are_refused(monkeypatch):
+    """Every token is made of any two shorter ones."""
+    monkeypatch.setattr(gguf_vocabulary, "MAX_SCORED_MERGES", 1000)
+    for count, is_refused in ((45, False), (46, True)):  # 45 * 44 / 2 = 990
+        metadata = PIECES(tokens=["a" * n for n in range(1, count + 1)], token_type=[1] * count)
+        tokenizer = gguf_tokenizer(metadata | {"tokenizer.ggml.scores": [0.0] * count}, "x")
+        if is_refused:
+            with pytest.raises(CheckpointError, match="more than 1,000 pairs"):
+                tokenizer.load()
+        else:
+            tokenizer.load()
 
 
 class Lazy(Sequence):

@@ -67,6 +67,20 @@ def sentencepiece_json() -> str:
     return json.dumps(built)
 
 
+def converted_sentencepiece_json(**parts: object) -> str:
+    """As converted from SentencePiece: any two tokens whose texts together are a token merge."""
+    built = json.loads(sentencepiece_json())
+    vocab = built["model"]["vocab"]
+    special = {"<unk>", "<s>", "</s>"}
+    merges = [
+        [token[:i], token[i:]]
+        for token in sorted(vocab, key=vocab.__getitem__)  # in the order of their scores
+        for i in range(1, len(token))
+        if token not in special and token[:i] in vocab and token[i:] in vocab
+    ]
+    return json.dumps(built | {"model": built["model"] | {"merges": merges}} | parts)
+
+
 def word_piece_json() -> str:
     """A decoder that cannot take tokens one by one: it decides on spaces between neighbours."""
     fast = FastTokenizer(models.WordPiece(unk_token="[UNK]"))

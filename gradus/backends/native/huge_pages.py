@@ -3,7 +3,9 @@
 Knows when; C++ knows how (csrc/huge_pages.h).
 """
 
+import os
 import threading
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +14,7 @@ import gradus.backends.native._native as _native
 DELAY_SECONDS = 1.0  # the first tokens go first; by then a good part of the weights has been touched
 ENOUGH = 0.9  # of the resident weights in huge pages
 LEAST_BYTES = 32 << 20  # smaller weights stay in the CPU's cache, or nearly
+NICENESS = 10  # a tenth of a CPU where a step wants it too, so that a busy engine gets its pages
 _SYSTEM = Path("/sys/kernel/mm/transparent_hugepage/enabled")
 
 
@@ -30,6 +33,8 @@ class HugePageMover:
         self._stop.set()
 
     def _run(self) -> None:
+        with suppress(OSError):  # steps go first: Linux counts this thread alone
+            os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), NICENESS)
         if not self._stop.wait(DELAY_SECONDS) and _native.share_in_huge_pages(self._memory) < ENOUGH:
             _native.move_into_huge_pages(self._memory)
 

@@ -18,7 +18,7 @@ from gradus.models.checkpoint.base import StoredFile
 from gradus.models.config import ModelConfig
 
 _VERSION = 1  # of the sections below
-_RECIPE = 1  # one more whenever the quantizer gives other codes for the same weights
+_RECIPE = 2  # one more whenever the quantizer gives other codes for the same weights
 
 
 def packed_key(files: Sequence[StoredFile], config: ModelConfig, dtype: str, quantization: str) -> EntryKey:

@@ -3,7 +3,7 @@
 Knows files and types. Knows nothing of what the weights are for.
 """
 
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, Protocol
 
@@ -14,6 +14,13 @@ from gradus.quantization.recipe import Width
 from gradus.quantization.rtn import QuantizedMatrix
 
 WeightDtype = Literal["f32", "bf16", "f16"]
+
+StoredWidth = Callable[[str], Width | None]
+"""A checkpoint's `width`."""
+
+
+def not_quantized(name: str) -> None:
+    """The stored width of a tensor whose checkpoint is not quantized, or not known."""
 
 
 @dataclass(frozen=True, slots=True)

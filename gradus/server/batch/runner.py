@@ -79,7 +79,9 @@ class BatchRunner:
             raise ApiError(
                 "stream is True; a batch has no streams, leave it out", param="stream", code="invalid_value"
             )
-        generation = self._context.service.generate(prepared.engine_requests, prepared.shown_special_ids)
+        generation = self._context.service.generate(
+            prepared.engine_requests, shown_special_ids=prepared.shown_special_ids
+        )
         try:
             await generation.run()
         finally:

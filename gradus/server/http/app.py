@@ -9,6 +9,8 @@ from starlette.exceptions import HTTPException
 import gradus
 from gradus.errors import GradusError
 from gradus.server.http import (
+    admin,
+    capabilities,
     chat,
     completions,
     docs_page,
@@ -16,6 +18,7 @@ from gradus.server.http import (
     health,
     landing_page,
     messages,
+    metrics,
     models,
     openapi,
     responses,
@@ -23,6 +26,7 @@ from gradus.server.http import (
 )
 from gradus.server.http.context import AppContext
 from gradus.server.http.errors import ApiError, handle_error
+from gradus.server.http.guard import Guard
 from gradus.server.http.middleware import Envelope
 from gradus.server.service import Service
 from gradus.server.settings import ServerSettings
@@ -34,8 +38,11 @@ ROUTES = (
     messages,
     embeddings,
     models,
+    capabilities,
     tokenize,
     health,
+    metrics,
+    admin,
     landing_page,
     docs_page,
 )
@@ -50,7 +57,7 @@ def create_app(service: Service, settings: ServerSettings | None = None) -> Fast
 
     Its start starts the engine's thread, its end stops it.
     """
-    settings = settings or ServerSettings()
+    settings = settings or service.settings
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
@@ -72,9 +79,10 @@ def create_app(service: Service, settings: ServerSettings | None = None) -> Fast
     for kind in (GradusError, ApiError, HTTPException, RecursionError):
         app.add_exception_handler(kind, handle_error)
     openapi.install(app)
-    app.add_middleware(Envelope)
-    if settings.cors_origins:
-        _allow_origins(app, settings.cors_origins)
+    app.add_middleware(Guard, keys=service.keys)
+    app.add_middleware(Envelope, observer=service.observer)
+    if settings.allowed_origins:
+        _allow_origins(app, settings.allowed_origins)
     return app
 
 

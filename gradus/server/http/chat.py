@@ -14,7 +14,15 @@ from gradus.outputs import CompletionOutput
 from gradus.server.chat_turn import ChatTurn, ReplyReader
 from gradus.server.http.answers import CHAT_COMPLETION
 from gradus.server.http.chat_parts import part_delta, whole_message
-from gradus.server.http.context import AppContext, Prepared, answer, context_of, new_id, usage
+from gradus.server.http.context import (
+    AppContext,
+    Prepared,
+    accounts,
+    answer,
+    closing_accounts,
+    context_of,
+    new_id,
+)
 from gradus.server.http.logprobs import chat_logprobs, prompt_logprobs
 from gradus.server.http.openapi import body_of
 from gradus.server.http.protocol import parse
@@ -57,6 +65,7 @@ async def prepare(context: AppContext, body: dict[str, Any], size: int) -> Prepa
             request_id=reply.id,
             size=size,
             priority=chat.priority,
+            cache_salt=chat.cache_salt,
             add_special_tokens=chat.add_special_tokens,
         )
     except InvalidRequestError as error:
@@ -67,6 +76,8 @@ async def prepare(context: AppContext, body: dict[str, Any], size: int) -> Prepa
         events=lambda generation: reply.events(generation, turn.reader(chat.n)),
         whole=lambda generation: reply.whole(generation, turn.reader(chat.n)),
         shown_special_ids=turn.shown_special_ids,
+        granularity=context.service.streaming.for_events(chat.stream_chunk_size),
+        timeout=chat.timeout,
     )
 
 
@@ -82,15 +93,15 @@ class _Reply:
     def turn(self) -> ChatTurn:
         """What the model is asked. Raises InvalidRequestError."""
         self._chat.check_stream_options()
-        return self._chat.turn(self._service.tokenizer.chat_template)
+        return self._chat.turn(self._service.inputs.chat_template)
 
     def whole(self, generation: Generation, reader: ReplyReader) -> dict[str, Any]:
         """The answer in one piece."""
         outputs = generation.states[0].output().outputs
         choices = [self._choice(choice, reader) for choice in outputs]
         head = {"id": self.id, "object": "chat.completion", "created": self._created}
-        counts = usage(generation, reader.num_reasoning_tokens)
-        whole = {**head, "model": self._service.model_name, "choices": choices, "usage": counts}
+        whole = {**head, "model": self._service.model_name, "choices": choices}
+        whole |= accounts(generation, self._chat, reader.num_reasoning_tokens)
         return whole | prompt_logprobs(generation.states[0].prompt_logprobs)
 
     def _choice(self, choice: CompletionOutput, reader: ReplyReader) -> dict[str, Any]:
@@ -120,11 +131,8 @@ class _Reply:
                     parts += self._chunks(delta, reader)
                 if parts:
                     yield b"".join(parts)
-        if self._chat.include_usage:
-            counts = usage(generation, reader.num_reasoning_tokens)
-            yield event(self._envelope([]) | {"usage": counts}) + DONE
-        else:
-            yield DONE
+        last = closing_accounts(generation, self._chat, reader.num_reasoning_tokens)
+        yield event(self._envelope([]) | last) + DONE if last else DONE
 
     def _chunks(self, delta: ChoiceDelta, reader: ReplyReader) -> list[bytes]:
         """One chunk per part; logprobs go with the first, the finish reason with the last."""

@@ -15,7 +15,15 @@ from gradus.outputs import CompletionOutput
 from gradus.sampling_params import SamplingParams
 from gradus.server.http.answers import COMPLETION
 from gradus.server.http.completion_choice import ShownChoice
-from gradus.server.http.context import AppContext, Prepared, answer, context_of, new_id, usage
+from gradus.server.http.context import (
+    AppContext,
+    Prepared,
+    accounts,
+    answer,
+    closing_accounts,
+    context_of,
+    new_id,
+)
 from gradus.server.http.logprobs import prompt_logprobs
 from gradus.server.http.openapi import body_of
 from gradus.server.http.protocol import parse
@@ -52,6 +60,8 @@ async def prepare(context: AppContext, body: dict[str, Any], size: int) -> Prepa
         is_stream=completion.stream,
         events=reply.events,
         whole=reply.whole,
+        granularity=context.service.streaming.for_events(completion.stream_chunk_size),
+        timeout=completion.timeout,
     )
 
 
@@ -83,6 +93,7 @@ class _Reply:
                     prompt,
                     params,
                     priority=completion.priority,
+                    cache_salt=completion.cache_salt,
                     add_special_tokens=completion.add_special_tokens,
                 )
             except InvalidRequestError as error:
@@ -100,7 +111,7 @@ class _Reply:
                 choice = self._shown(generation, i, len(choices)).take(output) or {}
                 shows_prompt = self._completion.prompt_logprobs is not None
                 choices.append(choice | prompt_logprobs(state.prompt_logprobs if shows_prompt else None))
-        return self._envelope(choices) | {"usage": self._usage(generation)}
+        return self._envelope(choices) | self._counted(accounts(generation, self._completion))
 
     def _best(self, outputs: list[CompletionOutput]) -> list[CompletionOutput]:
         """The `n` choices with the highest mean log probability of a token, likeliest first."""
@@ -119,21 +130,20 @@ class _Reply:
                 parts = [self._chunk(choice) for choice in taken if choice is not None]
                 if parts:
                     yield b"".join(parts)
-        if self._completion.include_usage:
-            yield event(self._envelope([]) | {"usage": self._usage(generation)}) + DONE
-        else:
-            yield DONE
+        last = self._counted(closing_accounts(generation, self._completion))
+        yield event(self._envelope([]) | last) + DONE if last else DONE
 
     def _shown(self, generation: Generation, i: int, index: int) -> ShownChoice:
         """Choice `index`, of prompt `i`."""
         tokenizer = self._service.tokenizer
         return ShownChoice(self._completion, index, self._prompts[i], generation.states[i], tokenizer)
 
-    def _usage(self, generation: Generation) -> dict[str, Any]:
-        counts = usage(generation)
-        if self._completion.only_echoes:
+    def _counted(self, accounts: dict[str, Any]) -> dict[str, Any]:
+        """The accounts without the token that the engine had to generate where only an echo was wanted."""
+        if self._completion.only_echoes and "usage" in accounts:
+            counts = accounts["usage"]
             counts |= {"completion_tokens": 0, "total_tokens": counts["prompt_tokens"]}
-        return counts
+        return accounts
 
     def _chunk(self, choice: dict[str, Any]) -> bytes:
         chunk = self._envelope([choice])

@@ -11,10 +11,15 @@ from starlette.responses import Response
 from gradus.errors import InvalidRequestError
 from gradus.messages import EngineRequest
 from gradus.server.http.body import read_json
+from gradus.server.http.caps import check_caps
 from gradus.server.http.errors import ApiError
+from gradus.server.http.guard import client_of
+from gradus.server.http.protocol import GenerationRequest, SamplingRequest
 from gradus.server.http.sse import EventStream, error_event, to_json, until_disconnect
+from gradus.server.observe.exposition import Exposition
 from gradus.server.service import Generation, Service
 from gradus.server.settings import ServerSettings
+from gradus.server.streaming import EVERY_TOKEN, Granularity
 
 CLIENT_CLOSED_REQUEST = 499  # nobody is there to read it; it is for logs
 
@@ -25,9 +30,13 @@ class AppContext:
     def __init__(self, service: Service, settings: ServerSettings) -> None:
         self.service = service
         self.settings = settings
+        metrics = service.observer.metrics
+        self.exposition = None if metrics is None else Exposition(metrics, service.engine.stats)
 
     async def read_body(self, request: Request) -> tuple[dict[str, Any], int]:
-        return await read_json(request, self.settings.max_body_bytes)
+        body, size = await read_json(request, self.settings.max_body_bytes)
+        check_caps(body, self.settings)
+        return body, size
 
     def check_model(self, name: str | None) -> None:
         if name is not None and name != self.service.model_name:
@@ -74,13 +83,21 @@ class Prepared:
     events: Callable[[Generation], AsyncGenerator[bytes]] = _no_events
     failure: Callable[[Exception], bytes] = error_event  # the last event of a stream that cannot go on
     shown_special_ids: frozenset[int] = frozenset()  # part of the text even where special tokens are not
+    granularity: Granularity = EVERY_TOKEN
+    timeout: float | None = None  # seconds
 
 
 async def answer(request: Request, service: Service, prepared: Prepared) -> Response:
     """Run a prepared request and answer with the stream of its events, or with the whole at the end."""
-    generation = service.generate(prepared.engine_requests, prepared.shown_special_ids)
+    generation = service.generate(
+        prepared.engine_requests,
+        client_of(request),
+        timeout=prepared.timeout,
+        granularity=prepared.granularity,
+        shown_special_ids=prepared.shown_special_ids,
+    )
     if prepared.is_stream:
-        return EventStream(prepared.events(generation), prepared.failure)
+        return EventStream(prepared.events(generation), prepared.failure, generation.close)
     try:
         done = await until_disconnect(request.receive, _run(generation))
     finally:
@@ -93,6 +110,22 @@ async def answer(request: Request, service: Service, prepared: Prepared) -> Resp
 async def _run(generation: Generation) -> bool:
     await generation.run()
     return True
+
+
+def accounts(
+    generation: Generation, fields: SamplingRequest, num_reasoning_tokens: int | None = None
+) -> dict[str, Any]:
+    """What a whole answer says of its cost: token counts and, where asked for, timings."""
+    counts = {"usage": usage(generation, num_reasoning_tokens)}
+    return counts | {"timings": generation.observation.timings()} if fields.timings else counts
+
+
+def closing_accounts(
+    generation: Generation, fields: GenerationRequest, num_reasoning_tokens: int | None = None
+) -> dict[str, Any]:
+    """The same for a stream's last chunk, which exists only if something is in it."""
+    asked = accounts(generation, fields, num_reasoning_tokens)
+    return asked if fields.include_usage else {name: asked[name] for name in asked if name != "usage"}
 
 
 def usage(generation: Generation, num_reasoning_tokens: int | None = None) -> dict[str, Any]:

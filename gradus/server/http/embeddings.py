@@ -43,6 +43,10 @@ class EmbeddingRequest(BaseModel):
     normalize: bool = Field(True, description="make the Euclidean length 1")
     add_special_tokens: bool = Field(True, description="add the tokenizer's own to a text")
     priority: int = Field(0, description="lower runs earlier under the priority policy")
+    cache_salt: str = Field("", description="only requests with the same one share cached prompts")
+    timeout: float | None = Field(
+        None, description="seconds until the request ends with an error", gt=0, allow_inf_nan=False
+    )
 
     def engine_requests(self, service: Service, prompts: list[str | list[int]]) -> list[EngineRequest]:
         """One per text. InvalidRequestError names the text if there are many."""
@@ -55,6 +59,7 @@ class EmbeddingRequest(BaseModel):
                     prompt,
                     self.pooling,
                     priority=self.priority,
+                    cache_salt=self.cache_salt,
                     add_special_tokens=self.add_special_tokens,
                 )
             except InvalidRequestError as error:
@@ -102,4 +107,5 @@ async def prepare(context: AppContext, body: dict[str, Any], size: int) -> Prepa
     return Prepared(
         engine_requests=await service.compute(size, lambda: asked.engine_requests(service, prompts)),
         whole=whole,
+        timeout=asked.timeout,
     )

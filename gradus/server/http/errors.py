@@ -4,6 +4,7 @@ Under `/v1/messages` they have Anthropic's: `{"type": "error", "error": {"type",
 """
 
 import logging
+import math
 from typing import Any
 
 from starlette.exceptions import HTTPException
@@ -11,18 +12,30 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
 from gradus.errors import (
+    AuthenticationError,
+    BusyError,
     ContextOverflowError,
+    DeadlineExceededError,
     EngineDeadError,
     EngineStoppingError,
     GradusError,
     InvalidRequestError,
-    QueueFullError,
+    PermissionDeniedError,
     RequestFailedError,
 )
+from gradus.server.observe.context import current_request
 
 logger = logging.getLogger("gradus.server")
 
-_TYPE_OF_STATUS = {400: "invalid_request_error", 429: "rate_limit_error", 503: "service_unavailable_error"}
+_TYPE_OF_STATUS = {
+    400: "invalid_request_error",
+    401: "authentication_error",
+    403: "permission_error",
+    429: "rate_limit_error",
+    503: "service_unavailable_error",
+    504: "timeout_error",
+}
+_NO_RETRY = {"x-should-retry": "false"}  # the clients of OpenAI and Anthropic would send it again at once
 
 _ANTHROPIC_ROUTES = "/v1/messages"
 _ANTHROPIC_TYPE_OF_STATUS = {
@@ -56,6 +69,11 @@ class ApiError(Exception):
         self.param = param
         self.code = code
         self.headers = headers
+
+    @property
+    def reason(self) -> str:
+        """As `GradusError.reason`: a short word for counting."""
+        return self.code or f"http_{self.status}"
 
 
 def describe(error: Exception) -> tuple[int, dict[str, Any], dict[str, str]]:
@@ -97,8 +115,15 @@ def _as_api_error(error: Exception) -> ApiError:
             return ApiError(str(error), param=error.param, code="context_length_exceeded")
         case InvalidRequestError():
             return ApiError(str(error), param=error.param, code="invalid_value")
-        case QueueFullError():
-            return ApiError(str(error), status=429, code="queue_full", headers={"Retry-After": "1"})
+        case BusyError():
+            return ApiError(str(error), status=429, code=error.reason, headers=_retry(error.retry_after))
+        case AuthenticationError():
+            headers = {"WWW-Authenticate": 'Bearer realm="gradus"'}
+            return ApiError(str(error), status=401, code="invalid_api_key", headers=headers)
+        case PermissionDeniedError():
+            return ApiError(str(error), status=403, code="permission_denied")
+        case DeadlineExceededError():
+            return ApiError(str(error), status=504, code="deadline_exceeded", headers=_NO_RETRY)
         case EngineStoppingError():
             return ApiError(str(error), status=503, code="shutting_down", headers={"Retry-After": "10"})
         case EngineDeadError():
@@ -112,9 +137,16 @@ def _as_api_error(error: Exception) -> ApiError:
     return ApiError("the server failed on this request; its log has the reason", status=500)
 
 
+def _retry(seconds: float) -> dict[str, str]:
+    return {"Retry-After": str(max(1, math.ceil(seconds)))}
+
+
 async def handle_error(request: Request, error: Exception) -> Response:
     """The exception handler of the application."""
     status, body, headers = describe_for(request.url.path, error)
+    context, code = current_request(), _as_api_error(error).code
+    if context is not None and code is not None:
+        context.extra["error"] = code
     if isinstance(error, HTTPException):
         body["error"]["message"] = _routing_message(request, error)
     elif isinstance(error, GradusError):
@@ -122,11 +154,21 @@ async def handle_error(request: Request, error: Exception) -> Response:
     return JSONResponse(body, status, headers)
 
 
+_EXPECTED = (
+    InvalidRequestError,
+    BusyError,
+    EngineDeadError,
+    AuthenticationError,
+    PermissionDeniedError,
+    DeadlineExceededError,
+)
+
+
 def log_failure(error: Exception) -> None:
     """Tell the operator what failed on this side: a defect with its traceback, a failed step in one line."""
     if not isinstance(error, GradusError):
         logger.error("a request failed", exc_info=error)
-    elif not isinstance(error, (InvalidRequestError, QueueFullError, EngineDeadError)):
+    elif not isinstance(error, _EXPECTED):
         logger.warning("a request failed: %s", error)
 
 

@@ -14,7 +14,7 @@ from starlette.responses import Response
 from gradus.errors import InvalidRequestError
 from gradus.server.chat_turn import ChatTurn, ReplyReader, open_turn
 from gradus.server.http.answers import MESSAGE, MESSAGE_TOKENS
-from gradus.server.http.context import AppContext, Prepared, answer, context_of, new_id, usage
+from gradus.server.http.context import AppContext, Prepared, accounts, answer, context_of, new_id
 from gradus.server.http.errors import anthropic_error, describe
 from gradus.server.http.messages_blocks import ContentBlocks, Event
 from gradus.server.http.openapi import body_of
@@ -72,6 +72,7 @@ async def prepare(context: AppContext, body: dict[str, Any], size: int) -> Prepa
             request_id=message_id,
             size=size,
             priority=asked.priority,
+            cache_salt=asked.cache_salt,
         )
     except InvalidRequestError as error:
         raise asked.renamed(error) from None
@@ -83,11 +84,14 @@ async def prepare(context: AppContext, body: dict[str, Any], size: int) -> Prepa
         whole=reply.whole,
         failure=_failure,
         shown_special_ids=turn.shown_special_ids,
+        granularity=service.streaming.for_events(asked.stream_chunk_size),
+        timeout=asked.timeout,
     )
 
 
 def _turn(service: Service, asked: MessagesRequest) -> ChatTurn:
-    return asked.turn(service.tokenizer.chat_template, service.reply_format.reasoning)
+    asked.check_chunk_size()
+    return asked.turn(service.inputs.chat_template, service.reply_format.reasoning)
 
 
 def _failure(error: Exception) -> bytes:
@@ -104,6 +108,7 @@ class _Reply:
         self._service = service
         self._id = message_id
         self._reader = reader
+        self._asked = asked
         self._splits_usage = asked.sets_cache_control
         self._blocks = ContentBlocks(shows_thinking=asked.shows_thinking)
         self._stop: dict[str, Any] = {"stop_reason": None, "stop_sequence": None}
@@ -121,7 +126,7 @@ class _Reply:
             )
         ):
             pass
-        return self._message(self._blocks.content, self._usage(generation))
+        return self._message(self._blocks.content, self._costs(generation))
 
     async def events(self, generation: Generation) -> AsyncGenerator[bytes]:
         """The answer piece by piece."""
@@ -131,13 +136,13 @@ class _Reply:
                 events: list[Event] = []
                 if not has_begun:
                     has_begun = True
-                    start = self._message([], self._usage(generation))
+                    start = self._message([], {"usage": self._costs(generation)["usage"]})
                     events.append({"type": "message_start", "message": start})
                 for delta in batch:
                     events += self._read(delta)
                 if events:
                     yield b"".join(named_event(event["type"], event) for event in events)
-        end: Event = {"type": "message_delta", "delta": self._stop, "usage": self._usage(generation)}
+        end: Event = {"type": "message_delta", "delta": self._stop, **self._costs(generation)}
         yield named_event(end["type"], end) + named_event("message_stop", {"type": "message_stop"})
 
     def _read(self, delta: ChoiceDelta) -> Iterator[Event]:
@@ -153,7 +158,7 @@ class _Reply:
         else:
             self._stop = {"stop_reason": _STOP_REASONS[reason], "stop_sequence": None}
 
-    def _message(self, content: list[dict[str, Any]], counts: dict[str, Any]) -> dict[str, Any]:
+    def _message(self, content: list[dict[str, Any]], costs: dict[str, Any]) -> dict[str, Any]:
         return {
             "id": self._id,
             "type": "message",
@@ -161,12 +166,16 @@ class _Reply:
             "model": self._service.model_name,
             "content": content,
             **self._stop,
-            "usage": counts,
+            **costs,
         }
 
-    def _usage(self, generation: Generation) -> dict[str, Any]:
-        """Token counts so far. Cached tokens are counted apart where the client thinks of a cache."""
-        counts = usage(generation, self._reader.num_reasoning_tokens)
+    def _costs(self, generation: Generation) -> dict[str, Any]:
+        """Token counts so far and, where asked for, timings."""
+        costs = accounts(generation, self._asked, self._reader.num_reasoning_tokens)
+        return costs | {"usage": self._usage(costs["usage"])}
+
+    def _usage(self, counts: dict[str, Any]) -> dict[str, Any]:
+        """Counts under their names here. Cached tokens are apart where the client thinks of a cache."""
         cached = counts["prompt_tokens_details"]["cached_tokens"] if self._splits_usage else 0
         shown = {
             "input_tokens": counts["prompt_tokens"] - cached,

@@ -1,4 +1,4 @@
-"""What is around every request: an id on its response, and a decent answer even to a defect of the server."""
+"""What is around every request: its id, its line in the log, and an answer even to a defect of the server."""
 
 import re
 
@@ -8,6 +8,8 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from gradus.server.http.context import new_id
 from gradus.server.http.errors import describe_for, log_failure
+from gradus.server.observe.context import RequestContext, request_scope
+from gradus.server.observe.observer import Observer
 
 _PLAIN_ID = re.compile(r"[A-Za-z0-9._-]{1,128}")
 
@@ -18,27 +20,33 @@ class Envelope:
     Errors that nobody expected end here. Left to uvicorn, they would also cost the client its connection.
     """
 
-    def __init__(self, app: ASGIApp) -> None:
+    def __init__(self, app: ASGIApp, observer: Observer) -> None:
         self._app = app
+        self._observer = observer
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
         request_id = plain_request_id(Headers(scope=scope).get("x-request-id")) or new_id("req")
-        has_started = False
+        route = f"{scope['method']} {scope['path'][:200]}"
+        with request_scope(RequestContext(request_id=request_id, route=route)) as context:
+            try:
+                await self._answer(scope, receive, send, context)
+            finally:
+                self._observer.log(context)
 
+    async def _answer(self, scope: Scope, receive: Receive, send: Send, context: RequestContext) -> None:
         async def send_with_id(message: Message) -> None:
-            nonlocal has_started
             if message["type"] == "http.response.start":
-                has_started = True
-                MutableHeaders(raw=message["headers"])["x-request-id"] = request_id
+                context.status = message["status"]
+                MutableHeaders(raw=message["headers"])["x-request-id"] = context.request_id
             await send(message)
 
         try:
             await self._app(scope, receive, send_with_id)
         except Exception as error:
-            if has_started:
+            if context.status is not None:
                 raise
             log_failure(error)
             status, body, headers = describe_for(scope["path"], error)

@@ -45,6 +45,11 @@ def answers_with(
     return {"responses": {"200": {"description": "OK", "content": content}}}
 
 
+def described_body(name: str) -> Mapping[str, Neutral]:
+    """The fields of a body that have one value each, by the name of its model."""
+    return _MODELS[name][1]
+
+
 def install(app: FastAPI) -> None:
     """Describe bodies and errors, at the first request for the description."""
 

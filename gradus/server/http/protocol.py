@@ -69,7 +69,15 @@ class SamplingRequest(BaseModel):
         None, description="vLLM's way to say what the text must be: exactly one of its first five fields"
     )
     priority: int = Field(0, description="lower runs earlier under the priority policy")
+    cache_salt: str = Field("", description="only requests with the same one share cached prompts")
+    timeout: float | None = Field(
+        None, description="seconds until the request ends with an error", gt=0, allow_inf_nan=False
+    )
     stream: bool = False
+    stream_chunk_size: int | None = Field(
+        None, description="tokens per event, 1 to 4096; default: the server's"
+    )
+    timings: bool = Field(False, description="also answer where the time went")
 
     def sampling_params(self, defaults: Mapping[str, Any], **own: Any) -> SamplingParams:
         """Of the fields that were sent, and of `defaults`, the model's own, for those that were not.
@@ -81,6 +89,14 @@ class SamplingRequest(BaseModel):
         """
         given = {name: getattr(self, name) for name in self.model_fields_set if name in _SAMPLING_FIELDS}
         return SamplingParams(**{**defaults, **given, **own})
+
+    def check_chunk_size(self) -> None:
+        """Raises InvalidRequestError."""
+        if self.stream_chunk_size is not None and not self.stream:
+            raise InvalidRequestError(
+                f"stream_chunk_size is {self.stream_chunk_size}; it needs stream to be true",
+                "stream_chunk_size",
+            )
 
 
 class GenerationRequest(SamplingRequest):
@@ -110,6 +126,7 @@ class GenerationRequest(SamplingRequest):
                 "answer only, so leave one of them out",
                 "prompt_logprobs",
             )
+        self.check_chunk_size()
         if self.stream_options is None:
             return
         if not self.stream:

@@ -182,6 +182,7 @@ class ResponsesRequest(SamplingRequest):
         return effort_kwargs(self.reasoning.effort, template, "reasoning.effort")
 
     def _check_include(self) -> None:
+        self.check_chunk_size()
         for name in self.include:
             if name not in _INCLUDABLE:
                 raise InvalidRequestError(

@@ -17,7 +17,7 @@ from gradus.outputs import FinishReason
 from gradus.sampling_params import SamplingParams
 from gradus.server.chat_turn import ChatTurn, ReplyReader
 from gradus.server.http.answers import RESPONSE
-from gradus.server.http.context import AppContext, Prepared, answer, context_of, new_id, usage
+from gradus.server.http.context import AppContext, Prepared, accounts, answer, context_of, new_id
 from gradus.server.http.errors import describe
 from gradus.server.http.logprobs import chat_logprobs
 from gradus.server.http.openapi import body_of
@@ -58,6 +58,7 @@ async def prepare(context: AppContext, body: dict[str, Any], size: int) -> Prepa
             request_id=reply.id,
             size=size,
             priority=asked.priority,
+            cache_salt=asked.cache_salt,
         )
     except InvalidRequestError as error:
         raise asked.renamed(error) from None
@@ -69,6 +70,8 @@ async def prepare(context: AppContext, body: dict[str, Any], size: int) -> Prepa
         whole=reply.whole,
         failure=reply.failure,
         shown_special_ids=turn.shown_special_ids,
+        granularity=service.streaming.for_events(asked.stream_chunk_size),
+        timeout=asked.timeout,
     )
 
 
@@ -89,7 +92,7 @@ class _Reply:
         self._finish_reason: FinishReason | None = None
 
     def turn(self) -> ChatTurn:
-        return self._asked.turn(self._service.tokenizer.chat_template)
+        return self._asked.turn(self._service.inputs.chat_template)
 
     def begin(self, reader: ReplyReader, params: SamplingParams) -> None:
         self._reader, self._params = reader, params
@@ -107,7 +110,9 @@ class _Reply:
             )
         ):
             pass
-        return self._response(self._status, usage(generation, self._reader.num_reasoning_tokens))
+        return self._response(
+            self._status, accounts(generation, self._asked, self._reader.num_reasoning_tokens)
+        )
 
     async def events(self, generation: Generation) -> AsyncGenerator[bytes]:
         """The answer piece by piece."""
@@ -119,8 +124,10 @@ class _Reply:
                 parts += [self._encode(event) for delta in batch for event in self._read(delta)]
                 if parts:
                     yield b"".join(parts)
-        counts = usage(generation, self._reader.num_reasoning_tokens)
-        yield self._lifecycle(self._status, self._response(self._status, counts))
+        yield self._lifecycle(self._status, self._response(self._status, self._costs(generation)))
+
+    def _costs(self, generation: Generation) -> dict[str, Any]:
+        return accounts(generation, self._asked, self._reader.num_reasoning_tokens)
 
     def failure(self, error: Exception) -> bytes:
         """The end of a stream that cannot go on."""
@@ -154,7 +161,7 @@ class _Reply:
         self._num_events += 1
         return named_event(event["type"], numbered)
 
-    def _response(self, status: str, counts: dict[str, Any] | None = None) -> dict[str, Any]:
+    def _response(self, status: str, costs: dict[str, Any] | None = None) -> dict[str, Any]:
         incomplete = {"reason": "max_output_tokens"} if status == "incomplete" else None
         return {
             "id": self.id,
@@ -165,8 +172,8 @@ class _Reply:
             "error": None,
             "incomplete_details": incomplete,
             "output": list(self._items.output),
-            "usage": None if counts is None else _usage(counts),
             **self._about_request(),
+            **({"usage": None} if costs is None else costs | {"usage": _usage(costs["usage"])}),
         }
 
     def _about_request(self) -> dict[str, Any]:

@@ -50,22 +50,29 @@ class EventStream(Response):
 
     Nothing goes out before the first event exists, so an error until then has a status of its own;
     a later one is the stream's last event, made by `failure`. When the client leaves, the generator is closed
-    at once.
+    at once. `on_end` is called in the end, even where the generator has never begun to run.
     """
 
     media_type = "text/event-stream"
 
     def __init__(
-        self, events: AsyncGenerator[bytes], failure: Callable[[Exception], bytes] = error_event
+        self,
+        events: AsyncGenerator[bytes],
+        failure: Callable[[Exception], bytes] = error_event,
+        on_end: Callable[[], None] = lambda: None,
     ) -> None:
         self.status_code = 200
         self.background = None
         self.raw_headers = list(_HEADERS)
         self._events = events
         self._failure = failure
+        self._on_end = on_end
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        await until_disconnect(receive, self._send_all(send))
+        try:
+            await until_disconnect(receive, self._send_all(send))
+        finally:
+            self._on_end()
 
     async def _send_all(self, send: Send) -> None:
         try:

@@ -47,13 +47,20 @@ class ReplyFormat:
     def parser(
         self, prompt: str, tool_names: Collection[str] = (), max_calls: int | None = None
     ) -> ReplyParser:
-        """A parser for one reply to `prompt`; without names of tools, calls are content."""
+        """A parser for one reply to `prompt`.
+
+        Without names of tools, calls are content; so are marks of reasoning that the prompt has closed.
+        """
         parser: ReplyParser = PlainParser()
         if tool_names and self.tool_calls != "none":
             parser = _CALL_PARSERS[self.tool_calls](tool_names, max_calls)
-        if self.reasoning == "think":
+        if self.may_reason(prompt):
             parser = ThinkParser(parser, is_open=is_thinking(prompt))
         return parser
+
+    def may_reason(self, prompt: str) -> bool:
+        """Whether the reply to `prompt` can begin with reasoning: the template may have closed it already."""
+        return self.reasoning == "think" and not prompt.rstrip().endswith(think.CLOSING)
 
     def marks(self, *, with_calls: bool) -> tuple[str, ...]:
         """What the parsers look for; where it is a special token, the text must show that."""
@@ -77,11 +84,6 @@ _CALL_MARKS: dict[str, tuple[str, ...]] = {
 def is_thinking(prompt: str) -> bool:
     """Whether the template has opened the reasoning already."""
     return prompt.rstrip().endswith(think.OPENING)
-
-
-def has_thought(prompt: str) -> bool:
-    """Whether the template has closed the reasoning already: the model is to answer at once."""
-    return prompt.rstrip().endswith(think.CLOSING)
 
 
 def choose_format(

@@ -11,7 +11,7 @@ from typing import Any
 from gradus.structured_outputs import StructuredOutputsParams
 from gradus.text.reply import think
 from gradus.text.reply.call_grammar import ANYTHING, Mark, call_rules, free_rules, is_token, literal
-from gradus.text.reply.reply_format import ReplyFormat, has_thought, is_thinking
+from gradus.text.reply.reply_format import ReplyFormat, is_thinking
 from gradus.text.reply.tools import FunctionTool
 from gradus.text.tokenizer import Tokenizer
 
@@ -56,14 +56,9 @@ def reply_grammar(
     return "\n".join([start, *rules, *reasoning]) + "\n"
 
 
-def may_reason(reply_format: ReplyFormat, prompt: str) -> bool:
-    """Whether reasoning can come before the answer."""
-    return reply_format.reasoning == "think" and not has_thought(prompt)
-
-
 def _reasoning(reply_format: ReplyFormat, prompt: str, mark: Mark, is_free: bool) -> list[str]:
     """The rule `reasoning` and those that it needs; none where there cannot be any."""
-    if not may_reason(reply_format, prompt):
+    if not reply_format.may_reason(prompt):
         return []
     closing = mark(think.CLOSING)
     if is_free and not is_thinking(prompt) and not is_token(mark(think.OPENING)):

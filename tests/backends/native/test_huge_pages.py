@@ -57,6 +57,23 @@ def test_the_data_stay_and_memory_does_not_double(mapped):
     assert "" in mappings(array)
 
 
+def test_steps_go_first(mapped, monkeypatch):
+    seen = []
+    monkeypatch.setattr(huge_pages, "DELAY_SECONDS", 0)
+    monkeypatch.setattr(huge_pages, "LEAST_BYTES", 0)
+    monkeypatch.setattr(huge_pages, "system_has_huge_pages", lambda: True)
+
+    def share(memory):
+        seen.append(os.getpriority(os.PRIO_PROCESS, threading.get_native_id()))
+        return 1.0
+
+    monkeypatch.setattr(huge_pages._native, "share_in_huge_pages", share)
+    before = os.getpriority(os.PRIO_PROCESS, 0)
+    HugePageMover(mapped[0])._thread.join(60)
+    assert seen == [max(before, huge_pages.NICENESS)]
+    assert os.getpriority(os.PRIO_PROCESS, 0) == before
+
+
 def test_who_reads_meanwhile_notices_nothing(mapped):
     array, values = mapped
     expected = int(values.astype(np.uint64).sum())

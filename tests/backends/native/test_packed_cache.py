@@ -193,7 +193,7 @@ PROMPT = {"prompt_token_ids": list(range(3, 30))}
 
 def generated(path, **options):
     """A whole greedy sequence, and whether its weights were mapped."""
-    llm = LLM(str(path), kv_cache_memory=1 << 24, **options)
+    llm = LLM(str(path), kv_cache_memory_bytes=1 << 24, **options)
     (output,) = llm.generate([PROMPT], SamplingParams(temperature=0, max_tokens=60, ignore_eos=True))
     mapped = llm._runtime.backend.weights_are_mapped
     llm.close()
@@ -276,7 +276,7 @@ def test_two_processes_that_start_at_once(model, folder):
     code = """
 import sys
 from gradus import LLM, SamplingParams
-llm = LLM(sys.argv[1], kv_cache_memory=1 << 24, quantization="int4", num_threads=1)
+llm = LLM(sys.argv[1], kv_cache_memory_bytes=1 << 24, quantization="int4", num_threads=1)
 params = SamplingParams(temperature=0, max_tokens=20, ignore_eos=True)
 print(list(llm.generate([{"prompt_token_ids": list(range(3, 30))}], params)[0].outputs[0].token_ids))
 """

@@ -29,7 +29,7 @@ def packed_codes(executor, width, matrix):
     return weight.data.copy()
 
 
-@pytest.mark.parametrize("width", ["int8", "int4"])
+@pytest.mark.parametrize("width", ["int8", "int4", "int4_symmetric"])
 @pytest.mark.parametrize("shape", [(1, 1), (16, 32), (17, 33), (50, 300), (3, 95), (640, 512)])
 @pytest.mark.parametrize("scale", [1e-6, 0.02, 1.0, 2e4])
 def test_random_matrices(cpu_variant, width, shape, scale):
@@ -38,7 +38,7 @@ def test_random_matrices(cpu_variant, width, shape, scale):
     assert np.array_equal(packed(executor, width, matrix), packed_codes(executor, width, matrix))
 
 
-@pytest.mark.parametrize("width", ["int8", "int4"])
+@pytest.mark.parametrize("width", ["int8", "int4", "int4_symmetric"])
 @pytest.mark.parametrize("variant", _native.available_variants())
 @settings(deadline=None)
 @given(
@@ -53,7 +53,7 @@ def test_awkward_matrices(variant, width, matrix):
     assert np.array_equal(packed(executor, width, matrix), expected)
 
 
-@pytest.mark.parametrize("width", ["int8", "int4"])
+@pytest.mark.parametrize("width", ["int8", "int4", "int4_symmetric"])
 def test_16_bit_sources_are_their_values(cpu_variant, width):
     executor = make_executor(cpu_variant)
     halves = np.random.default_rng(0).normal(size=(40, 70)).astype(np.float16)
@@ -65,7 +65,7 @@ def test_16_bit_sources_are_their_values(cpu_variant, width):
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
-@pytest.mark.parametrize("width", ["int8", "int4"])
+@pytest.mark.parametrize("width", ["int8", "int4", "int4_symmetric"])
 def test_what_is_no_number_crashes_nothing_and_spoils_only_its_group(cpu_variant, width, value):
     executor = make_executor(cpu_variant)
     matrix = np.random.default_rng(0).normal(size=(16, 64)).astype(np.float32)
@@ -76,7 +76,7 @@ def test_what_is_no_number_crashes_nothing_and_spoils_only_its_group(cpu_variant
     assert not np.array_equal(spoiled[1], clean[1])
 
 
-@pytest.mark.parametrize("width", ["int8", "int4"])
+@pytest.mark.parametrize("width", ["int8", "int4", "int4_symmetric"])
 def test_threads_change_nothing(cpu_variant, width):
     matrix = np.random.default_rng(0).normal(size=(1000, 130)).astype(np.float32)
     one, three = (make_executor(cpu_variant, num_threads=n) for n in (1, 3))

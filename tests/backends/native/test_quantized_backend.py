@@ -71,7 +71,7 @@ def test_quantized_weights_take_less_memory(cpu_variant):
 
 
 def test_the_configuration_reaches_the_backend():
-    runtime = load_runtime(EngineConfig(quantization="int4", kv_cache_memory=1 << 24))
+    runtime = load_runtime(EngineConfig(quantization="int4", kv_cache_memory_bytes=1 << 24))
     assert runtime.backend.weight_bytes < 3e6
     runtime.close()
 

@@ -66,6 +66,8 @@ def test_the_prompt_decides_whether_reasoning_is_open():
     ):
         message = message_of(thinking.parser(prompt), "a</think>b")
         assert (message.reasoning, message.content) == (reasoning, content)
+    closed = message_of(thinking.parser("assistant: <think>\n\n</think>\n\n"), "<think>a</think>b")
+    assert (closed.reasoning, closed.content) == ("", "<think>a</think>b")
 
 
 def test_the_embedded_model_calls_in_hermes_format():

@@ -1,8 +1,9 @@
 """Runner: OpenVINO GenAI's `ContinuousBatchingPipeline` on the CPU, f16 keys and values, no prefix cache.
 
-Options: `max_num_batched_tokens`.
+Options: `max_num_batched_tokens`. ONEDNN_MAX_CPU_ISA=AVX2 in the environment holds it to AVX2.
 """
 
+import os
 from typing import Any
 
 import numpy as np
@@ -11,6 +12,9 @@ import openvino_genai
 from peer_protocol import closed_loop, serve
 
 BLOCK = 32  # tokens of one of its KV blocks on the CPU
+MAX_ISA = os.environ.get("ONEDNN_MAX_CPU_ISA", "")
+# What it chooses itself where the CPU has no more; else it would ask oneDNN for kernels that are forbidden.
+AVX2_PROPERTIES = {"INFERENCE_PRECISION_HINT": "f32", "DYNAMIC_QUANTIZATION_GROUP_SIZE": 0}
 
 
 class OpenVinoPipeline:
@@ -24,7 +28,7 @@ class OpenVinoPipeline:
     def load(self, command: dict[str, Any]) -> dict[str, Any]:
         self._settings = command
         self._make_pipeline({})
-        return {"openvino_genai": openvino_genai.__version__}
+        return {"openvino_genai": openvino_genai.__version__, **({"max_isa": MAX_ISA} if MAX_ISA else {})}
 
     def run(self, command: dict[str, Any]) -> list[dict[str, Any]]:
         options = command.get("options", {})
@@ -43,6 +47,7 @@ class OpenVinoPipeline:
         if "max_num_batched_tokens" in options:
             scheduler.max_num_batched_tokens = options["max_num_batched_tokens"]
         properties = {"INFERENCE_NUM_THREADS": settings["num_threads"], "KV_CACHE_PRECISION": "f16"}
+        properties |= AVX2_PROPERTIES if MAX_ISA == "AVX2" else {}
         self._pipeline = openvino_genai.ContinuousBatchingPipeline(
             settings["model"], scheduler, "CPU", properties
         )

@@ -1,8 +1,8 @@
 """GGUF's block formats: blocks of bytes -> codes, scales and minima, or values.
 
-Three families. Those that Gradus's own formats hold exactly give codes (Q4_0, Q4_1, Q4_K: int4; Q5_0, Q8_0:
-int8). The others (Q5_1, Q2_K, Q3_K, Q5_K, Q6_K) give values, which `repack` rounds to int8. Every value is
-computed in f32 as ggml's reference code does, so that it has the same bits.
+Three families. Those that Gradus's own formats hold exactly give codes (Q4_0: int4_symmetric; Q4_1, Q4_K:
+int4; Q5_0, Q8_0: int8). The others (Q5_1, Q2_K, Q3_K, Q5_K, Q6_K) give values, which `repack` rounds to int8.
+Every value is computed in f32 as ggml's reference code does, so that it has the same bits.
 
 Source of the layouts: ggml's block structures. Blocks of the K types have 256 elements, the others 32.
 """
@@ -21,13 +21,12 @@ GROUP = 32
 
 Groups = tuple[NDArray[np.uint8] | NDArray[np.int8], Float32, Float32 | None]
 """Codes [blocks, block_size], scales and, of int4, minima, [blocks, block_size / 32] each:
-w = scale * code + minimum."""
+w = scale * code + minimum; w = scale * (code - 8) in int4_symmetric."""
 
 
 def _q4_0(blocks: Bytes) -> Groups:
     """w = d * (code - 8)."""
-    scales = _halves(blocks, 0, 1)
-    return _nibbles(blocks[:, 2:], GROUP // 2), scales, -8 * scales
+    return _nibbles(blocks[:, 2:], GROUP // 2), _halves(blocks, 0, 1), None
 
 
 def _q4_1(blocks: Bytes) -> Groups:
@@ -104,7 +103,7 @@ def _q6_k(blocks: Bytes) -> Float32:
 
 
 GROUPED: dict[str, tuple[Width, Callable[[Bytes], Groups]]] = {
-    "Q4_0": ("int4", _q4_0),
+    "Q4_0": ("int4_symmetric", _q4_0),
     "Q4_1": ("int4", _q4_1),
     "Q4_K": ("int4", _q4_k),
     "Q5_0": ("int8", _q5_0),

@@ -35,6 +35,7 @@ class GgufCheckpoint:
         """
         self._files = files
         self._rotated_head_dim = rotated_head_dim
+        self._last_read: str | None = None
         self._places: dict[str, tuple[GgufFile, TensorEntry]] = {}
         for file in files:
             for entry in file.tensors.values():
@@ -62,7 +63,7 @@ class GgufCheckpoint:
         return _PLAIN[entry.type.name][0] if entry.type.name in _PLAIN else "f32"
 
     def read(self, name: str) -> RawTensor:
-        file, entry = self._place(name)
+        file, entry = self._turn_to(name)
         data, order = file.data(entry), self._order(name, entry)
         if entry.type.name not in _PLAIN:
             values = dequantize(data, entry.type, order, self._where(name))
@@ -80,7 +81,7 @@ class GgufCheckpoint:
     def quantized(self, name: str, num_threads: int = 1) -> QuantizedMatrix | None:
         if self.width(name) is None:
             return None
-        file, entry = self._place(name)
+        file, entry = self._turn_to(name)
         order = self._order(name, entry)
         return repack(file.data(entry), entry.type, order, self._where(name), num_threads)
 
@@ -88,6 +89,15 @@ class GgufCheckpoint:
         if name not in self._places:
             raise CheckpointError(f"the checkpoint has no tensor named {name}")
         return self._places[name]
+
+    def _turn_to(self, name: str) -> tuple[GgufFile, TensorEntry]:
+        """The tensor that is read next; the one before may leave memory."""
+        place = self._place(name)
+        if self._last_read not in (None, name):
+            file, entry = self._places[self._last_read]
+            file.release(entry)
+        self._last_read = name
+        return place
 
     def _where(self, name: str) -> str:
         file, entry = self._places[name]

@@ -36,9 +36,10 @@ class GgufFile:
                 status = os.fstat(file.fileno())
                 if status.st_size == 0:
                     raise CheckpointError(f"{path} is empty, so it is no GGUF file")
-                self._memory = memoryview(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ))
+                self._map = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
         except (OSError, ValueError) as error:  # ValueError: not a file that can be mapped
             raise CheckpointError(f"{path} cannot be read: {error}") from error
+        self._memory = memoryview(self._map)
         header = read_header(self._memory, str(path))
         self.metadata: Mapping[str, Value] = header.metadata
         self.tensors: Mapping[str, TensorEntry] = header.tensors
@@ -50,6 +51,11 @@ class GgufFile:
         rows = entry.shape[0] if len(entry.shape) > 1 else 1
         data = self._memory[entry.begin : entry.begin + entry.num_bytes]
         return np.frombuffer(data, dtype=np.uint8).reshape(rows, -1)
+
+    def release(self, entry: TensorEntry) -> None:
+        """Let the tensor's pages leave this process's memory; they come back when somebody reads them."""
+        begin = entry.begin // mmap.PAGESIZE * mmap.PAGESIZE
+        self._map.madvise(mmap.MADV_DONTNEED, begin, entry.begin + entry.num_bytes - begin)
 
 
 def open_parts(path: Path) -> list[GgufFile]:

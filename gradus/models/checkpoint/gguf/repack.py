@@ -56,10 +56,10 @@ def repack(
         CheckpointError: a value is not finite, or beyond the range of f16.
     """
     shape = len(blocks), _num_inputs(blocks, tensor_type)
-    is_int8 = stored_width(tensor_type) == "int8"
-    codes: NDArray[Any] = np.empty(shape, np.int8 if is_int8 else np.uint8)
+    width = stored_width(tensor_type)
+    codes: NDArray[Any] = np.empty(shape, np.int8 if width == "int8" else np.uint8)
     scales = np.empty((shape[0], shape[1] // GROUP_SIZE), np.float16)
-    centres = None if is_int8 else np.empty_like(scales)
+    centres = np.empty_like(scales) if width == "int4" else None
 
     def work(rows: slice) -> None:
         found = _matrix(_chosen(blocks, rows, order), tensor_type, where)
@@ -156,6 +156,8 @@ def _values(blocks: Bytes, tensor_type: TensorType) -> Float32:
             return VALUES[tensor_type.name](_flat(blocks, tensor_type)).reshape(len(blocks), -1)
         codes, scales, minima = GROUPED[tensor_type.name][1](_flat(blocks, tensor_type))
         groups = codes.reshape(-1, GROUP_SIZE).astype(np.float32)
+        if minima is None and codes.dtype == np.uint8:
+            groups -= 8
         groups *= scales.reshape(-1, 1)
         if minima is not None:
             groups += minima.reshape(-1, 1)

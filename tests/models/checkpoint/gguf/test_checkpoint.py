@@ -47,7 +47,8 @@ def test_reads_what_the_gguf_package_reads(tmp_path):
         assert checkpoint.dtype(name) == checkpoint.read(name).dtype
         matrix = checkpoint.quantized(name)
         if found.tensor_type.name in ("Q4_0", "Q8_0", "Q5_1"):
-            assert checkpoint.width(name) == ("int4" if found.tensor_type.name == "Q4_0" else "int8")
+            width = "int4_symmetric" if found.tensor_type.name == "Q4_0" else "int8"
+            assert checkpoint.width(name) == width
             assert np.abs(matrix.dequantize() - expected).max() < 0.01 * expected.std() * 3
         else:
             assert checkpoint.width(name) is matrix is None

@@ -1,0 +1,1 @@
+"""The gRPC service: a second front end beside HTTP, in the same process and event loop."""

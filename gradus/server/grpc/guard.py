@@ -1,0 +1,64 @@
+"""Who is let in: every call but those of `grpc.health.v1` asks for a key where there are keys.
+
+The key is in the metadata, as `authorization: Bearer KEY` or `x-api-key: KEY`.
+"""
+
+from collections.abc import Iterable
+from typing import Any
+
+import grpc
+
+from gradus.errors import AuthenticationError
+from gradus.server.grpc.proto import HEALTH_SERVICE
+from gradus.server.grpc.statuses import describe
+from gradus.server.security.keys import Client, Keys, presented_key
+
+_MAKERS = {
+    (False, False): grpc.unary_unary_rpc_method_handler,
+    (False, True): grpc.unary_stream_rpc_method_handler,
+    (True, False): grpc.stream_unary_rpc_method_handler,
+    (True, True): grpc.stream_stream_rpc_method_handler,
+}
+
+
+class Guard(grpc.aio.ServerInterceptor):
+    """Answers for the service's methods where nobody is let in, so that strangers learn nothing."""
+
+    def __init__(self, keys: Keys) -> None:
+        self._keys = keys
+
+    async def intercept_service(self, continuation: Any, call: Any) -> Any:
+        handler = await continuation(call)
+        if call.method.startswith(f"/{HEALTH_SERVICE}/"):
+            return handler
+        try:
+            client_of(self._keys, call.invocation_metadata)
+        except AuthenticationError as error:
+            return _refuse(handler, error)
+        return handler
+
+
+def client_of(keys: Keys, metadata: Iterable[tuple[str, str | bytes]] | None) -> Client:
+    """Whose key is in a call's metadata.
+
+    Raises:
+        AuthenticationError: nobody's, on a server that needs one.
+    """
+    found = {name: value for name, value in metadata or () if isinstance(value, str)}
+    return keys.authenticate(presented_key(found.get("authorization"), found.get("x-api-key")))
+
+
+def _refuse(handler: Any, error: AuthenticationError) -> Any:
+    """A handler of the same kind that says why; methods that do not exist are refused alike."""
+
+    async def refuse(_: Any, context: Any) -> None:
+        await describe(error).abort(context)
+
+    if handler is None:
+        return grpc.stream_stream_rpc_method_handler(refuse)
+    make = _MAKERS[handler.request_streaming, handler.response_streaming]
+    return make(
+        refuse,
+        request_deserializer=handler.request_deserializer,
+        response_serializer=handler.response_serializer,
+    )

@@ -1,0 +1,142 @@
+"""Reading a `StreamPredictRequest`: what it means to the engine, and what only the log wants to know.
+
+Ranges of sampling parameters, lengths and token ids are checked where every front end's are.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+import grpc
+
+from gradus.errors import InvalidRequestError
+from gradus.messages import EngineRequest
+from gradus.sampling_params import SamplingParams
+from gradus.server.grpc.proto import Message
+from gradus.server.grpc.statuses import RpcError
+from gradus.server.http.caps import check_caps
+from gradus.server.service import Service
+from gradus.server.settings import ServerSettings
+from gradus.text.input_processor import InputProcessor
+
+MAX_LABEL_CHARS = 256
+MAX_EXTRA_ENTRIES = 32
+
+_LABELS = ("tenant", "player_id", "locale")
+_NOT_ZERO = ("top_p", "repetition_penalty")  # zero is the default
+_OPTIONAL = (
+    "top_k",
+    "min_p",
+    "seed",
+    "min_tokens",
+    "ignore_eos",
+    "presence_penalty",
+    "frequency_penalty",
+    "include_stop_str_in_output",
+    "skip_special_tokens",
+)
+_LISTS = ("stop", "stop_token_ids", "bad_words")
+_GENERATION_FIELDS = {"max_tokens", "temperature", *_NOT_ZERO, *_OPTIONAL, *_LISTS, "logit_bias"}
+
+
+def check_labels(message: Message) -> None:
+    """What goes into logs must be short.
+
+    Raises:
+        InvalidRequestError: names the field.
+    """
+    metadata = message.metadata
+    labels = [(f"metadata.{name}", getattr(metadata, name)) for name in ("trace_id", *_LABELS)]
+    labels += [("metadata.extra", text) for entry in metadata.extra.items() for text in entry]
+    for name, label in [*labels, ("worker_hint", message.worker_hint)]:
+        if len(label) > MAX_LABEL_CHARS:
+            raise InvalidRequestError(
+                f"{name} has {len(label):,} characters; at most {MAX_LABEL_CHARS} work", name
+            )
+    if len(metadata.extra) > MAX_EXTRA_ENTRIES:
+        raise InvalidRequestError(
+            f"metadata.extra has {len(metadata.extra):,} entries; at most {MAX_EXTRA_ENTRIES} work",
+            "metadata.extra",
+        )
+
+
+def labels_for_log(message: Message) -> dict[str, str]:
+    """What is carried through to the log, as far as it was sent."""
+    labels = {name: getattr(message.metadata, name) for name in _LABELS} | {
+        "worker_hint": message.worker_hint
+    }
+    labels |= {f"extra.{key}": value for key, value in message.metadata.extra.items()}
+    return {name: label for name, label in labels.items() if label}
+
+
+def check_model(service: Service, message: Message) -> None:
+    """Raises RpcError: another model or an adapter is asked for."""
+    if message.model_id not in ("", service.model_name):
+        raise RpcError(
+            grpc.StatusCode.NOT_FOUND,
+            f"there is no model {message.model_id[:200]!r} here; this server has {service.model_name!r}",
+            reason="model_not_found",
+            param="model_id",
+        )
+    if message.adapter:
+        raise RpcError(
+            grpc.StatusCode.INVALID_ARGUMENT,
+            f"adapter is {message.adapter[:200]!r}; this server has no adapters, so leave it empty",
+            reason="unsupported_value",
+            param="adapter",
+        )
+
+
+def check_lists(settings: ServerSettings, message: Message) -> None:
+    """Raises InvalidRequestError: there are more entries than the server's caps allow."""
+    generation = message.generation
+    lists = {"stop": list(generation.stop), "logit_bias": dict(generation.logit_bias)}
+    try:
+        check_caps(lists, settings)
+    except InvalidRequestError as error:
+        raise _renamed(error) from None
+
+
+def engine_request(inputs: InputProcessor, message: Message, request_id: str) -> EngineRequest:
+    """The request as the engine takes it.
+
+    Raises:
+        InvalidRequestError: names the field as the .proto does.
+    """
+    try:
+        return inputs.process(
+            request_id,
+            message.prompt,
+            sampling_params(message.generation, inputs.sampling_defaults),
+            priority=message.priority,
+            cache_salt=message.metadata.tenant,
+            add_special_tokens=not message.HasField("add_special_tokens") or message.add_special_tokens,
+        )
+    except InvalidRequestError as error:
+        raise _renamed(error) from None
+
+
+def sampling_params(generation: Message, defaults: Mapping[str, Any]) -> SamplingParams:
+    """Of the fields that were sent, and of `defaults`, the model's own, for those that were not.
+
+    Raises:
+        InvalidRequestError: a value is out of range.
+    """
+    given: dict[str, Any] = {
+        "max_tokens": generation.max_new_tokens or None,
+        "temperature": generation.temperature,
+    }
+    given |= {name: getattr(generation, name) for name in _NOT_ZERO if getattr(generation, name) != 0}
+    given |= {name: getattr(generation, name) for name in _OPTIONAL if generation.HasField(name)}
+    given |= {name: list(getattr(generation, name)) for name in _LISTS if getattr(generation, name)}
+    if generation.logit_bias:
+        given["logit_bias"] = dict(generation.logit_bias)
+    return SamplingParams(**{**defaults, **given})
+
+
+def _renamed(error: InvalidRequestError) -> InvalidRequestError:
+    """The same error in the .proto's names."""
+    if error.param not in _GENERATION_FIELDS:
+        return error
+    name = "max_new_tokens" if error.param == "max_tokens" else error.param
+    text = str(error).replace("max_tokens", "max_new_tokens")
+    return type(error)(text, f"generation.{name}")
