@@ -10,7 +10,6 @@ import os
 import re
 from collections.abc import Sequence
 from dataclasses import MISSING, dataclass, field, fields
-from fractions import Fraction
 from types import NoneType, UnionType
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
@@ -160,10 +159,11 @@ def parse_count(text: str) -> int:
     match = _COUNT.fullmatch(text)
     if match is None:
         raise ValueError(f"{text!r} is not a number")
-    value = Fraction(match[1]) * _FACTORS[match[2]]
-    if value.denominator != 1 or abs(value) >= 1 << 63:
+    whole, _, decimals = match[1].partition(".")
+    value, rest = divmod(int(whole + decimals) * _FACTORS[match[2]], 10 ** len(decimals))
+    if rest or abs(value) >= 1 << 63:
         raise ValueError(f"{text!r} is not a whole number")
-    return int(value)
+    return value
 
 
 def _setting(name: str, default: Any, hint: Any, declared: Option) -> Setting:

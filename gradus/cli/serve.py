@@ -18,8 +18,6 @@ from gradus.options import settings_of
 from gradus.server.observe.logs import configure_logging
 from gradus.server.run import base_url, bind, how_to_try, preload
 from gradus.server.run import run as run_server
-from gradus.server.security.keys import Keys
-from gradus.server.security.tls import TlsFiles
 from gradus.server.settings import ServerSettings
 
 SETTINGS = settings_of(EngineConfig) | settings_of(ServerSettings)
@@ -40,7 +38,16 @@ def run(args: argparse.Namespace) -> int:
     config, settings = _build(EngineConfig, values), _build(ServerSettings, values)
     if args.show_config:
         print(show(SETTINGS, values))
-        return exit_codes.DONE
+    else:
+        _serve(config, settings)
+    return exit_codes.DONE
+
+
+def _serve(config: EngineConfig, settings: ServerSettings) -> None:
+    """Load the model and serve it until the process is told to stop. What can be wrong is checked first."""
+    from gradus.server.security.keys import Keys
+    from gradus.server.security.tls import TlsFiles
+
     configure_logging(settings.log_level, settings.log_format)
     keys, tls = Keys.load(settings), TlsFiles.of(settings)
     listener = bind(settings)
@@ -69,7 +76,6 @@ def run(args: argparse.Namespace) -> int:
         run_server(service, settings, listener, on_ready)
     finally:
         runtime.close()
-    return exit_codes.DONE
 
 
 def configuration(args: argparse.Namespace) -> dict[str, Given]:

@@ -4,7 +4,6 @@ Every source is read strictly: a name that no setting has and a value that does 
 which source has them. A setting's value keeps its source, for `--show-config`.
 """
 
-import difflib
 import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -129,6 +128,8 @@ def _read_pairs(path: str) -> Iterable[tuple[int, Any, Any]]:
 
 
 def _did_you_mean(name: str, settings: Mapping[str, Setting], spell: Any) -> str:
+    import difflib
+
     near = difflib.get_close_matches(name, settings, n=1)
     return f" (did you mean {spell(near[0])}?)" if near else ""
 

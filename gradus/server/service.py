@@ -162,7 +162,7 @@ class Service:
             )
         except BaseException as error:
             if ticket is not None:
-                ticket.release()
+                ticket.cancel()
             if isinstance(error, GradusError):
                 self.observer.refuse(error)
             raise
@@ -192,7 +192,7 @@ class Generation:
         self._engine = engine
         self.observation = observation or Observation(requests)
         self._granularity = granularity
-        self._ticket = ticket
+        self._ticket: Ticket | None = None  # until all have started
         self._timeout = timeout
         self._timer: asyncio.TimerHandle | None = None
         self._has_expired = False
@@ -209,6 +209,7 @@ class Generation:
             self._close_streams()
             raise
         if ticket is not None:
+            self._ticket = ticket
             ticket.charge(sum(len(request.prompt_token_ids) for request in requests))
         if timeout is not None:
             self._timer = asyncio.get_running_loop().call_later(timeout, self._expire)

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from gradus.options import check_settings, option
 from gradus.sampling_params import MAX_LOGIT_BIASES, MAX_N, MAX_STOP_STRINGS
 from gradus.server.streaming import MAX_BUFFER_SIZE, MAX_CHUNK_SIZE, MAX_FLUSH_INTERVAL_MS, StreamingSettings
+from gradus.structured_outputs import MAX_SCHEMA_CHARS
 from gradus.text.chat_template import MAX_MESSAGES
 from gradus.text.reply.reply_format import REASONING_PARSERS, TOOL_CALL_PARSERS
 
@@ -100,7 +101,7 @@ class ServerSettings:
     isolate_prefix_cache: bool = option(
         False, "clients do not find what others have put into the prefix cache", group="security"
     )
-    key_max_concurrent_requests: int | None = option(None, "of each key", least=1, group="limits")
+    key_max_concurrent_requests: int | None = option(None, "of each key", least=1, group="security")
     key_requests_per_minute: int | None = option(None, "of each key", least=1, group="security")
     key_tokens_per_minute: int | None = option(
         None, "of each key, prompt and output", least=1, group="security"
@@ -126,6 +127,13 @@ class ServerSettings:
         MAX_MESSAGES, "messages in one conversation", least=1, most=MAX_MESSAGES, group="limits"
     )
     max_tools: int = option(128, "tools in one request", least=1, group="limits")
+    max_schema_chars: int = option(
+        MAX_SCHEMA_CHARS,
+        "JSON of response_format, structured_outputs, and each of the tools",
+        least=1,
+        most=MAX_SCHEMA_CHARS,
+        group="limits",
+    )
     max_stop_strings: int = option(
         MAX_STOP_STRINGS, "stop strings", least=1, most=MAX_STOP_STRINGS, group="limits"
     )

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from gradus.batch import Batch
 from gradus.config import SchedulerConfig
 from gradus.engine.core import EngineCore
+from gradus.engine.request import RequestStatus
 from gradus.messages import EngineRequest, RequestUpdate
 from gradus.sampling_params import SamplingParams
 from tests.engine.fake_backend import FakeBackend, expected_output, expected_prompt_logprobs
@@ -86,6 +87,8 @@ def checked_step(core: EngineCore) -> list[RequestUpdate]:
     updates = core.step()
     assert not backend.defects, backend.defects
     core.check_integrity()
+    waiting = [c for choices in core._choices.values() for c in choices if c.status is RequestStatus.WAITING]
+    assert core.num_waiting_tokens == sum(choice.num_tokens for choice in waiting)
     assert len(core.scheduler.running) <= config.max_num_seqs
     for batch in backend.batches[num_steps:]:
         assert batch.num_tokens <= config.max_num_batched_tokens
@@ -179,6 +182,7 @@ def configs(draw: st.DrawFn) -> dict[str, Any]:
         "max_num_seqs": draw(st.sampled_from([1, 2, 3, 8])),
         "enable_chunked_prefill": chunked,
         "enable_prefix_caching": draw(st.booleans()),
+        "enable_jump_forward": draw(st.booleans()),
         "batching": draw(st.sampled_from(["continuous", "static"])),
         "scheduling": draw(st.sampled_from(["mixed", "separated"])),
         "policy": draw(st.sampled_from(["fcfs", "priority"])),

@@ -77,6 +77,19 @@ def test_an_open_server_has_closed_admin_routes(server):
     assert server.http.get("/v1/models", headers={"x-api-key": "none"}).status_code == 200
 
 
+def test_strangers_are_counted(guarded):
+    def count(reason):
+        text = guarded.http.get("/metrics", headers={"x-api-key": "sesame"}).text
+        name = f'gradus:admission_rejections_total{{reason="{reason}"}} '
+        return float(next(line for line in text.splitlines() if line.startswith(name)).removeprefix(name))
+
+    strangers, overreach = count("unauthenticated"), count("permission_denied")
+    guarded.http.get("/v1/models")
+    guarded.http.get("/debug/trace", headers={"x-api-key": "sesame"})
+    assert count("unauthenticated") == strangers + 1
+    assert count("permission_denied") == overreach + 1
+
+
 def test_a_refused_body_is_not_read(guarded):
     """The answer comes before the body is complete, and the connection ends with it."""
     host, port = guarded.url.removeprefix("http://").split(":")

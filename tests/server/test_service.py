@@ -7,9 +7,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gradus.errors import EngineDeadError, QueueFullError, RequestFailedError
+from gradus.errors import EngineDeadError, QueueFullError, RateLimitError, RequestFailedError
 from gradus.messages import EngineRequest, RequestUpdate
 from gradus.sampling_params import SamplingParams
+from gradus.server.security.keys import Client, ClientLimits
 from gradus.server.service import Generation, Service
 from gradus.text.input_processor import InputProcessor
 from tests.text.toy_tokenizers import byte_level_json, toy_tokenizer
@@ -167,6 +168,27 @@ def test_leaving_early_closes_everything(num_requests):
 
     asyncio.run(run())
     assert set(engine.closed) == set(names)
+
+
+def test_a_client_pays_for_what_was_started_and_only_for_that():
+    """One request of three tokens, prompt and output, is paid; one that the queue refuses is not."""
+    inputs = InputProcessor(TOKENIZER, eos_token_ids=frozenset(), max_model_len=64, vocab_size=430)
+    full = QueueFullError("full", 1.0)
+    engine = PlayedEngine({"full": full, "a": [[update("a", [5, 6], finish="length")]], "b": []})
+    service = Service(engine, inputs, "m")
+    limits = ClientLimits(requests_per_minute=2, tokens_per_minute=3, max_concurrent_requests=1)
+    alice = Client(name="alice", limits=limits)
+
+    async def run():
+        for _ in range(3):
+            with pytest.raises(QueueFullError):
+                service.generate([request("full")], alice)
+        await collect(service.generate([request("a")], alice))
+        with pytest.raises(RateLimitError) as refused:
+            service.generate([request("b")], alice)
+        assert refused.value.reason == "tokens_limit"
+
+    asyncio.run(run())
 
 
 def test_long_text_work_leaves_the_event_loop():

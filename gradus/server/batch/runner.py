@@ -80,7 +80,7 @@ class BatchRunner:
                 "stream is True; a batch has no streams, leave it out", param="stream", code="invalid_value"
             )
         generation = self._context.service.generate(
-            prepared.engine_requests, shown_special_ids=prepared.shown_special_ids
+            prepared.engine_requests, timeout=prepared.timeout, shown_special_ids=prepared.shown_special_ids
         )
         try:
             await generation.run()

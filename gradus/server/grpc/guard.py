@@ -11,6 +11,7 @@ import grpc
 from gradus.errors import AuthenticationError
 from gradus.server.grpc.proto import HEALTH_SERVICE
 from gradus.server.grpc.statuses import describe
+from gradus.server.observe.observer import Observer
 from gradus.server.security.keys import Client, Keys, presented_key
 
 _MAKERS = {
@@ -24,8 +25,9 @@ _MAKERS = {
 class Guard(grpc.aio.ServerInterceptor):
     """Answers for the service's methods where nobody is let in, so that strangers learn nothing."""
 
-    def __init__(self, keys: Keys) -> None:
+    def __init__(self, keys: Keys, observer: Observer) -> None:
         self._keys = keys
+        self._observer = observer
 
     async def intercept_service(self, continuation: Any, call: Any) -> Any:
         handler = await continuation(call)
@@ -34,6 +36,7 @@ class Guard(grpc.aio.ServerInterceptor):
         try:
             client_of(self._keys, call.invocation_metadata)
         except AuthenticationError as error:
+            self._observer.refuse(error)
             return _refuse(handler, error)
         return handler
 

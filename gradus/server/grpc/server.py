@@ -50,7 +50,7 @@ class GrpcServer:
             ConfigError: an address is not to be had.
         """
         self._server = grpc.aio.server(
-            interceptors=[Guard(self._service.keys)],
+            interceptors=[Guard(self._service.keys, self._service.observer)],
             options=[
                 ("grpc.so_reuseport", 0),  # a port in use is an error, not one to share
                 ("grpc.max_receive_message_length", self._settings.max_body_bytes),

@@ -79,7 +79,7 @@ def create_app(service: Service, settings: ServerSettings | None = None) -> Fast
     for kind in (GradusError, ApiError, HTTPException, RecursionError):
         app.add_exception_handler(kind, handle_error)
     openapi.install(app)
-    app.add_middleware(Guard, keys=service.keys)
+    app.add_middleware(Guard, keys=service.keys, observer=service.observer)
     app.add_middleware(Envelope, observer=service.observer)
     if settings.allowed_origins:
         _allow_origins(app, settings.allowed_origins)

@@ -14,6 +14,7 @@ from starlette.requests import Request
 import gradus
 from gradus.options import settings_of
 from gradus.server.http.context import context_of
+from gradus.server.http.guard import client_of
 from gradus.server.http.openapi import described_body
 from gradus.server.settings import ServerSettings
 
@@ -22,15 +23,17 @@ router = APIRouter(tags=["server"])
 
 @router.get("/v1/capabilities")
 async def capabilities(request: Request) -> dict[str, Any]:
-    """What this server can do: routes with their fields, limits, and features."""
+    """What this server can do: routes with their fields, limits, the asking client's own, and features."""
     context = context_of(request)
     service, settings = context.service, context.settings
+    client = client_of(request)
     return {
         "object": "capabilities",
         "version": gradus.__version__,
         "model": {"id": service.model_name, "max_model_len": service.inputs.max_model_len},
         "endpoints": _endpoints(request.app),
         "limits": limits(settings),
+        "client": {"name": client.name, "is_admin": client.is_admin, **asdict(client.limits)},
         "engine": asdict(service.engine.config),
         "features": {
             "authentication": not service.keys.is_open,

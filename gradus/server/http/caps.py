@@ -1,5 +1,6 @@
-"""How many entries a body's lists may have, whichever route it is for: checked before anything else is."""
+"""How long a body's lists and schemas may be, whichever route it is for: checked before anything else is."""
 
+import json
 from collections.abc import Mapping
 from typing import Any
 
@@ -16,6 +17,11 @@ CAPS = {
 }
 
 
+# fields that hold schemas and grammars: whole, or one in each entry
+_FORMS = ("response_format", "structured_outputs")
+_FORMS_IN_ENTRIES = ("tools",)
+
+
 def check_caps(body: Mapping[str, Any], settings: ServerSettings) -> None:
     """Raises InvalidRequestError with the field, its size and the most that works."""
     for field, name in CAPS.items():
@@ -26,4 +32,19 @@ def check_caps(body: Mapping[str, Any], settings: ServerSettings) -> None:
             )
     n = body.get("n")
     if isinstance(n, int) and n > settings.max_n:
-        raise InvalidRequestError(f"n is {n:,}; it may be at most {settings.max_n:,} here", "n")
+        raise InvalidRequestError(f"n is {n:,}; at most {settings.max_n:,} choices work here", "n")
+    _check_forms(body, settings.max_schema_chars)
+
+
+def _check_forms(body: Mapping[str, Any], most: int) -> None:
+    parts = {field: body[field] for field in _FORMS if field in body}
+    for field in _FORMS_IN_ENTRIES:
+        entries = body.get(field)
+        if isinstance(entries, list):
+            parts |= {f"{field}[{i}]": entry for i, entry in enumerate(entries)}
+    for place, part in parts.items():
+        num_chars = len(json.dumps(part, ensure_ascii=False, separators=(",", ":")))
+        if num_chars > most:
+            raise InvalidRequestError(
+                f"{place} has {num_chars:,} characters of JSON and may have at most {most:,} here", place
+            )

@@ -9,6 +9,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from gradus.errors import GradusError
 from gradus.server.http.errors import handle_error
+from gradus.server.observe.observer import Observer
 from gradus.server.security.keys import Client, Keys, presented_key
 
 OPEN_PATHS = ("/health",)
@@ -18,9 +19,10 @@ ADMIN_PREFIX = "/debug/"
 class Guard:
     """Notes the client in the request's state, or answers for the routes."""
 
-    def __init__(self, app: ASGIApp, keys: Keys) -> None:
+    def __init__(self, app: ASGIApp, keys: Keys, observer: Observer) -> None:
         self._app = app
         self._keys = keys
+        self._observer = observer
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "websocket":
@@ -32,6 +34,7 @@ class Guard:
         try:
             scope.setdefault("state", {})["client"] = self._client(scope)
         except GradusError as error:
+            self._observer.refuse(error)
             response = await handle_error(Request(scope), error)
             if scope["method"] not in ("GET", "HEAD"):
                 response.headers["connection"] = "close"  # its body is not read

@@ -1,7 +1,7 @@
 """What each client has used, and whether it may have more: requests at once, requests and tokens a minute.
 
 Rates are token buckets that hold one minute's worth and refill evenly. The tokens of a request are not known
-before it ends, so a request is let in while the bucket has anything, and what it uses may leave a debt that
+before it ends, so a request is let in while the bucket has one, and what it uses may leave a debt that
 the next ones wait for: no request is too long for a limit, and the average keeps to it.
 
 Knows a clock and names; lives in the event loop's thread.
@@ -65,9 +65,8 @@ class Account:
                 BUSY_SECONDS,
                 "concurrency_limit",
             )
-        # A request is whole; of tokens the least amount above none will do.
-        for bucket, amount, what in ((self.requests, 1.0, "requests"), (self.tokens, 1e-9, "tokens")):
-            wait = 0.0 if bucket is None else bucket.seconds_until(amount, now)
+        for bucket, what in ((self.requests, "requests"), (self.tokens, "tokens")):
+            wait = 0.0 if bucket is None else bucket.seconds_until(1, now)
             if wait > 0:
                 raise RateLimitError(
                     f"this client has used its {getattr(limits, f'{what}_per_minute'):,} {what} a minute; "
@@ -94,6 +93,12 @@ class Ticket:
         """Tokens that the request has used."""
         if num_tokens and self._account.tokens is not None:
             self._account.tokens.take(num_tokens, self._clock())
+
+    def cancel(self) -> None:
+        """The request did not come about: it counts as none."""
+        if not self._is_released and self._account.requests is not None:
+            self._account.requests.take(-1, self._clock())
+        self.release()
 
     def release(self) -> None:
         """The request is over. Harmless when repeated."""

@@ -131,3 +131,14 @@ def test_a_lines_seed_follows_from_the_runs_seed_and_the_lines_id_unless_it_has_
     assert len({seed("a", 1), seed("a", 2), seed("b", 1)}) == 3
     assert seed("a", 1, seed=7) == 7
     assert seed("a", None) is None
+
+
+def test_a_lines_deadline_holds_in_a_batch_too(tmp_path):
+    service = toy_service(lambda *_: 45, delay=0.02)
+    long = {"prompt": "Hello", "max_tokens": 900, "timeout": 0.5}
+    results = run_batch(
+        tmp_path, [(COMPLETIONS, long), (COMPLETIONS, long | {"max_tokens": 2, "timeout": 60})], service
+    )
+    late, in_time = results["0"]["response"], results["1"]["response"]
+    assert (late["status_code"], late["body"]["error"]["code"]) == (504, "deadline_exceeded")
+    assert in_time["status_code"] == 200

@@ -4,6 +4,7 @@ import ast
 import hashlib
 import inspect
 import logging
+from pathlib import Path
 
 import pytest
 
@@ -139,3 +140,15 @@ def test_keys_are_compared_in_constant_time_and_all_of_them():
 )
 def test_where_a_key_is_presented(authorization, x_api_key, expected):
     assert presented_key(authorization, x_api_key) == expected
+
+
+def test_the_key_file_on_the_page_is_one(tmp_path):
+    page = (Path(__file__).parents[3] / "docs" / "security.md").read_text()
+    example = page.split("```yaml\n")[1].split("```")[0]
+    keys = load(tmp_path, example.replace("5e884898da28...", BOB_SHA256))
+    client = keys.authenticate("bobs-key")
+    assert (client.name, client.is_admin) == ("dashboard", True)
+    assert client.limits == ClientLimits(
+        max_concurrent_requests=4, requests_per_minute=60, tokens_per_minute=100_000
+    )
+    assert keys.authenticate("sk-3f9d...").name == "alice"

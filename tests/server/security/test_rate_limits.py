@@ -96,6 +96,16 @@ def test_requests_at_once_are_counted_until_released():
     limits.admit(client("bob", max_concurrent_requests=1))  # is another
 
 
+def test_a_request_that_did_not_come_about_counts_as_none():
+    limits, who = RateLimits(Clock()), client(requests_per_minute=1, max_concurrent_requests=1)
+    for _ in range(3):
+        ticket = limits.admit(who)
+        ticket.cancel()
+        ticket.cancel()
+    limits.admit(who).release()
+    refusal(limits, who)
+
+
 def test_a_tenant_counts_apart_only_where_there_are_no_keys():
     limits = RateLimits(Clock())
     nobody = client("anonymous", max_concurrent_requests=1)

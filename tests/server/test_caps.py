@@ -1,5 +1,7 @@
 """Caps of a body's lists, and that the server says what they are."""
 
+import json
+
 import pytest
 
 from gradus.server.settings import ServerSettings
@@ -9,8 +11,8 @@ CHAT, COMPLETIONS = "/v1/chat/completions", "/v1/completions"
 MESSAGE = {"role": "user", "content": "Hi"}
 
 
-def tool(i):
-    return {"type": "function", "function": {"name": f"f{i}", "parameters": {}}}
+def tool(name):
+    return {"type": "function", "function": {"name": name, "parameters": {}}}
 
 
 @pytest.fixture(scope="module")
@@ -24,7 +26,7 @@ def strict():
     ("field", "make"),
     [
         ("messages", lambda size: {"messages": [MESSAGE] * size}),
-        ("tools", lambda size: {"tools": [tool(i) for i in range(size)], "tool_choice": "none"}),
+        ("tools", lambda size: {"tools": [tool(f"f{i}") for i in range(size)], "tool_choice": "none"}),
         ("stop", lambda size: {"stop": ["q"] * size}),
         ("logit_bias", lambda size: {"logit_bias": {str(i): 1 for i in range(size)}}),
         ("n", lambda size: {"n": size}),
@@ -39,6 +41,28 @@ def test_at_the_cap_is_fine_and_above_it_is_named(strict, field, make):
     assert error["param"] == field
     assert "3" in error["message"]
     assert "at most 2" in error["message"]
+
+
+def schema(size):
+    """A JSON schema of so many characters."""
+    bare = {"type": "object", "title": ""}
+    return bare | {"title": "x" * (size - len(json.dumps(bare, separators=(",", ":"))))}
+
+
+def test_schemas_are_capped_by_their_own_length_and_not_the_bodys():
+    with serving(say("{}"), max_schema_chars=500) as server:
+        for make, place in (
+            (lambda size: {"structured_outputs": {"json": schema(size - 9)}}, "structured_outputs"),
+            (lambda size: {"tools": [tool("a"), tool("x" * (size - 58))], "tool_choice": "none"}, "tools[1]"),
+        ):
+            base = {"messages": [MESSAGE | {"content": "x" * 600}], "max_tokens": 1}
+            part = make(500).get("structured_outputs") or make(500)["tools"][1]
+            assert len(json.dumps(part, separators=(",", ":"))) == 500
+            refused = server.post(CHAT, base | make(501))
+            assert refused.json()["error"]["param"] == place
+            assert "501 characters" in refused.json()["error"]["message"]
+            at_the_cap = server.post(CHAT, base | make(500))
+            assert "characters of JSON" not in at_the_cap.text
 
 
 def test_capabilities_are_what_the_server_really_has(strict):
@@ -72,7 +96,14 @@ def test_every_field_that_is_told_of_is_known_and_no_other(strict):
 
 
 def test_secrets_are_no_capability():
-    with serving(say("x"), api_key=("sesame",), ssl_ca_certs=None) as server:
+    with serving(say("x"), api_key=("sesame",), key_tokens_per_minute=70) as server:
         told = server.http.get("/v1/capabilities", headers={"x-api-key": "sesame"})
+        assert told.json()["client"] == {
+            "name": "api-1",
+            "is_admin": False,
+            "max_concurrent_requests": None,
+            "requests_per_minute": None,
+            "tokens_per_minute": 70,
+        }
         assert told.json()["features"]["authentication"] is True
         assert "sesame" not in told.text
