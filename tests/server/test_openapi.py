@@ -20,6 +20,7 @@ ANSWERED = [
     ("POST", "/detokenize", {"tokens": [5]}),
     ("GET", "/v1/models", None),
     ("GET", "/v1/models/demo", None),
+    ("GET", "/v1/capabilities", None),
     ("GET", "/health", None),
     ("GET", "/version", None),
 ]
@@ -34,6 +35,7 @@ REFUSED = [
     ("POST", "/tokenize", {}, 400),
     ("POST", "/detokenize", {"tokens": [-1]}, 400),
     ("GET", "/v1/models/other", None, 404),
+    ("GET", "/debug/trace", None, 403),
 ]
 
 

@@ -94,5 +94,16 @@ MODEL = _has(id=_TEXT, object=_is("model"), created=_COUNT, owned_by=_TEXT, max_
 MODELS = _has(object=_is("list"), data=_list(MODEL))
 TOKENS = _has(tokens=_list(_COUNT), count=_COUNT, max_model_len=_COUNT, token_strs=_or_null(_list(_TEXT)))
 TEXT = _has(prompt=_TEXT)
+CAPABILITIES = _has(
+    object=_is("capabilities"),
+    version=_TEXT,
+    model=_has(id=_TEXT, max_model_len=_COUNT),
+    endpoints=_OBJECT,
+    limits=_OBJECT,
+    client=_OBJECT,
+    engine=_OBJECT,
+    features=_OBJECT,
+)
+TRACE = _has(traceEvents=_list(_OBJECT))
 HEALTH = _has(status=_is("ok"))
 VERSION = _has(version=_TEXT)

@@ -35,11 +35,10 @@ def body_of(
     return {"requestBody": body, **answers_with(answer or {}, streams=streams)}
 
 
-def answers_with(
-    schema: dict[str, Any], content_type: str = "application/json", *, streams: bool = False
-) -> dict[str, Any]:
-    """A route's `openapi_extra` that says what it answers where nothing goes wrong."""
-    content: dict[str, Any] = {content_type: {"schema": schema}}
+def answers_with(schema: dict[str, Any], *content_types: str, streams: bool = False) -> dict[str, Any]:
+    """A route's `openapi_extra` that says what it answers, JSON by default, where nothing goes wrong."""
+    names = content_types or ("application/json",)
+    content: dict[str, Any] = {name: {"schema": schema} for name in names}
     if streams:
         content["text/event-stream"] = {"schema": {"type": "string"}}
     return {"responses": {"200": {"description": "OK", "content": content}}}
