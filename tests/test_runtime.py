@@ -19,7 +19,7 @@ def test_8_bit_activations_need_quantized_weights():
 
 def test_what_was_loaded_is_told_in_one_line():
     """A token of the demo model takes 2,048 bytes: keys and values of 4 layers, 4 heads of 32, in f16."""
-    runtime = load_runtime(EngineConfig(kv_cache_memory=1 << 26))
+    runtime = load_runtime(EngineConfig(kv_cache_memory_bytes=1 << 26))
     runtime.close()
     assert re.fullmatch(
         r"demo: Qwen3ForCausalLM, context 2,048 tokens, weights \d+ MiB, KV cache 32,768 tokens "

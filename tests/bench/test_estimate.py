@@ -87,7 +87,7 @@ def test_the_backend_holds_what_was_calculated_of_a_gguf_file(tied, file_type, t
     path = write_wide_model(tmp_path, file_type, tie_word_embeddings=tied)
     outline = outline_model(str(path))
     fit = fit_model(EngineConfig(), outline.config, 1 << 30, outline.stored_width)
-    runtime = load_runtime(EngineConfig(model=str(path), kv_cache_memory=1 << 20, packed_cache=False))
+    runtime = load_runtime(EngineConfig(model=str(path), kv_cache_memory_bytes=1 << 20, packed_cache=False))
     try:
         assert fit.sizes.weights == runtime.backend.weight_bytes == runtime.weight_bytes
     finally:

@@ -54,7 +54,7 @@ def test_a_mistral_with_sentencepiece_is_the_same_from_both(mistral_path, tmp_pa
     params = SamplingParams(temperature=0, max_tokens=20)
     found = []
     for model in (mistral_path, path):
-        with LLM(str(model), kv_cache_memory=1 << 24, num_threads=1) as llm:
+        with LLM(str(model), kv_cache_memory_bytes=1 << 24, num_threads=1) as llm:
             (output,) = llm.generate(["Hello  wörld 你好 👍"], params)
             found.append((output.prompt_token_ids, output.outputs[0].token_ids))
     assert found[0] == found[1]

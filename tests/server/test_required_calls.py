@@ -1,6 +1,7 @@
 """Calls that the model has to make: on the embedded model, which must not need any talent for them."""
 
 import json
+from types import SimpleNamespace
 
 import httpx
 import jsonschema
@@ -34,6 +35,7 @@ SCHEMAS = {"weather": CITY, "clock": {"type": "object", "maxProperties": 0}}
 def client():
     runtime = load_runtime(EngineConfig(model="demo", num_threads=1, max_model_len=1024, seed=1))
     service = Service(AsyncEngine(runtime.core), runtime.inputs, "demo", SETTINGS)
+    service.backend = SimpleNamespace(close=lambda: None)  # the runtime closes its own
     with (
         hosting(service) as server,
         openai.OpenAI(base_url=f"{server.url}/v1", api_key="none", max_retries=0) as client,

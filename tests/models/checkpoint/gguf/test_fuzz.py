@@ -66,7 +66,7 @@ def little_memory():
 
 def start_or_refuse(path: Path) -> None:
     """As `gradus serve` does."""
-    config = EngineConfig(model=str(path), packed_cache=False, num_threads=1, kv_cache_memory=1 << 20)
+    config = EngineConfig(model=str(path), packed_cache=False, num_threads=1, kv_cache_memory_bytes=1 << 20)
     try:
         runtime = load_runtime(config)
     except (ModelError, ConfigError) as error:
