@@ -1,10 +1,10 @@
 """`POST /v1/embeddings`: the model's hidden states of a text, as one vector."""
 
 import base64
+import struct
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
-import numpy as np
 from fastapi import APIRouter
 from pydantic import BaseModel, ConfigDict, Field, WithJsonSchema
 from starlette.requests import Request
@@ -73,7 +73,7 @@ class EmbeddingRequest(BaseModel):
         vector = normalized(vector) if self.normalize else vector
         if self.encoding_format == "float":
             return vector
-        return base64.b64encode(np.asarray(vector, "<f4").tobytes()).decode("ascii")
+        return base64.b64encode(struct.pack(f"<{len(vector)}f", *vector)).decode("ascii")
 
 
 @router.post("/v1/embeddings", openapi_extra=body_of(EmbeddingRequest, NEUTRAL, EMBEDDINGS))
