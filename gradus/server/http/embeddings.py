@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter
-from pydantic import BaseModel, ConfigDict, Field, WithJsonSchema
+from pydantic import BaseModel, Field, WithJsonSchema
 from starlette.requests import Request
 from starlette.responses import Response
 
@@ -15,7 +15,7 @@ from gradus.messages import EngineRequest, Pooling
 from gradus.server.http.answers import EMBEDDINGS
 from gradus.server.http.context import AppContext, Prepared, answer, context_of, new_id, usage
 from gradus.server.http.openapi import body_of
-from gradus.server.http.protocol import Neutral, parse
+from gradus.server.http.protocol import STRICT, Neutral, parse
 from gradus.server.http.protocol_completions import PROMPT_SCHEMA, read_prompts
 from gradus.server.service import Generation, Service
 from gradus.vectors import normalized
@@ -34,7 +34,7 @@ NEUTRAL: Mapping[str, Neutral] = {
 class EmbeddingRequest(BaseModel):
     """Embed one text or several."""
 
-    model_config = ConfigDict(strict=True, extra="forbid", protected_namespaces=())
+    model_config = STRICT
 
     model: str | None = Field(None, description="the served model's name; may be left out")
     input: Annotated[Any, WithJsonSchema(PROMPT_SCHEMA)] = Field(description="text or token ids, one or many")

@@ -33,10 +33,14 @@ Stop = Annotated[
 ]
 
 
+# Nothing is converted, nothing unknown is let in, and a model is built when its route is first used.
+STRICT = ConfigDict(strict=True, extra="forbid", defer_build=True, protected_namespaces=())
+
+
 class StreamOptions(BaseModel):
     """Options of a stream."""
 
-    model_config = ConfigDict(strict=True, extra="forbid")
+    model_config = STRICT
 
     include_usage: bool = Field(False, description="end the stream with a chunk of token counts")
     include_obfuscation: bool = Field(False, description="only false: chunks are not padded")
@@ -45,7 +49,7 @@ class StreamOptions(BaseModel):
 class SamplingRequest(BaseModel):
     """Fields of every endpoint that generates, in whichever dialect."""
 
-    model_config = ConfigDict(strict=True, extra="forbid", protected_namespaces=())
+    model_config = STRICT
 
     model: str | None = Field(None, description="the served model's name; may be left out")
     temperature: float = Field(1.0, description="0 is greedy; the model's files may recommend a default")

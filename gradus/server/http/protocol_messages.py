@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field, WithJsonSchema
+from pydantic import BaseModel, Field, WithJsonSchema
 
 from gradus.errors import InvalidRequestError
 from gradus.sampling_params import SamplingParams
@@ -14,7 +14,7 @@ from gradus.server.http.messages_input import (
     read_tools,
     sets_cache_control,
 )
-from gradus.server.http.protocol import UNSUPPORTED, Neutral, SamplingRequest, renamed, show
+from gradus.server.http.protocol import STRICT, UNSUPPORTED, Neutral, SamplingRequest, renamed, show
 from gradus.server.http.reasoning_fields import SWITCH, effort_kwargs
 from gradus.server.http.response_format import read_json_schema, the_one_form
 from gradus.structured_outputs import StructuredOutputsParams
@@ -72,7 +72,7 @@ NEUTRAL: Mapping[str, Neutral] = {
 class Thinking(BaseModel):
     """Whether the model thinks before it answers."""
 
-    model_config = ConfigDict(strict=True, extra="forbid")
+    model_config = STRICT
 
     type: str = Field(description="enabled, adaptive or disabled")
     budget_tokens: int | None = Field(None, description="with enabled: at most so many tokens of thinking")
@@ -82,7 +82,7 @@ class Thinking(BaseModel):
 class OutputConfig(BaseModel):
     """What the answer is to be."""
 
-    model_config = ConfigDict(strict=True, extra="forbid")
+    model_config = STRICT
 
     effort: str | None = Field(
         None, description="where the model's template knows it; high means the default"

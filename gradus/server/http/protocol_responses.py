@@ -3,13 +3,14 @@
 from collections.abc import Mapping
 from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field, WithJsonSchema
+from pydantic import BaseModel, Field, WithJsonSchema
 
 from gradus.errors import InvalidRequestError
 from gradus.sampling_params import SamplingParams
 from gradus.server.chat_turn import ChatTurn
 from gradus.server.http.chat_tools import read_choice, read_tools
 from gradus.server.http.protocol import (
+    STRICT,
     UNSUPPORTED,
     LogprobsCount,
     Neutral,
@@ -70,7 +71,7 @@ NEUTRAL: Mapping[str, Neutral] = {
 class Reasoning(BaseModel):
     """How much the model thinks."""
 
-    model_config = ConfigDict(strict=True, extra="forbid")
+    model_config = STRICT
 
     effort: str | None = Field(None, description="where the model's template knows it; none: do not think")
     summary: str | None = Field(None, description="only auto: reasoning comes as it is, not summed up")
@@ -80,7 +81,7 @@ class Reasoning(BaseModel):
 class TextOptions(BaseModel):
     """What the text of the answer is to be."""
 
-    model_config = ConfigDict(strict=True, extra="forbid")
+    model_config = STRICT
 
     format: dict[str, Any] | None = Field(None, description="text, json_object, or json_schema with schema")
     verbosity: str | None = Field(None, description="only medium")
@@ -108,7 +109,7 @@ class TextOptions(BaseModel):
 class StreamOptions(BaseModel):
     """Options of a stream."""
 
-    model_config = ConfigDict(strict=True, extra="forbid")
+    model_config = STRICT
 
     include_obfuscation: bool = Field(False, description="only false: events are not padded")
 

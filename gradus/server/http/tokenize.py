@@ -3,7 +3,7 @@
 from typing import Annotated, Any
 
 from fastapi import APIRouter
-from pydantic import BaseModel, ConfigDict, Field, WithJsonSchema
+from pydantic import BaseModel, Field, WithJsonSchema
 from starlette.requests import Request
 
 from gradus.errors import InvalidRequestError
@@ -13,7 +13,7 @@ from gradus.server.http.chat_messages import read_messages
 from gradus.server.http.chat_tools import read_tools
 from gradus.server.http.context import context_of
 from gradus.server.http.openapi import body_of
-from gradus.server.http.protocol import parse, show
+from gradus.server.http.protocol import STRICT, parse, show
 from gradus.server.service import Service
 
 router = APIRouter(tags=["tokenizer"])
@@ -22,7 +22,7 @@ router = APIRouter(tags=["tokenizer"])
 class TokenizeRequest(BaseModel):
     """A text, or messages as a chat completion would get them."""
 
-    model_config = ConfigDict(strict=True, extra="forbid", protected_namespaces=())
+    model_config = STRICT
 
     model: str | None = None
     prompt: str | None = Field(None, examples=["Hello, world!"])
@@ -53,7 +53,7 @@ class TokenizeRequest(BaseModel):
 class DetokenizeRequest(BaseModel):
     """Token ids."""
 
-    model_config = ConfigDict(strict=True, extra="forbid", protected_namespaces=())
+    model_config = STRICT
 
     model: str | None = None
     tokens: Annotated[Any, WithJsonSchema({"type": "array", "items": {"type": "integer"}})]
