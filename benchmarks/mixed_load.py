@@ -32,7 +32,7 @@ METHOD = (
     "A server process and a client process on one machine, over TCP. Requests begin at drawn times, whether "
     "or not earlier ones have ended; kinds, prompts, lengths and seeds are drawn. A request that was "
     "answered in any other way than its kind asks for has failed. Resident memory and open files are read "
-    "from /proc; slopes are least squares over the samples after the first quarter."
+    "from /proc; slopes are least squares over the samples of the second half: caches are full by then."
 )
 SAMPLE_SECONDS = 5.0
 OPTIONS = ["--kv-cache-memory-bytes", "32M", "--log-level", "warning"]  # a pool that is soon touched all over
@@ -276,8 +276,8 @@ async def gauges(server: Server) -> dict[str, float]:
 
 
 def slopes(samples: list[dict[str, float]]) -> dict[str, float]:
-    """Growth per hour, after the first quarter."""
-    late = samples[len(samples) // 4 :]
+    """Growth per hour, once caches are full."""
+    late = samples[len(samples) // 2 :]
     hours = [sample["seconds"] / 3600 for sample in late]
     return {
         f"{name}_per_hour": round(linear_regression(hours, [sample[name] for sample in late]).slope, 3)

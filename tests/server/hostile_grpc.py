@@ -85,8 +85,7 @@ class GrpcClient:
         try:
             list(self._predict_bytes(iter([b"\xff" * 40]), timeout=PATIENCE))
         except grpc.RpcError as error:
-            # grpcio answers for the server where a message cannot be parsed
-            return Outcome("garbled gRPC", _name_of(error, (Code.INTERNAL, Code.UNKNOWN)))
+            return Outcome("garbled gRPC", _name_of(error, (Code.INVALID_ARGUMENT,)))
         raise UnsoundError("bytes that are no message were answered")
 
     def command(self, rng):

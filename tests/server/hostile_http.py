@@ -48,7 +48,8 @@ BAD_HTTP = [
     b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
     b"POST / HTTP/1.1\r\nhost: x\r\ncontent-length: many\r\n\r\n",
     b"POST / HTTP/1.1\r\nhost: x\r\ntransfer-encoding: chunked\r\n\r\nzz\r\n",
-    b"GET / HTTP/9.9\r\nhost: x\r\n\r\n",
+    b"GET / HTTP/one\r\nhost: x\r\n\r\n",
+    b"GET / HTTP/1.1\r\n\r\n",  # a host is missing
     b"GET / HTTP/1.1\r\n" + b"x: " + b"y" * 200_000 + b"\r\n\r\n",
     b"\x00" * 500,
 ]

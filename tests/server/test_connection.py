@@ -80,3 +80,24 @@ def test_a_body_that_is_too_long_is_answered_before_it_has_come():
     with serving(say("x"), max_body_bytes=1000) as server, connect(server) as connection:
         connection.sendall(HEAD + b"Transfer-Encoding: chunked\r\n\r\n" + b"1000\r\n" + b" " * 4096)
         assert read_until_closed(connection).startswith(b"HTTP/1.1 413")
+
+
+@pytest.mark.parametrize("num_events_first", [0, 2])
+def test_what_is_not_http_ends_a_request_once(impatient, caplog, num_events_first):
+    """In the middle of a body, or behind it while the answer is sent."""
+    body = b'{"prompt": "Hi", "max_tokens": 900, "stream": true}'
+    head = HEAD + b"Connection: close\r\nTransfer-Encoding: chunked\r\n\r\n"
+    with connect(impatient) as client:
+        client.sendall(head + (b"%x\r\n%s\r\n" % (len(body), body)))
+        received = b""
+        if num_events_first:
+            client.sendall(b"0\r\n\r\n")
+            while received.count(b"data: ") < num_events_first:
+                received += client.recv(4096)
+        client.sendall(b"zz\r\n")
+        received += read_until_closed(client)
+    assert received.count(b"HTTP/1.1") == 1
+    assert b"[DONE]" not in received
+    assert (b" 400 " in received) == (num_events_first == 0)
+    impatient.wait_until_idle()
+    assert not [record for record in caplog.records if record.exc_info]

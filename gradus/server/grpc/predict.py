@@ -21,6 +21,7 @@ from gradus.server.grpc.requests import (
     check_labels,
     check_lists,
     check_model,
+    check_readable,
     engine_request,
     labels_for_log,
 )
@@ -81,7 +82,7 @@ class PredictCall:
         service: Service,
         in_flight: InFlight,
         client: Client,
-        requests: AsyncIterator[Message],
+        requests: AsyncIterator[Message | None],
         context: Any,
     ) -> None:
         self._service = service
@@ -113,9 +114,12 @@ class PredictCall:
         if self._num_requests == 1 and self._failure is not None:
             await self._failure.abort(self._context)
 
-    async def _answer(self, message: Message) -> None:
-        """In a context of its own: what becomes of it is logged under its trace id."""
-        trace_id = message.metadata.trace_id or f"grpc-{secrets.token_hex(16)}"
+    async def _answer(self, message: Message | None) -> None:
+        """In a context of its own: what becomes of it is logged under its trace id.
+
+        message: None stands for bytes that are no request.
+        """
+        trace_id = (message and message.metadata.trace_id) or f"grpc-{secrets.token_hex(16)}"
         context = RequestContext(
             request_id=trace_id[:MAX_LABEL_CHARS],
             route=ROUTE,
@@ -126,6 +130,7 @@ class PredictCall:
         with request_scope(context):
             try:
                 with self._claimed(trace_id):
+                    check_readable(message)
                     check_labels(message)
                     context.extra |= labels_for_log(message)
                     last = await self._generate(message, reply)

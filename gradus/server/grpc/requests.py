@@ -38,6 +38,16 @@ _LISTS = ("stop", "stop_token_ids", "bad_words")
 _GENERATION_FIELDS = {"max_tokens", "temperature", *_NOT_ZERO, *_OPTIONAL, *_LISTS, "logit_bias"}
 
 
+def check_readable(message: Message | None) -> None:
+    """Raises RpcError: what came is no message of the method's kind."""
+    if message is None:
+        raise RpcError(
+            grpc.StatusCode.INVALID_ARGUMENT,
+            "the request is no message of the kind that this method takes; the .proto says which it is",
+            reason="invalid_message",
+        )
+
+
 def check_labels(message: Message) -> None:
     """What goes into logs must be short.
 

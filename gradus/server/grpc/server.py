@@ -5,8 +5,8 @@ Knows addresses and grpcio's options. It is started and stopped by whoever runs 
 
 import asyncio
 import os
-from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from typing import Any
 
 import grpc
@@ -20,7 +20,7 @@ from gradus.server.grpc.guard import Guard, client_of
 from gradus.server.grpc.health import EngineHealth
 from gradus.server.grpc.predict import InFlight, PredictCall, count_messages
 from gradus.server.grpc.proto import Message
-from gradus.server.grpc.requests import MAX_LABEL_CHARS
+from gradus.server.grpc.requests import MAX_LABEL_CHARS, check_readable
 from gradus.server.grpc.statuses import describe, log_failure
 from gradus.server.observe.context import RequestContext, request_scope
 from gradus.server.security.keys import Client
@@ -98,7 +98,9 @@ class GrpcServer:
     def _handlers(self) -> Any:
         def handler(make: Callable[..., Any], do: Any, request: Any, response: Any) -> Any:
             return make(
-                do, request_deserializer=request.FromString, response_serializer=response.SerializeToString
+                do,
+                request_deserializer=proto.reader(request),
+                response_serializer=response.SerializeToString,
             )
 
         unary, streams = grpc.unary_unary_rpc_method_handler, grpc.stream_stream_rpc_method_handler
@@ -113,41 +115,44 @@ class GrpcServer:
         }
         return grpc.method_handlers_generic_handler(proto.SERVICE, methods)
 
-    async def _stream_predict(self, requests: AsyncIterator[Message], context: Any) -> None:
+    async def _stream_predict(self, requests: AsyncIterator[Message | None], context: Any) -> None:
         await PredictCall(self._service, self._in_flight, self._client_of(context), requests, context).run()
 
     def _client_of(self, context: Any) -> Client:
         return client_of(self._service.keys, context.invocation_metadata())
 
-    async def _run_command(self, message: Message, context: Any) -> Message:
-        with self._noted(message, "Control") as noted:
+    async def _run_command(self, message: Message | None, context: Any) -> Message:
+        async with self._noted(message, "Control", context) as command:
+            payload = self._control.run(command.command, command.payload, self._client_of(context))
+            return proto.ControlMessage(trace_id=command.trace_id, command=command.command, payload=payload)
+
+    async def _worker_health(self, message: Message | None, context: Any) -> Message:
+        async with self._noted(message, "Health", context):
+            metrics = {name: as_text(value) for name, value in stats(self._service).items()}
+            return proto.WorkerHealthResponse(healthy=self._health.is_healthy, metrics=metrics)
+
+    @asynccontextmanager
+    async def _noted(self, message: Message | None, method: str, context: Any) -> AsyncIterator[Message]:
+        """A call of one message in either direction, in logs and metrics; an error is its status.
+
+        message: None stands for bytes that are no message.
+        """
+        trace_id = "" if message is None else message.trace_id[:MAX_LABEL_CHARS]
+        count_messages(self._service, "received")
+        with request_scope(
+            RequestContext(request_id=trace_id, route=f"/{proto.SERVICE}/{method}", status="OK")
+        ) as noted:
             try:
-                payload = self._control.run(message.command, message.payload, self._client_of(context))
+                check_readable(message)
+                yield message
+                count_messages(self._service, "sent")
             except Exception as error:
                 log_failure(error)
                 failure = describe(error)
                 noted.status = failure.status.name
                 await failure.abort(context)
-            return proto.ControlMessage(trace_id=message.trace_id, command=message.command, payload=payload)
-
-    async def _worker_health(self, message: Message, context: Any) -> Message:
-        with self._noted(message, "Health"):
-            metrics = {name: as_text(value) for name, value in stats(self._service).items()}
-            return proto.WorkerHealthResponse(healthy=self._health.is_healthy, metrics=metrics)
-
-    @contextmanager
-    def _noted(self, message: Message, method: str) -> Iterator[RequestContext]:
-        """A call of one message in either direction, in logs and metrics."""
-        trace_id = message.trace_id[:MAX_LABEL_CHARS]
-        count_messages(self._service, "received")
-        with request_scope(
-            RequestContext(request_id=trace_id, route=f"/{proto.SERVICE}/{method}", status="OK")
-        ) as context:
-            try:
-                yield context
-                count_messages(self._service, "sent")
             finally:
-                self._service.observer.log(context)
+                self._service.observer.log(noted)
 
 
 def _bind(add: Callable[[str], int], address: str, option: str) -> int:

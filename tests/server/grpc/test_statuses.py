@@ -5,6 +5,8 @@ import time
 import grpc
 import pytest
 
+from gradus.server.grpc.proto import SERVICE
+from tests.server.conftest import ANSWER
 from tests.server.grpc.harness import Conversation, texts_of
 from tests.server.harness import EOS, MODEL, say, serving
 
@@ -183,3 +185,25 @@ def test_bytes_that_are_no_message_end_the_call_only(server, client, answer):
         list(call(iter([b"\xff\xff\xff\xff"])))
     assert set(texts_of(client.predict(client.request(trace_id="a"))).values()) == {answer}
     assert EOS  # the model ended the text itself
+
+
+def test_bytes_that_are_no_message_are_refused_and_harm_no_other_request(server, client):
+    predict = client.channel.stream_stream(f"/{SERVICE}/StreamPredict")
+    alone = predict(iter([b"\xff" * 9]), timeout=60)
+    with pytest.raises(grpc.RpcError) as refused:
+        list(alone)
+    assert refused.value.code() is grpc.StatusCode.INVALID_ARGUMENT
+    assert "no message" in refused.value.details()
+    good = client.request("Hi", trace_id="good").SerializeToString()
+    messages = [client.pb.StreamPredictResponse.FromString(m) for m in predict(iter([b"\xff" * 9, good]))]
+    texts = texts_of(messages)
+    assert texts.pop("good") == ANSWER
+    assert list(texts.values()) == [""]
+    assert [m.error.code for m in messages if m.HasField("error")] == ["invalid_message"]
+
+
+@pytest.mark.parametrize("method", ["Control", "Health"])
+def test_a_call_of_bytes_that_are_no_message_is_refused(client, method):
+    with pytest.raises(grpc.RpcError) as refused:
+        client.channel.unary_unary(f"/{SERVICE}/{method}")(b"\xff" * 9, timeout=60)
+    assert refused.value.code() is grpc.StatusCode.INVALID_ARGUMENT

@@ -5,10 +5,12 @@ protobuf version that generated it, or a newer one; a description works with all
 own, so a client in the same process may have generated code of the same messages.
 """
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
+from google.protobuf.message import DecodeError
 from grpc_health.v1 import health_pb2
 from grpc_reflection.v1alpha import reflection_pb2
 
@@ -46,3 +48,18 @@ Error = _message("Error")
 ControlMessage = _message("ControlMessage")
 WorkerHealthRequest = _message("WorkerHealthRequest")
 WorkerHealthResponse = _message("WorkerHealthResponse")
+
+
+def reader(kind: Any) -> Callable[[bytes], Message | None]:
+    """Reads messages of a kind; None stands for bytes that are none.
+
+    An error here would end the call with UNKNOWN, and with it the other requests of a stream.
+    """
+
+    def read(data: bytes) -> Message | None:
+        try:
+            return kind.FromString(data)
+        except DecodeError:
+            return None
+
+    return read
