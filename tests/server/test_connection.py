@@ -101,3 +101,12 @@ def test_what_is_not_http_ends_a_request_once(impatient, caplog, num_events_firs
     assert (b" 400 " in received) == (num_events_first == 0)
     impatient.wait_until_idle()
     assert not [record for record in caplog.records if record.exc_info]
+
+
+def test_what_is_not_http_behind_a_head_that_is_refused_is_answered_once(impatient, caplog):
+    """The route answers without the body, at the moment at which the body turns out to be none."""
+    head = HEAD.replace(b"/v1/completions", b"/nope")
+    with connect(impatient) as client:
+        client.sendall(head + b"Transfer-Encoding: chunked\r\n\r\nzz\r\n")
+        assert read_until_closed(client).count(b"HTTP/1.1") == 1
+    assert not [record for record in caplog.records if record.exc_info]
