@@ -59,13 +59,23 @@ void LogitEdits::check(int64_t num_outputs, int64_t vocab_size) const {
   require_length("edits.presence_penalty", presence_penalty.size(), n);
 }
 
-void LogitEdits::apply(int64_t edit, float* logits, int64_t vocab_size) const {
-  if (mask_index[edit] >= 0) {
-    const uint32_t* mask = masks.data() + mask_index[edit] * mask_words;
-    for (int64_t i = 0; i < vocab_size; ++i) {
-      if (!(mask[i / 32] >> (i % 32) & 1)) logits[i] = -INFINITY;
+// Leaves the tokens whose bits are set. In a grammar's masks most words are all ones or all zeros.
+static void forbid_others(const uint32_t* mask, float* logits, int64_t vocab_size) {
+  for (int64_t begin = 0; begin < vocab_size; begin += 32) {
+    const uint32_t allowed = mask[begin / 32];
+    const int64_t end = std::min<int64_t>(begin + 32, vocab_size);
+    if (allowed == 0) {
+      std::fill(logits + begin, logits + end, -INFINITY);
+    } else if (allowed != UINT32_MAX) {
+      for (int64_t i = begin; i < end; ++i) {
+        if (!(allowed >> (i - begin) & 1)) logits[i] = -INFINITY;
+      }
     }
   }
+}
+
+void LogitEdits::apply(int64_t edit, float* logits, int64_t vocab_size) const {
+  if (mask_index[edit] >= 0) forbid_others(masks.data() + mask_index[edit] * mask_words, logits, vocab_size);
   for (int64_t i = bias_start[edit]; i < bias_start[edit + 1]; ++i) logits[bias_ids[i]] += biases[i];
   const float repetition = repetition_penalty[edit];
   for (int64_t i = seen_start[edit]; i < seen_start[edit + 1]; ++i) {

@@ -27,6 +27,7 @@ class BeamSearchParams:
         max_tokens: tokens generated at most.
         ignore_eos: end-of-sequence tokens are tokens like others.
         temperature: only 0, since beams are ranked by the model's own probabilities.
+        structured_outputs: only None: a search has no grammar.
         length_penalty: a sequence's score is its cumulative log probability over its length to this power.
 
     Raises:
@@ -38,6 +39,7 @@ class BeamSearchParams:
     ignore_eos: bool = False
     temperature: float = 0.0
     length_penalty: float = 1.0
+    structured_outputs: None = None
 
     def __setattr__(self, name: str, value: Any) -> None:
         object.__setattr__(self, name, _CHECKS[name](name, value) if name in _CHECKS else value)
@@ -49,12 +51,18 @@ def _only_zero(name: str, value: Any) -> float:
     return 0.0
 
 
+def _only_none(name: str, value: Any) -> None:
+    if value is not None:
+        raise invalid(name, value, "must be None: beam search does not work with structured outputs")
+
+
 _CHECKS: dict[str, Check] = {
     "beam_width": integer(1, MAX_BEAM_WIDTH),
     "max_tokens": integer(1, 2**31 - 1),
     "ignore_eos": boolean,
     "temperature": _only_zero,
     "length_penalty": number(-10.0, 10.0),
+    "structured_outputs": _only_none,
 }
 
 

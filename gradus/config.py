@@ -36,6 +36,7 @@ class SchedulerConfig:
         max_num_seqs: sequences resident (holding KV blocks) at most.
         enable_chunked_prefill: a prompt may be spread over several steps.
         enable_prefix_caching: full KV blocks are found again by content.
+        enable_jump_forward: tokens that a structured output leaves no choice about are not sampled.
         batching: "continuous" admits whenever there is room; "static" only when nothing runs.
         scheduling: "mixed" lets prompts and running sequences share a step; "separated" never does.
         policy: "fcfs" or "priority" (lower value first, then arrival).
@@ -46,6 +47,7 @@ class SchedulerConfig:
     max_num_seqs: int = 64
     enable_chunked_prefill: bool = True
     enable_prefix_caching: bool = True
+    enable_jump_forward: bool = True
     batching: Literal["continuous", "static"] = "continuous"
     scheduling: Literal["mixed", "separated"] = "mixed"
     policy: Literal["fcfs", "priority"] = "fcfs"
@@ -113,6 +115,12 @@ class EngineConfig:
     )
     enable_prefix_caching: bool = option(
         True, "prompts that begin alike share their beginning", alias="prefix-caching", group="scheduler"
+    )
+    enable_jump_forward: bool = option(
+        True,
+        "tokens that a structured output leaves no choice about are not sampled",
+        alias="jump-forward",
+        group="scheduler",
     )
     batching: Literal["continuous", "static"] = option(
         "continuous", "static: admit only when nothing runs", group="scheduler"
@@ -195,6 +203,7 @@ class EngineConfig:
             max_num_seqs=self.max_num_seqs,
             enable_chunked_prefill=self.enable_chunked_prefill,
             enable_prefix_caching=self.enable_prefix_caching and self.kv_layout == "paged",
+            enable_jump_forward=self.enable_jump_forward,
             batching=self.batching,
             scheduling=self.scheduling,
             policy=self.scheduling_policy,

@@ -19,6 +19,9 @@ class TokenConstraint(Protocol):
     def is_finished(self) -> bool:
         """Whether the output is complete and nothing may follow but an end-of-sequence token."""
 
+    def forced_tokens(self) -> list[int]:
+        """The tokens, or the first of those, that must come next and are all that masks would allow."""
+
     def accept(self, token_id: int) -> None:
         """Go on by a token.
 

@@ -78,6 +78,13 @@ class StructuredOutputsParams:
         return next(name for name in KINDS if getattr(self, name) not in (None, False))
 
     @property
+    def num_chars(self) -> int:
+        """How much text states it."""
+        return sum(map(len, self.choice or ())) + sum(
+            len(text) for text in (self.json, self.regex, self.grammar) if isinstance(text, str)
+        )
+
+    @property
     def path(self) -> str:
         """What the request calls the part that states the form."""
         return self._path(self.kind)

@@ -5,7 +5,7 @@ import math
 
 import pytest
 
-from gradus import LLM, BeamSearchParams, SamplingParams
+from gradus import LLM, BeamSearchParams, SamplingParams, StructuredOutputsParams
 from gradus.beam_search import BeamSearch
 from gradus.errors import ContextOverflowError, InvalidRequestError
 
@@ -133,3 +133,9 @@ def test_prompts_are_refused_by_index_and_nothing_is_left_behind(llm):
         llm.beam_search(["Hello", "a b c " * 30], params)
     stats = llm._runtime.core.stats()
     assert (stats.num_running, stats.num_waiting) == (0, 0)
+
+
+def test_a_search_has_no_grammar():
+    form = StructuredOutputsParams(regex="a")
+    with pytest.raises(InvalidRequestError, match="beam search does not work with structured outputs"):
+        BeamSearchParams(beam_width=1, max_tokens=1, structured_outputs=form)

@@ -19,6 +19,7 @@ TENSOR_AND_WEB = {
     "starlette",
     "uvicorn",
     "pydantic",
+    "llguidance",
 }
 
 # folder -> the folders it may import from; "" is the root's value types

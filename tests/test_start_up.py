@@ -1,7 +1,6 @@
 """First and second starts as the operating system sees them: what is read, held, written, and what fails."""
 
 import os
-import resource
 import signal
 import subprocess
 import sys
@@ -106,15 +105,21 @@ def test_a_start_that_is_killed_while_it_writes_leaves_no_entry(tiny_model_path,
     assert not half.exists()
 
 
-def limit_file_size():
-    """As on a disk with room for 16 KiB: the system refuses to write more."""
-    resource.setrlimit(resource.RLIMIT_FSIZE, (1 << 14, 1 << 14))
+SMALL_DISK = """
+import resource, sys
+from gradus.cli.main import main
+
+# As on a disk with room for 16 KiB: the system refuses to write more.
+resource.setrlimit(resource.RLIMIT_FSIZE, (1 << 14, 1 << 14))
+sys.exit(main())
+"""
 
 
 def test_a_disk_without_room_is_a_warning(tiny_model_path, folder):
     command = ("generate", tiny_model_path, "--prompt", "Hello", "--max-tokens", "5")
     expected = gradus(*command, "--no-packed-cache")
-    refused = gradus(*command, preexec_fn=limit_file_size)
+    small = [sys.executable, "-c", SMALL_DISK, *map(str, command)]
+    refused = subprocess.run(small, capture_output=True, text=True, timeout=120, check=False, cwd=ROOT)
     assert (refused.returncode, refused.stdout) == (0, expected.stdout)
     assert "is not cached in" in refused.stderr
     assert list(folder.glob("*/*")) == []

@@ -261,8 +261,10 @@ class EngineCore:
             message, new, message.max_tokens - request.num_generated_tokens
         )
         has_end_token = True
-        if request.edits is not None:
+        if request.edits is not None and request.edits.constraint is not None:
             request.edits.accept(new)
+            if finish_reason is None and self.config.enable_jump_forward:
+                new, finish_reason, stop_reason = _with_forced(request, request.edits, new)
             if request.edits.is_complete and finish_reason in (None, "length"):
                 finish_reason, has_end_token = "stop", False
         logprobs = None
@@ -315,3 +317,17 @@ class EngineCore:
         choices = self._choices.get(request_id, ())
         if all(choice.status is RequestStatus.FINISHED for choice in choices):
             self._choices.pop(request_id, None)
+
+
+def _with_forced(
+    request: Request, edits: EditState, new: list[int]
+) -> tuple[list[int], FinishReason | None, int | None]:
+    """New tokens and those that must follow them, up to the end; then finish and stop reason."""
+    forced = edits.forced_tokens()
+    if not forced:
+        return new, None, None
+    message = request.engine_request
+    num_left = message.max_tokens - request.num_generated_tokens - len(new)
+    forced, finish_reason, stop_reason = up_to_end(message, forced, num_left)
+    edits.accept(forced)
+    return new + forced, finish_reason, stop_reason

@@ -58,8 +58,10 @@ class EditState:
         self.constraint: TokenConstraint | None = None
         if request.grammar is not None:
             # What a request forbids may be what would end its output.
-            may_close = self.mask is None and not (len(self._bias_ids) or self._phrases or self._delayed)
+            is_free = not (params.allowed_token_ids or len(self._bias_ids) or self._phrases or self._delayed)
+            may_close = is_free and not params.ignore_eos
             self.constraint = request.grammar.new_constraint(request.max_tokens if may_close else None)
+            self._may_jump = is_free and params.logprobs is None
         self.is_mask_alone = not (len(self._bias_ids) or self._phrases or self._delayed or self._seen)
 
     @property
@@ -75,6 +77,10 @@ class EditState:
         if self.constraint is not None:
             for token_id in token_ids:
                 self.constraint.accept(token_id)
+
+    def forced_tokens(self) -> list[int]:
+        """What must come next, if nothing but the grammar has a say and nobody asks how likely it is."""
+        return self.constraint.forced_tokens() if self.constraint is not None and self._may_jump else []
 
     @property
     def is_complete(self) -> bool:

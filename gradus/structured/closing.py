@@ -20,19 +20,24 @@ MAX_TOKENS = 256  # ways to the end that are longer are not looked for
 MAX_MARGIN = 16  # tokens that the model may take more than the way that was found; the share of max_tokens:
 MARGIN_SHARE = 1 / 16
 
-_BRACKETS = frozenset(b"]}")
-_BETWEEN = frozenset(b"]},: ")
-_MARKS = frozenset(b"!#$%&'()*/;<=>?@^_`|~.")
-_LETTERS = frozenset(b"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ")
-_OPENING = frozenset(b"[{ \t\r\n")
+_BRACKETS = b"]}"
+_BETWEEN = b"]},: "
+_MARKS = b"!#$%&'()*/;<=>?@^_`|~."
+_LETTERS = b"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
+_OPENING = b"[{ \t\r\n"
+
+
+def _is_of(text: bytes, members: bytes) -> bool:
+    return not text.translate(None, members)
+
 
 # What a token must be; an earlier class comes before a later one.
 _CLASSES: dict[str, Callable[[bytes], bool]] = {
-    "bracket": lambda text: _BRACKETS.issuperset(text),
-    "quote": lambda text: text[0] == 0x22 and _BRACKETS.issuperset(text[1:]),
-    "between": lambda text: text[0] != 0x20 and _BETWEEN.issuperset(text),
-    "mark": lambda text: _MARKS.issuperset(text),
-    "letters": lambda text: _LETTERS.issuperset(text),  # null rather than a list; Z rather than a digit more
+    "bracket": lambda text: _is_of(text, _BRACKETS),
+    "quote": lambda text: text[0] == 0x22 and _is_of(text[1:], _BRACKETS),
+    "between": lambda text: text[0] != 0x20 and _is_of(text, _BETWEEN),
+    "mark": lambda text: _is_of(text, _MARKS),
+    "letters": lambda text: _is_of(text, _LETTERS),  # null rather than a list; Z rather than a digit more
     "other": lambda text: text[0] not in _OPENING,
 }
 _OUTSIDE = ("end", "bracket", "quote", "between", "mark", "letters", "other")
@@ -117,11 +122,12 @@ class Deadline:
             self._closer.narrow(mask)
 
     def _look(self, num_needed: int | None) -> None:
-        spare = self.num_left - self._margin - (MAX_TOKENS if num_needed is None else num_needed)
+        needed = self.num_left + 1 if num_needed is None else num_needed
+        spare = self.num_left - self._margin - needed
         if spare > 0:
             self._was_in_reach = True
             self._look_at = self.num_left - max(1, spare // 4)
-        elif self._was_in_reach or spare > -self._margin:
+        elif needed <= self.num_left or self._was_in_reach:
             self._is_closing = True
             self._look_at = self.num_left
         else:

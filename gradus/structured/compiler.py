@@ -19,6 +19,7 @@ from gradus.text.tokenizer import Tokenizer
 
 TIME_LIMIT_SECONDS = 10.0
 MAX_CACHED_GRAMMARS = 128
+MAX_CACHED_CHARS = 512 * 1024  # of the forms; a large grammar takes a few hundred bytes of memory for each
 NUM_COMPILING_THREADS = 2
 
 
@@ -38,7 +39,9 @@ class LlguidanceCompiler:
         self._vocab_size = vocab_size
         self._end_token_ids = end_token_ids
         self._time_limit = time_limit
-        self._cache: LruCache[StructuredOutputsParams, Future[MatcherGrammar]] = LruCache(max_cached)
+        self._cache: LruCache[StructuredOutputsParams, Future[MatcherGrammar]] = LruCache(
+            max_cached, MAX_CACHED_CHARS
+        )
         self._lock = Lock()
         self._vocabulary: Vocabulary | None = None
 
@@ -50,7 +53,7 @@ class LlguidanceCompiler:
             return self._threads.submit(self._compile, params, vocabulary)
 
         try:
-            return self._cache.get_or_make(params, submit).result(self._time_limit)
+            return self._cache.get_or_make(params, submit, params.num_chars).result(self._time_limit)
         except ValueError as error:
             raise InvalidRequestError(f"{params.path} cannot be used: {error}", params.path) from None
         except TimeoutError:

@@ -56,7 +56,7 @@ def limits() -> "LLParserLimits":
 
     return LLParserLimits(
         initial_lexer_fuel=1_000_000,
-        step_lexer_fuel=200_000,
+        step_lexer_fuel=100_000,
         step_max_items=20_000,
         max_items_in_row=1_000,
         max_lexer_states=20_000,

@@ -34,6 +34,9 @@ class MatcherConstraint:
     def is_finished(self) -> bool:
         return self.matcher.is_stopped()
 
+    def forced_tokens(self) -> list[int]:
+        return self.matcher.compute_ff_tokens()
+
     def accept(self, token_id: int) -> None:
         if not self.matcher.consume_token(token_id):
             raise ConstraintError(f"the structured output cannot go on: {reason_of(self.matcher)}")

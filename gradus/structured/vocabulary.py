@@ -8,12 +8,15 @@ from collections.abc import Collection, Sequence
 from typing import TYPE_CHECKING
 
 from gradus.errors import InvalidRequestError
+from gradus.structured.cache import LruCache
 from gradus.structured.closing import Closer
 from gradus.text.tokenizer import Tokenizer
 
 if TYPE_CHECKING:
     from llguidance import LLTokenizer
 
+MAX_GIVEN_BYTES = 256  # of a text that a grammar leaves no choice about: looked at in parts of so much
+MAX_KNOWN_PARTS = 4096
 _MARK = "\x02"  # a character that joins no other in a token
 
 
@@ -75,18 +78,27 @@ class _Described:
         self.special_token_ids = special
         self._special = frozenset(special)
         self.eos_token_id = eos
+        self._known = LruCache[str, list[int]](
+            MAX_KNOWN_PARTS
+        )  # schemas have few, and they come all the time
 
     def __call__(self, text: str | bytes) -> list[int]:
-        """The tokens of a part of a text, which is to say without what a tokenizer adds to a text's start."""
-        wanted = text.encode() if isinstance(text, str) else text
-        known = wanted.decode("utf-8", "replace")
+        """The tokens of a given part of a text, or of its beginning: without what starts a text elsewhere."""
+        given = text.encode() if isinstance(text, str) else text
+        known = given[:MAX_GIVEN_BYTES].decode("utf-8", "ignore")
+        token_ids = self._known.get_or_make(known, lambda: self._tokens_of(known))
+        # Where the part goes on, its last tokens here may not be what they would be there.
+        return token_ids[:] if len(known.encode()) == len(given) else token_ids[:-2]
+
+    def _tokens_of(self, text: str) -> list[int]:
+        wanted = text.encode()
         for mark in ("", _MARK):
-            token_ids = self._tokenizer.encode(mark + known, add_special_tokens=False)
+            token_ids = self._tokenizer.encode(mark + text, add_special_tokens=False)
             while token_ids and len(self._bytes(token_ids)) > len(wanted):
                 del token_ids[0]
             if self._bytes(token_ids) == wanted and self._special.isdisjoint(token_ids):
                 return token_ids
-        return [] if self.trie is None else self.trie.greedy_tokenize(known)
+        return [] if self.trie is None else self.trie.greedy_tokenize(text)
 
     def _bytes(self, token_ids: Sequence[int]) -> bytes:
         return b"".join(self.tokens[token_id] for token_id in token_ids)

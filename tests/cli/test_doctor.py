@@ -62,7 +62,7 @@ def test_doctor_judges_the_quantized_model(tiny_model_path):
 def test_doctor_judges_a_gguf_file_as_it_is_stored(tmp_path):
     path = write_wide_model(tmp_path, "q4_0", tie_word_embeddings=False)
     report = json.loads(gradus("doctor", path, "--json").stdout)["model"]
-    assert report["memory"]["stored_widths"] == ["int4", "int8"]
+    assert report["memory"]["stored_widths"] == ["int4_symmetric", "int8"]
     assert report["decode"]["measured_on"]["weight_bytes"] == report["memory"]["weight_bytes"]
     assert "int4 and int8 with activations in int8" in gradus("doctor", path).stdout
     refused = gradus("doctor", path, "--quantization", "int4")

@@ -13,7 +13,7 @@ from tests.cli.harness import gradus
 
 # The command, but from its 20th result on it takes its time, so that there is something left to interrupt.
 SLOWED = """
-import sys, time
+import signal, sys, time
 from gradus.cli.main import main
 from gradus.server.batch.journal import Journal
 
@@ -25,6 +25,8 @@ def append_slowly(self, result):
         time.sleep(1)
 
 Journal.append = append_slowly
+# Whoever runs the tests in the background may have Ctrl-C ignored; a terminal's children do not.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 sys.exit(main())
 """
 
@@ -73,8 +75,6 @@ def start_and_stop(command, output, signal_number):
         [sys.executable, "-c", SLOWED, *command, str(output)],
         stderr=subprocess.PIPE,
         text=True,
-        # Whoever runs the tests in the background may have Ctrl-C ignored; a terminal's children do not.
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
     try:
         deadline = time.monotonic() + 60

@@ -92,14 +92,15 @@ def test_a_port_in_use_is_said_at_once(server, tiny_model_path):
 def test_logs_are_json_and_quiet_about_prompts_and_metrics_can_be_off(tiny_model_path):
     command = [sys.executable, "-m", "gradus", "serve", str(tiny_model_path), "--port", "0", "--no-metrics"]
     command += ["--log-format", "json", "--log-level", "debug", "--trace-requests", "0"]
-    command += ["--admin-api-key", "root"]
+    command += ["--admin-api-key", "operator"]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     try:
         url = re.search(r"http://\S+(?=/v1)", process.stdout.readline()).group()
         body = {"prompt": "swordfish", "max_tokens": 3}
         httpx.post(f"{url}/v1/completions", json=body, headers={"x-request-id": "mine"}, timeout=60)
-        for path in ("/metrics", "/debug/trace"):
-            assert httpx.get(url + path, headers={"x-api-key": "root"}, timeout=60).status_code == 404
+        operator = {"authorization": "Bearer operator"}
+        paths = ("/metrics", "/debug/trace")
+        assert [httpx.get(url + path, headers=operator).status_code for path in paths] == [404, 404]
         process.send_signal(signal.SIGTERM)
         _, errors = process.communicate(timeout=30)
     finally:

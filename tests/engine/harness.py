@@ -182,6 +182,7 @@ def configs(draw: st.DrawFn) -> dict[str, Any]:
         "max_num_seqs": draw(st.sampled_from([1, 2, 3, 8])),
         "enable_chunked_prefill": chunked,
         "enable_prefix_caching": draw(st.booleans()),
+        "enable_jump_forward": draw(st.booleans()),
         "batching": draw(st.sampled_from(["continuous", "static"])),
         "scheduling": draw(st.sampled_from(["mixed", "separated"])),
         "policy": draw(st.sampled_from(["fcfs", "priority"])),

@@ -21,10 +21,11 @@ EOS = 0
 
 
 def allowed_after(output: list[int], length: int) -> list[int]:
-    """Every third token, which third depends on all tokens before; then the end and nothing else."""
+    """Every third token, which third depends on all tokens before, or only one; then nothing but the end."""
     if len(output) >= length:
         return [EOS]
-    return [token for token in range(1, VOCAB_SIZE) if (token + sum(output)) % 3 == 0]
+    allowed = [token for token in range(1, VOCAB_SIZE) if (token + sum(output)) % 3 == 0]
+    return allowed[:1] if sum(output) % 4 == 1 else allowed
 
 
 @dataclass
@@ -37,6 +38,13 @@ class Arithmetic:
     @property
     def is_finished(self) -> bool:
         return len(self.output) >= self.length
+
+    def forced_tokens(self) -> list[int]:
+        """Every fourth state is one of no choice, and so may be the next."""
+        forced: list[int] = []
+        while len(allowed := allowed_after(self.output + forced, self.length)) == 1 and allowed != [EOS]:
+            forced += allowed
+        return forced
 
     def accept(self, token_id: int) -> None:
         if token_id not in allowed_after(self.output, self.length):
@@ -147,6 +155,22 @@ def test_preempted_constrained_choices_go_on_where_they_were():
     assert core.stats().num_preemptions > 0
     for request in requests:
         assert recorder.token_ids[request.request_id, 0] == expected(request, 0)[0]
+
+
+def test_tokens_without_a_choice_take_no_steps_of_their_own():
+    request = constrained(make_request("r", [1, 2, 3], 16), 14)
+    num_steps = {}
+    for jumps in (False, True):
+        core = make_core(backend=backend(), enable_jump_forward=jumps)
+        assert run(core, [request]).token_ids["r", 0] == expected(request, 0)[0]
+        num_steps[jumps] = core.stats().num_steps
+    assert num_steps[False] == 14
+    assert num_steps[True] < 14
+    scored = constrained(make_request("r", [1, 2, 3], 16, logprobs=1), 14)
+    core = make_core(backend=backend())
+    recorder = run(core, [scored])
+    assert core.stats().num_steps == 14  # each token's logprob is wanted
+    assert recorder.token_ids["r", 0] == expected(scored, 0)[0]
 
 
 def test_who_is_not_constrained_has_no_edits_beside_who_is():

@@ -8,6 +8,7 @@ import pytest
 from gradus.errors import RequestFailedError
 from gradus.sampling_params import SamplingParams
 from gradus.structured_outputs import StructuredOutputsParams
+from tests.structured.corpus import CORPUS
 
 
 def outputs(llm, *forms, prompt="Say something:", **params):
@@ -91,6 +92,31 @@ def test_masks_and_biases_of_the_request_hold_too(llm):
     assert output.text == "c"
     with pytest.raises(RequestFailedError, match="no token can come next"):
         outputs(llm, choice, allowed_token_ids=[token("x")])
+
+
+def test_tokens_are_the_same_whether_those_without_a_choice_are_sampled_or_not(llm):
+    schema = CORPUS["invoice"]
+    params = [
+        SamplingParams(
+            temperature=1.0,
+            seed=seed,
+            max_tokens=200,
+            logprobs=logprobs,
+            structured_outputs=StructuredOutputsParams(json=schema),
+        )
+        for seed in range(4)
+        for logprobs in (None, 0)  # with logprobs every token is sampled
+    ]
+    found = [
+        request.outputs[0].token_ids for request in llm.generate(["An invoice: "] * 8, params, use_tqdm=False)
+    ]
+    assert found[::2] == found[1::2]
+    steps = []
+    for which in (params[0], params[1]):
+        before = llm.stats().num_steps
+        llm.generate("An invoice: ", which, use_tqdm=False)
+        steps.append(llm.stats().num_steps - before)
+    assert steps[0] < steps[1] == len(found[0])
 
 
 def test_nobody_elses_tokens_change(llm):

@@ -138,6 +138,7 @@ def draw_edits(random, n, vocab_size):
     rows = np.flatnonzero(random.random(n) < 0.5).astype(np.int32)
     num = len(rows)
     masks = random.integers(0, 2**32, (4, -(-vocab_size // 32)), dtype=np.uint32)
+    masks[1, 1:-1], masks[2] = 0, 2**32 - 1  # words that leave no token, and all
     masks[:, 0] |= 1  # one token stays
     num_biases = random.integers(0, 6, num)
     seen = [random.permutation(vocab_size)[: random.integers(0, vocab_size)] for _ in range(num)]
