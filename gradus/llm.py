@@ -3,7 +3,6 @@
 It drives the same engine as the server; nothing runs between calls.
 """
 
-import math
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import fields, replace
@@ -23,6 +22,7 @@ from gradus.runtime import Runtime, load_runtime
 from gradus.sampling_params import SamplingParams
 from gradus.text.output_processor import ChoiceDelta
 from gradus.text.tokenizer import Tokenizer
+from gradus.vectors import normalized
 
 Messages = Sequence[Mapping[str, Any]]
 
@@ -214,8 +214,7 @@ class LLM:
         outputs = []
         for prompt, request, update in zip(batch, requests, self._engine.collect(requests), strict=True):
             embedding = (update.about_prompt and update.about_prompt.embedding) or []
-            length = math.hypot(*embedding) if normalize else 1.0
-            output = EmbeddingOutput([value / length for value in embedding] if length else embedding)
+            output = EmbeddingOutput(normalized(embedding) if normalize else embedding)
             text = text_and_input(prompt)[0]
             outputs.append(EmbeddingRequestOutput(request.request_id, text, request.prompt_token_ids, output))
         return outputs

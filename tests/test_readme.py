@@ -1,4 +1,4 @@
-"""What the README and the page on sampling tell a user to do works as it stands there."""
+"""What the README and some pages tell a user to do works as it stands there."""
 
 import os
 import re
@@ -10,7 +10,9 @@ import pytest
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text()
-PAGES = README + (ROOT / "docs" / "sampling.md").read_text()
+PAGES = README + "".join(
+    (ROOT / "docs" / f"{name}.md").read_text() for name in ("sampling", "responses", "anthropic")
+)
 BLOCKS = re.findall(r"```(\w+)\n(.*?)```", PAGES, flags=re.DOTALL)
 OFFLINE = [code for language, code in BLOCKS if language == "python" and "from gradus import" in code]
 ONLINE = [code for language, code in BLOCKS if "127.0.0.1:8000" in code and language in ("python", "sh")]

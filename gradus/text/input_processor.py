@@ -114,7 +114,14 @@ class InputProcessor:
         return self._grammars.compile(form)
 
     def process_pooling(
-        self, request_id: str, prompt: Prompt, pooling: Pooling, *, add_special_tokens: bool = True
+        self,
+        request_id: str,
+        prompt: Prompt,
+        pooling: Pooling,
+        *,
+        priority: int = 0,
+        cache_salt: str = "",
+        add_special_tokens: bool = True,
     ) -> EngineRequest:
         """A request for an embedding of the prompt, which may fill the context.
 
@@ -128,9 +135,15 @@ class InputProcessor:
                 "Shorten the prompt",
                 "prompt",
             )
-        params = SamplingParams(temperature=0)
+        _check_priority(priority)
         return EngineRequest(
-            request_id=request_id, prompt_token_ids=token_ids, params=params, max_tokens=0, pooling=pooling
+            request_id=request_id,
+            prompt_token_ids=token_ids,
+            params=SamplingParams(temperature=0),
+            max_tokens=0,
+            pooling=pooling,
+            priority=priority,
+            cache_salt=cache_salt,
         )
 
     def tokenize(self, prompt: Prompt, *, add_special_tokens: bool = True) -> list[int]:

@@ -6,7 +6,7 @@ engine: it says which choices the caller has to abort there once a stop string h
 
 from dataclasses import dataclass, field
 
-from gradus.messages import RequestUpdate, TokenLogprobs
+from gradus.messages import AboutPrompt, RequestUpdate, TokenLogprobs
 from gradus.outputs import CompletionOutput, FinishReason, Logprob, RequestMetrics, RequestOutput
 from gradus.sampling_params import SamplingParams
 from gradus.text.detokenizer import Detokenizer
@@ -48,6 +48,7 @@ class RequestState:
         self.prompt_token_ids = prompt_token_ids
         self.metrics = RequestMetrics()
         self.prompt_logprobs: list[dict[int, Logprob] | None] | None = None
+        self.embedding: list[float] | None = None
         self._tokenizer = tokenizer
         skip = params.skip_special_tokens
         self._choices = [
@@ -71,7 +72,7 @@ class RequestState:
         if update.choice_index == 0:
             self.metrics = update.metrics
         if update.about_prompt is not None:
-            self._take_prompt_logprobs(update.about_prompt.logprobs or [])
+            self._take_about_prompt(update.about_prompt)
         if choice.finish_reason is not None:
             return ChoiceDelta(index=update.choice_index)
         delta = choice.apply(update)
@@ -84,8 +85,11 @@ class RequestState:
         taken, self._to_abort = self._to_abort, []
         return taken
 
-    def _take_prompt_logprobs(self, logprobs: list[TokenLogprobs]) -> None:
-        scored = zip(self.prompt_token_ids[1:], logprobs, strict=True)
+    def _take_about_prompt(self, about: AboutPrompt) -> None:
+        self.embedding = about.embedding
+        if about.logprobs is None:
+            return
+        scored = zip(self.prompt_token_ids[1:], about.logprobs, strict=True)
         named = [named_logprobs(token_id, entry, self._tokenizer) for token_id, entry in scored]
         self.prompt_logprobs = [None, *named]
 

@@ -8,9 +8,10 @@ from dataclasses import dataclass
 import httpx
 import openai
 
-from gradus.config import SchedulerConfig
+from gradus.config import EngineConfig, SchedulerConfig
 from gradus.engine.async_engine import AsyncEngine
 from gradus.engine.core import EngineCore
+from gradus.runtime import load_runtime
 from gradus.server.http.server import HttpServer
 from gradus.server.run import base_url, bind
 from gradus.server.service import Service
@@ -127,8 +128,8 @@ SETTINGS = ServerSettings(port=0, shutdown_timeout=0.0)
 
 @contextmanager
 def hosting(service):
-    """A server for a service that has its backend, in a thread."""
-    settings = service.settings
+    """A server for a service, in a thread; a scripted one has its backend."""
+    settings, backend = service.settings, getattr(service, "backend", None)
     listener = bind(settings)
     server = HttpServer(service, settings)
     thread = threading.Thread(target=lambda: server.run(sockets=[listener]), daemon=True)
@@ -138,11 +139,10 @@ def hosting(service):
         time.sleep(0.01)
     try:
         with httpx.Client(base_url=base_url(listener), timeout=60) as http:
-            yield Running(
-                base_url(listener), service.backend, service.engine, service.tokenizer, server, http
-            )
+            yield Running(base_url(listener), backend, service.engine, service.tokenizer, server, http)
     finally:
-        service.backend.close()
+        if backend is not None:
+            backend.close()
         server.should_exit = True
         thread.join(20)
         assert not thread.is_alive()
@@ -166,3 +166,15 @@ def say(text):
         return script[0]
 
     return next_token
+
+
+@contextmanager
+def hosting_demo(**options):
+    """A server of the embedded model."""
+    runtime = load_runtime(EngineConfig(**{"model": "demo", "num_threads": 1, "seed": 1, **options}))
+    service = Service(AsyncEngine(runtime.core), runtime.inputs, "demo", SETTINGS)
+    try:
+        with hosting(service) as running:
+            yield running
+    finally:
+        runtime.close()

@@ -43,6 +43,13 @@ def test_at_the_cap_is_fine_and_above_it_is_named(strict, field, make):
     assert "at most 2" in error["message"]
 
 
+def test_items_of_a_response_are_capped_as_messages_are(strict):
+    for size, status in ((2, 200), (3, 400)):
+        body = {"input": [MESSAGE] * size, "max_output_tokens": 1}
+        assert strict.post("/v1/responses", body).status_code == status
+    assert strict.post("/v1/messages", {"messages": [MESSAGE] * 3, "max_tokens": 1}).status_code == 400
+
+
 def schema(size):
     """A JSON schema of so many characters."""
     bare = {"type": "object", "title": ""}

@@ -3,7 +3,7 @@
 import openai
 import pytest
 
-from tests.server.harness import MODEL
+from tests.server.harness import MODEL, hosting_demo
 
 
 def complete(client, prompt="Question?", **options):
@@ -86,8 +86,6 @@ def test_a_stop_string_ends_one_choice_and_not_the_others(client, server, answer
 def test_best_of_equal_to_n_changes_nothing(client, server, answer):
     assert complete(client, n=2, best_of=2).choices[1].text == answer[1:]
     assert complete(client, best_of=1, echo=False, suffix=None).choices[0].text == answer
-    with pytest.raises(openai.BadRequestError, match="best_of is 3"):
-        complete(client, best_of=3)
 
 
 def test_ids_without_a_token_are_harmless(client):
@@ -112,3 +110,86 @@ def test_the_model_list(client, server):
     with pytest.raises(openai.NotFoundError) as caught:
         client.models.retrieve("org/other")
     assert caught.value.code == "model_not_found"
+
+
+@pytest.mark.parametrize("stream", [False, True])
+def test_an_echo_comes_before_each_choice(client, answer, stream):
+    prompts = ["Question? <|im_start|>", "Ωμέγα?"]
+    result = complete(client, prompts, n=2, echo=True, stream=stream)
+    texts = [""] * 4
+    for part in result if stream else [result]:
+        for choice in part.choices:
+            texts[choice.index] += choice.text
+    assert texts == [
+        prompts[0] + answer,
+        prompts[0] + answer[1:],
+        prompts[1] + answer,
+        prompts[1] + answer[1:],
+    ]
+
+
+def test_token_ids_are_echoed_as_text(client, server, answer):
+    assert complete(client, server.tokenizer.encode("Question?"), echo=True).choices[0].text == (
+        f"Question?{answer}"
+    )
+
+
+@pytest.mark.parametrize("stream", [False, True])
+def test_echoed_logprobs_begin_with_the_prompts(client, server, answer, stream):
+    prompt = "你好 <|im_start|>Hi "
+    result = complete(client, prompt, n=2, echo=True, logprobs=2, stream=stream)
+    shown = [{"tokens": [], "token_logprobs": [], "top_logprobs": [], "text_offset": []} for _ in range(2)]
+    texts = ["", ""]
+    for part in result if stream else [result]:
+        for choice in part.choices:
+            texts[choice.index] += choice.text
+            for name, values in (choice.logprobs.to_dict() if choice.logprobs else {}).items():
+                shown[choice.index][name] += values
+    ids = server.tokenizer.encode(prompt)
+    for text, logprobs in zip(texts, shown, strict=True):
+        assert len({len(values) for values in logprobs.values()}) == 1
+        assert logprobs["token_logprobs"][0] is None
+        assert logprobs["top_logprobs"][0] is None
+        assert set(logprobs["token_logprobs"][1:]) == {-0.25}
+        assert all(len(top) in (2, 3) for top in logprobs["top_logprobs"][1:])
+        assert logprobs["text_offset"] == sorted(logprobs["text_offset"])
+        assert logprobs["text_offset"][len(ids)] == len(prompt)
+        for token, offset in zip(logprobs["tokens"], logprobs["text_offset"], strict=True):
+            if not token.startswith("bytes:") and token != "<|im_end|>":
+                assert text[offset:].startswith(token)
+
+
+def test_nothing_but_an_echo(client, server):
+    result = complete(client, "Question?", echo=True, max_tokens=0, logprobs=0)
+    [choice] = result.choices
+    assert (choice.text, choice.finish_reason) == ("Question?", "length")
+    assert len(choice.logprobs.tokens) == result.usage.prompt_tokens == result.usage.total_tokens
+    assert result.usage.completion_tokens == 0
+    chunks = list(complete(client, "Question?", echo=True, max_tokens=0, stream=True))
+    assert "".join(chunk.choices[0].text for chunk in chunks) == "Question?"
+    with pytest.raises(openai.BadRequestError, match="max_tokens is 0"):
+        complete(client, max_tokens=0)
+
+
+def test_the_best_have_the_highest_mean_logprob():
+    """On the embedded model: the same seed without `best_of` shows what there was to choose from."""
+    with hosting_demo(max_model_len=256) as demo:
+        options = {"model": "demo", "prompt": "Once", "max_tokens": 12, "temperature": 1.5, "seed": 3}
+        client = demo.client()
+        all_six = client.completions.create(**options, n=6, logprobs=0).choices
+        means = {
+            choice.text: sum(choice.logprobs.token_logprobs) / len(choice.logprobs.token_logprobs)
+            for choice in all_six
+        }
+        best = client.completions.create(**options, n=2, best_of=6)
+        assert [choice.text for choice in best.choices] == sorted(means, key=means.get, reverse=True)[:2]
+        assert [choice.index for choice in best.choices] == [0, 1]
+        assert best.choices[0].logprobs is None
+        assert best.usage.completion_tokens == sum(len(choice.logprobs.token_logprobs) for choice in all_six)
+
+
+def test_what_echo_and_best_of_exclude(client):
+    with pytest.raises(openai.BadRequestError, match="best_of is 2 and stream is true"):
+        complete(client, best_of=2, stream=True)
+    with pytest.raises(openai.BadRequestError, match="prompt_logprobs is 3 and logprobs is 1"):
+        complete(client, echo=True, logprobs=1, extra_body={"prompt_logprobs": 3})

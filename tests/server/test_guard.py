@@ -48,7 +48,9 @@ def test_every_route_but_health_needs_a_key(guarded):
             assert response.headers["x-request-id"]
             if method != "HEAD":
                 error = response.json()["error"]
-                assert (error["type"], error["code"]) == ("authentication_error", "invalid_api_key")
+                assert error["type"] == "authentication_error"
+                if not path.startswith("/v1/messages"):  # Anthropic's shape has no codes
+                    assert error["code"] == "invalid_api_key"
     assert guarded.http.get("/health").status_code == 200
 
 

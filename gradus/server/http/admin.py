@@ -6,8 +6,10 @@ from fastapi import APIRouter, Depends
 from starlette.requests import Request
 from starlette.responses import Response
 
+from gradus.server.http.answers import TRACE
 from gradus.server.http.context import context_of
 from gradus.server.http.errors import ApiError
+from gradus.server.http.openapi import answers_with
 from gradus.server.http.sse import to_json
 
 
@@ -18,7 +20,7 @@ async def require_admin(request: Request) -> None:
 router = APIRouter(tags=["admin"], dependencies=[Depends(require_admin)])
 
 
-@router.get("/debug/trace")
+@router.get("/debug/trace", openapi_extra=answers_with(TRACE))
 async def trace(request: Request) -> Response:
     """The last requests and the engine's steps, as a Chrome trace for ui.perfetto.dev. No text is in it."""
     service = context_of(request).service

@@ -14,10 +14,14 @@ from gradus.server.http import (
     chat,
     completions,
     docs_page,
+    embeddings,
     health,
+    landing_page,
+    messages,
     metrics,
     models,
     openapi,
+    responses,
     tokenize,
 )
 from gradus.server.http.context import AppContext
@@ -27,9 +31,24 @@ from gradus.server.http.middleware import Envelope
 from gradus.server.service import Service
 from gradus.server.settings import ServerSettings
 
+ROUTES = (
+    chat,
+    completions,
+    responses,
+    messages,
+    embeddings,
+    models,
+    capabilities,
+    tokenize,
+    health,
+    metrics,
+    admin,
+    landing_page,
+    docs_page,
+)
 _DESCRIPTION = (
-    "An OpenAI-compatible API. Fields that would change the result and are not supported are refused; "
-    "nothing is ignored silently."
+    "An API compatible with OpenAI's and Anthropic's. Fields that would change the result and are not "
+    "supported are refused; nothing is ignored silently."
 )
 
 
@@ -55,7 +74,7 @@ def create_app(service: Service, settings: ServerSettings | None = None) -> Fast
         redoc_url=None,
     )
     app.state.context = AppContext(service, settings)
-    for module in (chat, completions, models, capabilities, tokenize, health, metrics, admin, docs_page):
+    for module in ROUTES:
         app.include_router(module.router)
     for kind in (GradusError, ApiError, HTTPException, RecursionError):
         app.add_exception_handler(kind, handle_error)

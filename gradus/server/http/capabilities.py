@@ -13,15 +13,16 @@ from starlette.requests import Request
 
 import gradus
 from gradus.options import settings_of
+from gradus.server.http.answers import CAPABILITIES
 from gradus.server.http.context import context_of
 from gradus.server.http.guard import client_of
-from gradus.server.http.openapi import described_body
+from gradus.server.http.openapi import answers_with, described_body
 from gradus.server.settings import ServerSettings
 
 router = APIRouter(tags=["server"])
 
 
-@router.get("/v1/capabilities")
+@router.get("/v1/capabilities", openapi_extra=answers_with(CAPABILITIES))
 async def capabilities(request: Request) -> dict[str, Any]:
     """What this server can do: routes with their fields, limits, the asking client's own, and features."""
     context = context_of(request)

@@ -18,7 +18,7 @@ CAPS = {
 
 
 # fields that hold schemas and grammars: whole, or one in each entry
-_FORMS = ("response_format", "structured_outputs")
+_FORMS = ("response_format", "structured_outputs", "text", "output_config")
 _FORMS_IN_ENTRIES = ("tools",)
 
 
@@ -30,6 +30,11 @@ def check_caps(body: Mapping[str, Any], settings: ServerSettings) -> None:
             raise InvalidRequestError(
                 f"{field} has {len(value):,} entries and may have at most {most:,} here", field
             )
+    items = body.get("input")  # of a conversation, where they are objects
+    if isinstance(items, list) and len(items) > settings.max_messages and isinstance(items[0], dict):
+        raise InvalidRequestError(
+            f"input has {len(items):,} entries and may have at most {settings.max_messages:,} here", "input"
+        )
     n = body.get("n")
     if isinstance(n, int) and n > settings.max_n:
         raise InvalidRequestError(f"n is {n:,}; at most {settings.max_n:,} choices work here", "n")

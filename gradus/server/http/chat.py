@@ -10,10 +10,9 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from gradus.errors import InvalidRequestError
-from gradus.messages import EngineRequest
 from gradus.outputs import CompletionOutput
-from gradus.sampling_params import SamplingParams
-from gradus.server.chat_turn import OpenTurn, ReplyReader, open_turn
+from gradus.server.chat_turn import ChatTurn, ReplyReader
+from gradus.server.http.answers import CHAT_COMPLETION
 from gradus.server.http.chat_parts import part_delta, whole_message
 from gradus.server.http.context import (
     AppContext,
@@ -30,13 +29,17 @@ from gradus.server.http.protocol import parse
 from gradus.server.http.protocol_chat import NEUTRAL, ChatRequest
 from gradus.server.http.sse import DONE, event
 from gradus.server.service import Generation, Service
+from gradus.server.turn_request import turn_request
 from gradus.text.output_processor import ChoiceDelta
 from gradus.text.reply.parts import Part, ReasoningText
 
 router = APIRouter(tags=["completions"])
 
 
-@router.post("/v1/chat/completions", openapi_extra=body_of(ChatRequest, NEUTRAL))
+_ABOUT = body_of(ChatRequest, NEUTRAL, CHAT_COMPLETION, streams=True)
+
+
+@router.post("/v1/chat/completions", openapi_extra=_ABOUT)
 async def create_chat_completion(request: Request) -> Response:
     """Continue a conversation."""
     context = context_of(request)
@@ -54,11 +57,19 @@ async def prepare(context: AppContext, body: dict[str, Any], size: int) -> Prepa
     context.check_model(chat.model)
     context.check_num_choices(1, chat.n)
     reply = _Reply(context.service, chat, new_id("chatcmpl"))
-    params = chat.params(context.service.inputs.sampling_defaults)
-    turn = await context.service.compute(size, reply.open)
-    params = turn.constrained(params)
-    await context.service.compile_grammar(params)
-    request = await context.service.compute(size, lambda: reply.engine_request(turn, params))
+    try:
+        turn, request = await turn_request(
+            context.service,
+            reply.turn,
+            chat.params(context.service.inputs.sampling_defaults),
+            request_id=reply.id,
+            size=size,
+            priority=chat.priority,
+            cache_salt=chat.cache_salt,
+            add_special_tokens=chat.add_special_tokens,
+        )
+    except InvalidRequestError as error:
+        raise chat.renamed(error) from None
     return Prepared(
         engine_requests=[request],
         is_stream=chat.stream,
@@ -76,34 +87,19 @@ class _Reply:
     def __init__(self, service: Service, chat: ChatRequest, completion_id: str) -> None:
         self._service = service
         self._chat = chat
-        self._id = completion_id
+        self.id = completion_id
         self._created = int(time.time())
 
-    def open(self) -> OpenTurn:
-        """The conversation as a prompt. Raises InvalidRequestError."""
+    def turn(self) -> ChatTurn:
+        """What the model is asked. Raises InvalidRequestError."""
         self._chat.check_stream_options()
-        return open_turn(self._service, self._chat.turn(self._service.inputs.chat_template))
-
-    def engine_request(self, turn: OpenTurn, params: SamplingParams) -> EngineRequest:
-        """The same as the engine's request. Raises InvalidRequestError."""
-        chat = self._chat
-        try:
-            return self._service.inputs.process(
-                self._id,
-                turn.prompt,
-                params,
-                priority=chat.priority,
-                cache_salt=chat.cache_salt,
-                add_special_tokens=chat.add_special_tokens,
-            )
-        except InvalidRequestError as error:
-            raise chat.renamed(error) from None
+        return self._chat.turn(self._service.inputs.chat_template)
 
     def whole(self, generation: Generation, reader: ReplyReader) -> dict[str, Any]:
         """The answer in one piece."""
         outputs = generation.states[0].output().outputs
         choices = [self._choice(choice, reader) for choice in outputs]
-        head = {"id": self._id, "object": "chat.completion", "created": self._created}
+        head = {"id": self.id, "object": "chat.completion", "created": self._created}
         whole = {**head, "model": self._service.model_name, "choices": choices}
         whole |= accounts(generation, self._chat, reader.num_reasoning_tokens)
         return whole | prompt_logprobs(generation.states[0].prompt_logprobs)
@@ -174,7 +170,7 @@ class _Reply:
 
     def _envelope(self, choices: list[dict[str, Any]]) -> dict[str, Any]:
         return {
-            "id": self._id,
+            "id": self.id,
             "object": "chat.completion.chunk",
             "created": self._created,
             "model": self._service.model_name,

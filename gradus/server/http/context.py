@@ -14,8 +14,8 @@ from gradus.server.http.body import read_json
 from gradus.server.http.caps import check_caps
 from gradus.server.http.errors import ApiError
 from gradus.server.http.guard import client_of
-from gradus.server.http.protocol import GenerationRequest
-from gradus.server.http.sse import EventStream, to_json, until_disconnect
+from gradus.server.http.protocol import GenerationRequest, SamplingRequest
+from gradus.server.http.sse import EventStream, error_event, to_json, until_disconnect
 from gradus.server.observe.exposition import Exposition
 from gradus.server.service import Generation, Service
 from gradus.server.settings import ServerSettings
@@ -65,14 +65,23 @@ def new_id(prefix: str) -> str:
     return f"{prefix}-{secrets.token_hex(16)}"
 
 
+async def _no_events(_: Generation) -> AsyncGenerator[bytes]:
+    return
+    yield b""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Prepared:
-    """A body that was read and validated: what the engine gets, and how its results become an answer."""
+    """A body that was read and validated: what the engine gets, and how its results become an answer.
+
+    `events` are asked for where it `is_stream`.
+    """
 
     engine_requests: Sequence[EngineRequest]
-    is_stream: bool
-    events: Callable[[Generation], AsyncGenerator[bytes]]
     whole: Callable[[Generation], dict[str, Any]]
+    is_stream: bool = False
+    events: Callable[[Generation], AsyncGenerator[bytes]] = _no_events
+    failure: Callable[[Exception], bytes] = error_event  # the last event of a stream that cannot go on
     shown_special_ids: frozenset[int] = frozenset()  # part of the text even where special tokens are not
     granularity: Granularity = EVERY_TOKEN
     timeout: float | None = None  # seconds
@@ -88,7 +97,7 @@ async def answer(request: Request, service: Service, prepared: Prepared) -> Resp
         shown_special_ids=prepared.shown_special_ids,
     )
     if prepared.is_stream:
-        return EventStream(prepared.events(generation), generation.close)
+        return EventStream(prepared.events(generation), prepared.failure, generation.close)
     try:
         done = await until_disconnect(request.receive, _run(generation))
     finally:
@@ -104,7 +113,7 @@ async def _run(generation: Generation) -> bool:
 
 
 def accounts(
-    generation: Generation, fields: GenerationRequest, num_reasoning_tokens: int | None = None
+    generation: Generation, fields: SamplingRequest, num_reasoning_tokens: int | None = None
 ) -> dict[str, Any]:
     """What a whole answer says of its cost: token counts and, where asked for, timings."""
     counts = {"usage": usage(generation, num_reasoning_tokens)}

@@ -1,4 +1,7 @@
-"""Errors in OpenAI's shape, `{"error": {"message", "type", "param", "code"}}`, and their status codes."""
+"""Errors and their status codes, in OpenAI's shape, `{"error": {"message", "type", "param", "code"}}`.
+
+Under `/v1/messages` they have Anthropic's: `{"type": "error", "error": {"type", "message"}}`.
+"""
 
 import logging
 import math
@@ -33,6 +36,17 @@ _TYPE_OF_STATUS = {
     504: "timeout_error",
 }
 _NO_RETRY = {"x-should-retry": "false"}  # the clients of OpenAI and Anthropic would send it again at once
+
+_ANTHROPIC_ROUTES = "/v1/messages"
+_ANTHROPIC_TYPE_OF_STATUS = {
+    401: "authentication_error",
+    403: "permission_error",
+    404: "not_found_error",
+    413: "request_too_large",
+    429: "rate_limit_error",
+    504: "timeout_error",
+    529: "overloaded_error",
+}
 
 
 class ApiError(Exception):
@@ -72,6 +86,27 @@ def describe(error: Exception) -> tuple[int, dict[str, Any], dict[str, str]]:
     return api_error.status, {"error": body}, api_error.headers or {}
 
 
+def describe_for(path: str, error: Exception) -> tuple[int, dict[str, Any], dict[str, str]]:
+    """The same in the shape that clients of the route at `path` expect."""
+    status, body, headers = describe(error)
+    if is_anthropic(path):
+        body = anthropic_error(status, body["error"]["message"])
+    return status, body, headers
+
+
+def is_anthropic(path: str) -> bool:
+    """Whether the clients of this route are Anthropic's."""
+    return path == _ANTHROPIC_ROUTES or path.startswith(f"{_ANTHROPIC_ROUTES}/")
+
+
+def anthropic_error(status: int, message: str) -> dict[str, Any]:
+    """Anthropic's body; the message names the field, which has no place of its own there."""
+    kind = _ANTHROPIC_TYPE_OF_STATUS.get(status)
+    if kind is None:
+        kind = "invalid_request_error" if status < 500 else "api_error"
+    return {"type": "error", "error": {"type": kind, "message": message}}
+
+
 def _as_api_error(error: Exception) -> ApiError:
     match error:
         case ApiError():
@@ -108,10 +143,10 @@ def _retry(seconds: float) -> dict[str, str]:
 
 async def handle_error(request: Request, error: Exception) -> Response:
     """The exception handler of the application."""
-    status, body, headers = describe(error)
-    context = current_request()
-    if context is not None and body["error"]["code"] is not None:
-        context.extra["error"] = body["error"]["code"]
+    status, body, headers = describe_for(request.url.path, error)
+    context, code = current_request(), _as_api_error(error).code
+    if context is not None and code is not None:
+        context.extra["error"] = code
     if isinstance(error, HTTPException):
         body["error"]["message"] = _routing_message(request, error)
     elif isinstance(error, GradusError):

@@ -8,14 +8,16 @@ from starlette.responses import JSONResponse, Response
 
 import gradus
 from gradus.errors import EngineStoppingError
+from gradus.server.http.answers import HEALTH, VERSION
 from gradus.server.http.context import context_of
 from gradus.server.http.errors import ApiError, describe
+from gradus.server.http.openapi import answers_with
 
 router = APIRouter(tags=["server"])
 
 
 @router.head("/health", include_in_schema=False)
-@router.get("/health")
+@router.get("/health", openapi_extra=answers_with(HEALTH))
 async def health(request: Request) -> Response:
     """200 while requests can be served; 503 when the engine is dead, stuck or being stopped."""
     context = context_of(request)
@@ -34,7 +36,7 @@ async def health(request: Request) -> Response:
     return JSONResponse(describe(error)[1], error.status)
 
 
-@router.get("/version")
+@router.get("/version", openapi_extra=answers_with(VERSION))
 async def version() -> dict[str, Any]:
     """The server's version."""
     return {"version": gradus.__version__}

@@ -10,6 +10,8 @@ from gradus.text.tokenizer import Tokenizer
 _LOWEST = -9999.0  # JSON has no infinity
 
 Positions = Sequence[Mapping[int, Logprob]]
+PromptPositions = Sequence[Mapping[int, Logprob] | None]
+Shown = dict[str, Any] | None
 
 
 def chat_logprobs(positions: Positions | None, num_top: int, tokenizer: Tokenizer) -> dict[str, Any] | None:
@@ -32,7 +34,7 @@ def _chat_entry(token_id: int, entry: Logprob, tokenizer: Tokenizer) -> dict[str
     }
 
 
-def prompt_logprobs(positions: Sequence[Mapping[int, Logprob] | None] | None) -> dict[str, Any]:
+def prompt_logprobs(positions: PromptPositions | None) -> dict[str, Any]:
     """The field `prompt_logprobs` in vLLM's shape, if it was asked for; the first token has none."""
     if positions is None:
         return {}
@@ -62,18 +64,39 @@ class CompletionLogprobs:
         self._decoder = codecs.getincrementaldecoder("utf-8")("replace")
         self._offset = 0
 
-    def take(self, token_ids: Sequence[int], positions: Positions | None) -> dict[str, Any] | None:
+    def take_prompt(self, token_ids: Sequence[int], positions: PromptPositions | None, text: str) -> Shown:
+        """Those of the echoed prompt `text`, whose first token has none. Of special tokens it has those that
+        the client wrote."""
         if positions is None:
             return None
-        tokens, values, top, offsets = [], [], [], []
+        shown = _nothing_shown()
         for token_id, position in zip(token_ids, positions, strict=True):
-            tokens.append(self._name(token_id))
-            values.append(max(position[token_id].logprob, _LOWEST))
-            top.append({self._name(i): max(entry.logprob, _LOWEST) for i, entry in position.items()})
-            offsets.append(self._offset)
-            if token_id not in self._without_text:
-                self._offset += len(self._decoder.decode(self._tokenizer.token_bytes(token_id)))
-        return {"tokens": tokens, "token_logprobs": values, "top_logprobs": top, "text_offset": offsets}
+            name = self._name(token_id)
+            is_shown = token_id not in self._without_text or text.startswith(name, self._offset)
+            self._add(shown, token_id, position, is_shown)
+        return shown
+
+    def take(self, token_ids: Sequence[int], positions: Positions | None) -> Shown:
+        """Those of more generated tokens."""
+        if positions is None:
+            return None
+        shown = _nothing_shown()
+        for token_id, position in zip(token_ids, positions, strict=True):
+            self._add(shown, token_id, position, token_id not in self._without_text)
+        return shown
+
+    def _add(
+        self, shown: dict[str, Any], token_id: int, position: Mapping[int, Logprob] | None, has_text: bool
+    ) -> None:
+        top = None
+        if position is not None:
+            top = {self._name(i): max(entry.logprob, _LOWEST) for i, entry in position.items()}
+        shown["tokens"].append(self._name(token_id))
+        shown["token_logprobs"].append(position and max(position[token_id].logprob, _LOWEST))
+        shown["top_logprobs"].append(top)
+        shown["text_offset"].append(self._offset)
+        if has_text:
+            self._offset += len(self._decoder.decode(self._tokenizer.token_bytes(token_id)))
 
     def _name(self, token_id: int) -> str:
         """The token's text; the bytes of a token that is part of a character, which keeps names apart."""
@@ -82,3 +105,14 @@ class CompletionLogprobs:
             return raw.decode("utf-8")
         except UnicodeDecodeError:
             return "bytes:" + "".join(f"\\x{byte:02x}" for byte in raw)
+
+
+def _nothing_shown() -> dict[str, Any]:
+    return {"tokens": [], "token_logprobs": [], "top_logprobs": [], "text_offset": []}
+
+
+def joined(first: Shown, second: Shown) -> Shown:
+    """A completion's logprobs in one piece."""
+    if first is None or second is None:
+        return first or second
+    return {name: [*first[name], *second[name]] for name in first}

@@ -7,7 +7,7 @@ from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from gradus.server.http.context import new_id
-from gradus.server.http.errors import describe, log_failure
+from gradus.server.http.errors import describe_for, is_anthropic, log_failure
 from gradus.server.observe.context import RequestContext, request_scope
 from gradus.server.observe.observer import Observer
 
@@ -40,7 +40,10 @@ class Envelope:
         async def send_with_id(message: Message) -> None:
             if message["type"] == "http.response.start":
                 context.status = message["status"]
-                MutableHeaders(raw=message["headers"])["x-request-id"] = context.request_id
+                headers = MutableHeaders(raw=message["headers"])
+                headers["x-request-id"] = context.request_id
+                if is_anthropic(scope["path"]):
+                    headers["request-id"] = context.request_id  # where Anthropic's clients look for it
             await send(message)
 
         try:
@@ -49,7 +52,7 @@ class Envelope:
             if context.status is not None:
                 raise
             log_failure(error)
-            status, body, headers = describe(error)
+            status, body, headers = describe_for(scope["path"], error)
             await JSONResponse(body, status, headers)(scope, receive, send_with_id)
 
 

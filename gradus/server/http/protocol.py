@@ -33,30 +33,31 @@ Stop = Annotated[
 ]
 
 
+# Nothing is converted, nothing unknown is let in, and a model is built when its route is first used.
+STRICT = ConfigDict(strict=True, extra="forbid", defer_build=True, protected_namespaces=())
+
+
 class StreamOptions(BaseModel):
     """Options of a stream."""
 
-    model_config = ConfigDict(strict=True, extra="forbid")
+    model_config = STRICT
 
     include_usage: bool = Field(False, description="end the stream with a chunk of token counts")
     include_obfuscation: bool = Field(False, description="only false: chunks are not padded")
 
 
-class GenerationRequest(BaseModel):
-    """Fields of both completion endpoints."""
+class SamplingRequest(BaseModel):
+    """Fields of every endpoint that generates, in whichever dialect."""
 
-    model_config = ConfigDict(strict=True, extra="forbid", protected_namespaces=())
+    model_config = STRICT
 
     model: str | None = Field(None, description="the served model's name; may be left out")
-    n: int = Field(1, description=f"choices per prompt, 1 to {MAX_N}")
     temperature: float = Field(1.0, description="0 is greedy; the model's files may recommend a default")
     top_p: float = Field(1.0, description="in (0, 1]; default as for temperature")
     top_k: int = Field(0, description="0 or -1: off; default as for temperature")
     min_p: float = Field(0.0, description="share of the likeliest token's probability; default likewise")
     seed: int | None = Field(None, description="makes sampling reproducible")
-    max_tokens: int | None = None
     min_tokens: int = Field(0, description="nothing ends the text before so many tokens")
-    stop: Stop = Field((), description="strings that end the text; not part of it")
     stop_token_ids: list[int] = Field([], description="token ids that end the text")
     ignore_eos: bool = Field(False, description="go on after an end-of-sequence token")
     include_stop_str_in_output: bool = Field(False, description="the text ends with what ended it")
@@ -66,12 +67,8 @@ class GenerationRequest(BaseModel):
     logit_bias: dict[str, Any] = Field({}, description="token id -> what is added to its logit, -100 to 100")
     allowed_token_ids: list[int] | None = Field(None, description="no others are generated")
     bad_words: list[str] = Field([], description="texts that are not generated")
-    prompt_logprobs: int | None = Field(None, description="likeliest tokens per position of the prompt")
     skip_special_tokens: bool = Field(True, description="leave special tokens out of the text")
     spaces_between_special_tokens: bool = Field(True, description="byte-level text has none in either case")
-    response_format: Annotated[Any, WithJsonSchema(RESPONSE_FORMAT_SCHEMA)] = Field(
-        None, description="text, any JSON object, or JSON of a schema"
-    )
     structured_outputs: Annotated[Any, WithJsonSchema(STRUCTURED_OUTPUTS_SCHEMA)] = Field(
         None, description="vLLM's way to say what the text must be: exactly one of its first five fields"
     )
@@ -81,23 +78,46 @@ class GenerationRequest(BaseModel):
         None, description="seconds until the request ends with an error", gt=0, allow_inf_nan=False
     )
     stream: bool = False
-    stream_options: StreamOptions | None = None
     stream_chunk_size: int | None = Field(
         None, description="tokens per event, 1 to 4096; default: the server's"
     )
     timings: bool = Field(False, description="also answer where the time went")
 
-    def sampling_params(
-        self, defaults: Mapping[str, Any], *, max_tokens: int | None, logprobs: int | None
-    ) -> SamplingParams:
+    def sampling_params(self, defaults: Mapping[str, Any], **own: Any) -> SamplingParams:
         """Of the fields that were sent, and of `defaults`, the model's own, for those that were not.
+
+        `own` are those whose names or defaults are the endpoint's.
 
         Raises:
             InvalidRequestError: a value is out of range.
         """
         given = {name: getattr(self, name) for name in self.model_fields_set if name in _SAMPLING_FIELDS}
-        given["structured_outputs"] = read_form(self.response_format, self.structured_outputs)
-        return SamplingParams(**{**defaults, **given, "max_tokens": max_tokens, "logprobs": logprobs})
+        return SamplingParams(**{**defaults, **given, **own})
+
+    def check_chunk_size(self) -> None:
+        """Raises InvalidRequestError."""
+        if self.stream_chunk_size is not None and not self.stream:
+            raise InvalidRequestError(
+                f"stream_chunk_size is {self.stream_chunk_size}; it needs stream to be true",
+                "stream_chunk_size",
+            )
+
+
+class GenerationRequest(SamplingRequest):
+    """Fields of both completion endpoints."""
+
+    n: int = Field(1, description=f"choices per prompt, 1 to {MAX_N}")
+    max_tokens: int | None = None
+    stop: Stop = Field((), description="strings that end the text; not part of it")
+    prompt_logprobs: int | None = Field(None, description="likeliest tokens per position of the prompt")
+    response_format: Annotated[Any, WithJsonSchema(RESPONSE_FORMAT_SCHEMA)] = Field(
+        None, description="text, any JSON object, or JSON of a schema"
+    )
+    stream_options: StreamOptions | None = None
+
+    def sampling_params(self, defaults: Mapping[str, Any], **own: Any) -> SamplingParams:
+        form = read_form(self.response_format, self.structured_outputs)
+        return super().sampling_params(defaults, structured_outputs=form, **own)
 
     @property
     def include_usage(self) -> bool:
@@ -110,11 +130,7 @@ class GenerationRequest(BaseModel):
                 "answer only, so leave one of them out",
                 "prompt_logprobs",
             )
-        if self.stream_chunk_size is not None and not self.stream:
-            raise InvalidRequestError(
-                f"stream_chunk_size is {self.stream_chunk_size}; it needs stream to be true",
-                "stream_chunk_size",
-            )
+        self.check_chunk_size()
         if self.stream_options is None:
             return
         if not self.stream:
@@ -125,7 +141,7 @@ class GenerationRequest(BaseModel):
             )
 
 
-# Fields that mean the same in both. max_tokens and logprobs have names and defaults of each endpoint's own.
+# Fields that mean the same everywhere; the others have names or defaults of each endpoint's own.
 _SAMPLING_FIELDS = {field.name for field in fields(SamplingParams)} - {
     "max_tokens",
     "logprobs",
@@ -225,13 +241,24 @@ def _first_of(error: ValidationError) -> ApiError:
         where += f"[{part}]" if isinstance(part, int) else f".{part}" if where else str(part)
     if first["type"] == "missing":
         return ApiError(f"{where} is missing", param=where, code="missing_required_parameter")
-    requirement = _REQUIREMENTS.get(first["type"], first["msg"])
+    requirement = _REQUIREMENTS.get(first["type"]) or first["msg"].replace("Input should be", "it must be")
     is_unknown = first["type"] == "extra_forbidden"
     return ApiError(
         f"{where[:100]} is {show(first['input'])}; {requirement}",
         param=where[:100],
         code="unknown_parameter" if is_unknown else "invalid_type",
     )
+
+
+def renamed(error: InvalidRequestError, names: Mapping[str, str]) -> InvalidRequestError:
+    """The same error in an endpoint's own field names; `names` maps the common ones to them."""
+    new = names.get(error.param or "")
+    if new is None:
+        return error
+    message = str(error).replace(f"{error.param} is", f"{new} is")
+    if error.param == "max_tokens":
+        message = message.replace("Lower max_tokens", f"Lower {new}")
+    return type(error)(message, new)
 
 
 def show(value: Any) -> str:

@@ -16,8 +16,9 @@ from gradus.server.http.protocol import (
     GenerationRequest,
     LogprobsCount,
     Neutral,
-    show,
+    renamed,
 )
+from gradus.server.http.reasoning_fields import effort_kwargs
 
 _TOOLS_SCHEMA = {
     "type": "array",
@@ -126,13 +127,7 @@ class ChatRequest(GenerationRequest):
         names = {"logprobs": "top_logprobs", "prompt": "messages"}
         if self.max_completion_tokens is not None:
             names["max_tokens"] = "max_completion_tokens"
-        new = names.get(error.param or "")
-        if new is None:
-            return error
-        message = str(error).replace(f"{error.param} is", f"{new} is")
-        if error.param == "max_tokens":
-            message = message.replace("Lower max_tokens", f"Lower {new}")
-        return type(error)(message, new)
+        return renamed(error, names)
 
     def turn(self, template: str | None) -> ChatTurn:
         """The conversation and the tools. Raises InvalidRequestError.
@@ -146,21 +141,6 @@ class ChatRequest(GenerationRequest):
             tool_choice=choice,
             parallel_tool_calls=self.parallel_tool_calls,
             add_generation_prompt=self.add_generation_prompt,
-            template_kwargs=self._effort_kwargs(template or "") | self.chat_template_kwargs,
-        )
-
-    def _effort_kwargs(self, template: str) -> dict[str, Any]:
-        """What the effort says to the template."""
-        effort = self.reasoning_effort
-        if effort is None:
-            return {}
-        if "reasoning_effort" in template:
-            return {"reasoning_effort": effort}
-        if effort == "none" and "enable_thinking" in template:
-            return {"enable_thinking": False}
-        ways = ', only "none" and chat_template_kwargs {"enable_thinking": true}'
-        raise InvalidRequestError(
-            f"reasoning_effort is {show(effort)}; this model's chat template knows no such efforts"
-            + (ways if "enable_thinking" in template else "; leave it out"),
-            "reasoning_effort",
+            template_kwargs=effort_kwargs(self.reasoning_effort, template or "", "reasoning_effort")
+            | self.chat_template_kwargs,
         )

@@ -53,11 +53,22 @@ def read_form(response_format: Any, structured_outputs: Any) -> StructuredOutput
         InvalidRequestError: names the field, its value and what works.
     """
     by_format = None if response_format is None else _read_response_format(response_format)
+    return the_one_form(by_format, structured_outputs, "response_format")
+
+
+def the_one_form(
+    by_format: StructuredOutputsParams | None, structured_outputs: Any, name: str
+) -> StructuredOutputsParams | None:
+    """The form that an endpoint's own field `name` asks for, or `structured_outputs` instead.
+
+    Raises:
+        InvalidRequestError: both do, or the latter is wrong.
+    """
     if structured_outputs is None:
         return by_format
     if by_format is not None:
         raise InvalidRequestError(
-            "response_format and structured_outputs both say what the reply must be; give one of them",
+            f"{name} and structured_outputs both say what the reply must be; give one of them",
             "structured_outputs",
         )
     return _read_structured_outputs(structured_outputs)
@@ -74,11 +85,11 @@ def _read_response_format(value: Any) -> StructuredOutputsParams | None:
         return None
     if kind == "json_object":
         return StructuredOutputsParams(json_object=True, field="response_format")
-    return _read_json_schema(value.get("json_schema"))
+    return read_json_schema(value.get("json_schema"), "response_format.json_schema")
 
 
-def _read_json_schema(described: Any) -> StructuredOutputsParams:
-    path = "response_format.json_schema"
+def read_json_schema(described: Any, path: str) -> StructuredOutputsParams:
+    """JSON of the schema in `described`, which the request calls `path`. Raises InvalidRequestError."""
     if not isinstance(described, dict) or described.get("schema") is None:
         raise invalid(path, described, "must be an object with a name and a schema")
     _refuse_others(path, described, {"name", "description", "schema", "strict"})

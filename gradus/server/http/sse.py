@@ -35,21 +35,37 @@ def event(value: Any) -> bytes:
     return b"data: " + _encode(value).encode("utf-8") + b"\n\n"
 
 
+def named_event(name: str, value: Any) -> bytes:
+    """One server-sent event that says what it is before its data does."""
+    return b"event: " + name.encode("ascii") + b"\n" + event(value)
+
+
+def error_event(error: Exception) -> bytes:
+    """How a stream of OpenAI's completions ends that cannot go on."""
+    return event(describe(error)[1])
+
+
 class EventStream(Response):
     """A response whose body is made while it is sent.
 
     Nothing goes out before the first event exists, so an error until then has a status of its own;
-    a later one is the stream's last event. When the client leaves, the generator is closed at once.
-    `on_end` is called in the end, even where the generator has never begun to run.
+    a later one is the stream's last event, made by `failure`. When the client leaves, the generator is closed
+    at once. `on_end` is called in the end, even where the generator has never begun to run.
     """
 
     media_type = "text/event-stream"
 
-    def __init__(self, events: AsyncGenerator[bytes], on_end: Callable[[], None] = lambda: None) -> None:
+    def __init__(
+        self,
+        events: AsyncGenerator[bytes],
+        failure: Callable[[Exception], bytes] = error_event,
+        on_end: Callable[[], None] = lambda: None,
+    ) -> None:
         self.status_code = 200
         self.background = None
         self.raw_headers = list(_HEADERS)
         self._events = events
+        self._failure = failure
         self._on_end = on_end
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -68,7 +84,7 @@ class EventStream(Response):
                     await _send_part(send, part)
             except Exception as error:
                 log_failure(error)
-                await _send_part(send, event(describe(error)[1]))
+                await _send_part(send, self._failure(error))
             await send({"type": "http.response.body", "body": b"", "more_body": False})
         finally:
             await self._events.aclose()

@@ -3,16 +3,17 @@
 from typing import Annotated, Any
 
 from fastapi import APIRouter
-from pydantic import BaseModel, ConfigDict, Field, WithJsonSchema
+from pydantic import BaseModel, Field, WithJsonSchema
 from starlette.requests import Request
 
 from gradus.errors import InvalidRequestError
 from gradus.server.chat_turn import ChatTurn, open_turn
+from gradus.server.http.answers import TEXT, TOKENS
 from gradus.server.http.chat_messages import read_messages
 from gradus.server.http.chat_tools import read_tools
 from gradus.server.http.context import context_of
 from gradus.server.http.openapi import body_of
-from gradus.server.http.protocol import parse, show
+from gradus.server.http.protocol import STRICT, parse, show
 from gradus.server.service import Service
 
 router = APIRouter(tags=["tokenizer"])
@@ -21,7 +22,7 @@ router = APIRouter(tags=["tokenizer"])
 class TokenizeRequest(BaseModel):
     """A text, or messages as a chat completion would get them."""
 
-    model_config = ConfigDict(strict=True, extra="forbid", protected_namespaces=())
+    model_config = STRICT
 
     model: str | None = None
     prompt: str | None = Field(None, examples=["Hello, world!"])
@@ -52,13 +53,13 @@ class TokenizeRequest(BaseModel):
 class DetokenizeRequest(BaseModel):
     """Token ids."""
 
-    model_config = ConfigDict(strict=True, extra="forbid", protected_namespaces=())
+    model_config = STRICT
 
     model: str | None = None
     tokens: Annotated[Any, WithJsonSchema({"type": "array", "items": {"type": "integer"}})]
 
 
-@router.post("/tokenize", openapi_extra=body_of(TokenizeRequest))
+@router.post("/tokenize", openapi_extra=body_of(TokenizeRequest, answer=TOKENS))
 async def tokenize(request: Request) -> dict[str, Any]:
     """Token ids of a text or of a conversation; nothing is generated."""
     context = context_of(request)
@@ -67,13 +68,16 @@ async def tokenize(request: Request) -> dict[str, Any]:
     context.check_model(asked.model)
     inputs = context.service.inputs
     token_ids = await context.service.compute(size, lambda: asked.token_ids(context.service))
-    result = {"tokens": token_ids, "count": len(token_ids), "max_model_len": inputs.max_model_len}
-    if asked.return_token_strs:
-        result["token_strs"] = [inputs.tokenizer.token_text(token_id) for token_id in token_ids]
-    return result
+    name = inputs.tokenizer.token_text
+    return {
+        "tokens": token_ids,
+        "count": len(token_ids),
+        "max_model_len": inputs.max_model_len,
+        "token_strs": [name(token_id) for token_id in token_ids] if asked.return_token_strs else None,
+    }
 
 
-@router.post("/detokenize", openapi_extra=body_of(DetokenizeRequest))
+@router.post("/detokenize", openapi_extra=body_of(DetokenizeRequest, answer=TEXT))
 async def detokenize(request: Request) -> dict[str, Any]:
     """The text of token ids, special tokens included."""
     context = context_of(request)
