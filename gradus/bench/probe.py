@@ -199,4 +199,5 @@ def _quantized_constant(shape: tuple[int, ...], width: Width) -> QuantizedMatrix
     if width == "int8":
         return QuantizedMatrix(np.ones((outputs, num_groups * GROUP_SIZE), np.int8), hundredths, None, inputs)
     codes = np.full((outputs, num_groups * GROUP_SIZE), 8, np.uint8)
-    return QuantizedMatrix(codes, hundredths, hundredths, inputs)
+    centres = hundredths if width == "int4" else None
+    return QuantizedMatrix(codes, hundredths, centres, inputs)

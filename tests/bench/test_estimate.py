@@ -92,7 +92,7 @@ def test_the_backend_holds_what_was_calculated_of_a_gguf_file(tied, file_type, t
         assert fit.sizes.weights == runtime.backend.weight_bytes == runtime.weight_bytes
     finally:
         runtime.close()
-    stored = {"q4_0": ("int4", "int8"), "q8_0": ("int8",), "q4_k_m": ("int4", "int8"), "f16": ()}
+    stored = {"q4_0": ("int4_symmetric", "int8"), "q8_0": ("int8",), "q4_k_m": ("int4", "int8"), "f16": ()}
     assert fit.sizes.stored_widths == stored[file_type]
 
 

@@ -64,7 +64,7 @@ def test_doctor_judges_a_gguf_file_as_it_is_stored(tmp_path):
     report = json.loads(gradus("doctor", path, "--json").stdout)["model"]
     assert report["memory"]["stored_widths"] == ["int4_symmetric", "int8"]
     assert report["decode"]["measured_on"]["weight_bytes"] == report["memory"]["weight_bytes"]
-    assert "int4 and int8 with activations in int8" in gradus("doctor", path).stdout
+    assert "int4_symmetric and int8 with activations in int8" in gradus("doctor", path).stdout
     refused = gradus("doctor", path, "--quantization", "int4")
     assert refused.returncode == 2
     assert "are stored quantized" in refused.stderr

@@ -101,6 +101,9 @@ class AllowAll:
     def new_constraint(self, max_tokens):
         return self
 
+    def forced_tokens(self):
+        return []
+
     def accept(self, token_id):
         pass
 
