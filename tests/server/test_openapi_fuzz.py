@@ -3,6 +3,9 @@
 The routes are those of the description, whichever they are.
 """
 
+import json
+
+import httpx
 import pytest
 import schemathesis
 from hypothesis import HealthCheck, given, settings
@@ -75,3 +78,36 @@ def test_every_answer_is_declared(api, method, path):
         assert response.status_code < 500 or is_late, response.text
 
     check()
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3),
+    max_leaves=6,
+)
+
+
+@pytest.mark.parametrize("path", [path for method, path in OPERATIONS if method == "POST"])
+def test_any_body_gets_a_declared_answer(api, path):
+    """Fields of the route with values of any type, and bytes that may be no JSON at all."""
+    operation = api[path]["POST"]
+    (body,) = operation.body
+    names = sorted(api.raw_schema["components"]["schemas"][_name_of(body)]["properties"])
+    bodies = st.dictionaries(st.sampled_from(names), JSON, max_size=4).map(
+        lambda each: json.dumps(each).encode()
+    )
+
+    @settings(max_examples=15, derandomize=True, deadline=None, suppress_health_check=list(HealthCheck))
+    @given(bodies | st.binary(max_size=60))
+    def check(data):
+        response = http.post(api.base_url + path, content=data, headers={"content-type": "application/json"})
+        declared = operation.definition.raw["responses"]
+        assert str(response.status_code) in declared, (data, response.text)
+        assert response.status_code in (200, 400, 404), (data, response.text)
+
+    with httpx.Client(timeout=SECONDS) as http:
+        check()
+
+
+def _name_of(body):
+    return body.definition["schema"]["$ref"].rpartition("/")[2]

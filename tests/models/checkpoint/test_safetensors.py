@@ -151,6 +151,39 @@ def test_damage_gives_an_error_or_what_the_reference_reads(
             assert ours[name].tobytes() == array.tobytes()
 
 
+def is_length(value: Any) -> bool:
+    return type(value) is int and 0 <= value < 2**64
+
+
+NUMBERS = st.sampled_from([0, 1, 2, 3, 8, 24, -1, 2**31, 2**63, 2**64, 10**40, 1.5, True, None, "8"])
+ANYTHING = NUMBERS | st.text(max_size=4) | st.lists(NUMBERS, max_size=3) | st.dictionaries(st.text(), NUMBERS)
+ENTRIES = st.builds(
+    entry,
+    st.sampled_from(["F32", "F16", "BF16", "I64", "BOOL", "F8_E4M3", "f32", ""]) | ANYTHING,
+    st.lists(NUMBERS, max_size=3) | ANYTHING,
+    st.lists(NUMBERS, min_size=2, max_size=2) | ANYTHING,
+)
+HEADERS = st.dictionaries(st.sampled_from(["x", "y", "", "__metadata__"]), ENTRIES | ANYTHING, max_size=3)
+
+
+@settings(max_examples=500, deadline=None)
+@given(HEADERS | st.binary(max_size=30), st.binary(max_size=24), st.none() | NUMBERS.filter(is_length))
+@example({"x": entry("F32", [2], [0, 8])}, bytes(8), None)
+def test_a_header_of_anything_gives_an_error_or_no_more_than_the_file_has(
+    tmp_path_factory: pytest.TempPathFactory, header: Any, data: bytes, length: int | None
+) -> None:
+    """`length` is what the file says of its header, where that is not true."""
+    file = file_of(header, data)
+    if length is not None:
+        file = length.to_bytes(8, "little") + file[8:]
+    try:
+        checkpoint = open_safetensors(write(tmp_path_factory.mktemp("drawn"), file))
+        arrays = [checkpoint.read(name).array for name in checkpoint.names()]
+    except CheckpointError:
+        return
+    assert sum(array.nbytes for array in arrays) <= len(data)
+
+
 def sharded(directory: Path, weight_map: Any) -> Path:
     write(directory, save({"a": TENSORS["wide"]}), "model-00001-of-00002.safetensors")
     write(directory, save({"b": TENSORS["half"]}), "model-00002-of-00002.safetensors")
