@@ -18,6 +18,7 @@ from gradus.errors import ConfigError
 _COUNT = re.compile(r"(-?[0-9]{1,30}(?:\.[0-9]{1,30})?)([kKmMgGtT]?)")
 _FACTORS = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9, "t": 10**12}
 _FACTORS |= {"K": 2**10, "M": 2**20, "G": 2**30, "T": 2**40}
+MASK = "***"  # what is shown of a secret
 _BOOLEANS = {"true": True, "yes": True, "on": True, "1": True}
 _BOOLEANS |= {"false": False, "no": False, "off": False, "0": False}
 
@@ -102,15 +103,19 @@ class Setting:
 
     def shown(self, value: Any) -> str:
         """A value for an error message."""
-        return "***" if self.option.is_secret else repr(value)
+        return MASK if self.option.is_secret else repr(value)
+
+    def _is_masked(self, values: Sequence[Any]) -> bool:
+        """Whether it was copied from where secrets are not shown; everybody knows that text."""
+        return self.option.is_secret and MASK in values
 
     def _works(self, value: Any) -> bool:
         if type(value) is not self.kind or (self.choices and value not in self.choices):
             return False
         if self.kind is tuple:
-            return all(isinstance(item, str) and item for item in value)
+            return all(isinstance(item, str) and item for item in value) and not self._is_masked(value)
         if self.kind not in (int, float):
-            return True
+            return not self._is_masked((value,))
         least, most = self.option.least, self.option.most
         return math.isfinite(value) and (least is None or value >= least) and (most is None or value <= most)
 
@@ -119,6 +124,8 @@ class Setting:
             return f"it must be one of {', '.join(map(str, self.choices))}"
         nouns = {bool: "true or false", int: "an integer", float: "a number", str: "a text"}
         noun = nouns.get(self.kind, "a list of texts")
+        if self.option.is_secret:
+            noun += f", not empty; {MASK} only stands for a secret that is not shown"
         least, most = self.option.least, self.option.most
         if least is not None:
             noun += f" of {least:,} or more" if most is None else f" from {least:,} to {most:,}"

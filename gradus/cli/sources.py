@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from gradus.errors import ConfigError
-from gradus.options import Setting
+from gradus.options import MASK, Setting
 
 PREFIX = "GRADUS_"
 # Read where they are used, by every command; no settings of a server.
@@ -140,6 +140,6 @@ def show(settings: Mapping[str, Setting], values: Mapping[str, Given]) -> str:
     for name, setting in settings.items():
         given = values[name]
         is_hidden = setting.option.is_secret and given.value
-        value = '"***"' if is_hidden else json.dumps(given.value, ensure_ascii=False)
+        value = json.dumps(MASK if is_hidden else given.value, ensure_ascii=False)
         lines.append(f"{f'{name}: {value}':<44} # {given.source}")
     return "\n".join(lines)

@@ -27,8 +27,12 @@ def grammar_text(params: StructuredOutputsParams) -> str:
 
     match params.kind:
         case "json":
-            schema = json.dumps(with_patterns(json.loads(str(params.json))))
-            return LLMatcher.grammar_from_json_schema(schema, overrides=_json_options(params))
+            schema = with_patterns(json.loads(str(params.json)))
+            if schema is False:
+                raise ValueError("no text is of this form")
+            # The options go into the schema, which must be an object for that.
+            text = json.dumps({} if schema is True else schema)
+            return LLMatcher.grammar_from_json_schema(text, overrides=_json_options(params))
         case "json_object":
             return LLMatcher.grammar_from_json_schema('{"type":"object"}', overrides=_json_options(params))
         case "regex":

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from gradus.cli import serve
 from gradus.cli.main import build_parser
+from gradus.cli.sources import show
 from gradus.errors import ConfigError
 from gradus.options import settings_of
 from gradus.server.settings import ServerSettings
@@ -199,3 +200,11 @@ def test_every_setting_can_be_set_in_every_way():
         from_flag = configuration(*([flag] if setting.kind is bool else [flag, text]))[name].value
         assert from_environment == from_flag == setting.parse(text)
         assert json.dumps(from_flag)
+
+
+@pytest.mark.parametrize("name", SECRETS)
+def test_a_shown_configuration_does_not_become_one_with_the_mask_as_its_secret(tmp_path, name):
+    shown = show(serve.SETTINGS, configuration(environment={f"GRADUS_{name.upper()}": "hush"}))
+    message = refusal(file=shown, tmp=tmp_path)
+    assert f"{name} is ***" in message
+    assert "stands for a secret that is not shown" in message

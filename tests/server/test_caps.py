@@ -79,7 +79,16 @@ def test_capabilities_are_what_the_server_really_has(strict):
     assert limits["max_body_bytes"] == ServerSettings().max_body_bytes
     assert told["model"] == {"id": "toy", "max_model_len": 1024}
     assert told["engine"]["max_num_seqs"] == 32
-    assert told["features"]["authentication"] is False
+    assert told["features"] == {
+        "authentication": False,
+        "isolated_prefix_cache": False,
+        "chat": True,
+        "tool_calls": "none",
+        "reasoning": "none",
+        "structured_outputs": ["json", "json_object", "regex", "choice", "grammar"],
+        "metrics": True,
+        "grpc": False,
+    }
     paths = strict.http.get("/openapi.json").json()["paths"]
     expected = {f"{method.upper()} {path}" for path, methods in paths.items() for method in methods}
     assert set(told["endpoints"]) == expected

@@ -96,3 +96,15 @@ def test_what_is_said_is_logged_only_if_the_operator_wants_it(log, caplog, log_p
     # The path of a request is the only thing of a client's making in a line.
     assert all(f"POST /v1/{SECRET}" in line for line in told if SECRET in line)
     assert not any("key=" in line for line in told)
+
+
+def test_a_line_names_the_client_whose_key_it_was_and_never_the_key(log, tmp_path):
+    keys = tmp_path / "keys.yaml"
+    keys.write_text("[{name: alice, key: sesame}]")
+    with serving(say(ANSWER), api_key_file=str(keys)) as server:
+        for key in ("sesame", "swordfish"):
+            server.post("/v1/completions", {"prompt": "Hi"}, headers={"x-api-key": key})
+        server.http.get("/health")
+    lines = [(fields["status"], fields.get("client")) for _, fields in log()]
+    assert lines == [(200, "alice"), (401, None), (200, None)]
+    assert "sesame" not in str(log())

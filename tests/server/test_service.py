@@ -10,8 +10,9 @@ from hypothesis import strategies as st
 from gradus.errors import EngineDeadError, QueueFullError, RateLimitError, RequestFailedError
 from gradus.messages import EngineRequest, RequestUpdate
 from gradus.sampling_params import SamplingParams
+from gradus.server.generation import Generation
 from gradus.server.security.keys import Client, ClientLimits
-from gradus.server.service import Generation, Service
+from gradus.server.service import Service
 from gradus.text.input_processor import InputProcessor
 from tests.text.toy_tokenizers import byte_level_json, toy_tokenizer
 

@@ -126,6 +126,7 @@ def test_a_tokenizer_whose_tokens_depend_on_their_neighbours_is_refused():
         ({"json": {"$ref": "http://127.0.0.1:9/schema.json"}}, "does not fetch"),
         ({"json": {"$ref": "file:///etc/hostname"}}, "does not fetch"),
         ({"json": {"$ref": "#"}}, "no text is of this form"),
+        ({"json": False}, "no text is of this form"),
         ({"json": {"oneOf": [{"type": "integer"}, {"type": "number"}]}}, "anyOf"),
         ({"json": {"type": "string", "pattern": "(?=a)b"}}, "look-around"),
         ({"json": {"type": "string"}, "whitespace_pattern": "("}, "unclosed group"),

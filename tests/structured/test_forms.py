@@ -65,6 +65,13 @@ def test_any_json_object(llm):
         assert output.finish_reason == "stop"
 
 
+@pytest.mark.parametrize("schema", [True, {}])
+def test_a_schema_of_anything_gives_json(llm, schema):
+    (output,) = outputs(llm, StructuredOutputsParams(json=schema))
+    assert output.finish_reason == "stop"
+    json.loads(output.text)
+
+
 def test_a_text_is_closed_before_max_tokens_cuts_it_off(llm):
     form = StructuredOutputsParams(json={"type": "array", "items": {"type": "string"}, "minItems": 3})
     for max_tokens in (24, 40, 100, 300):

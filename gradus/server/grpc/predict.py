@@ -14,6 +14,7 @@ from typing import Any
 import grpc
 
 from gradus.errors import EngineDeadError
+from gradus.server.generation import Generation
 from gradus.server.grpc.proto import SERVICE, Message
 from gradus.server.grpc.reply import Reply
 from gradus.server.grpc.requests import (
@@ -29,7 +30,7 @@ from gradus.server.grpc.statuses import Failure, RpcError, describe, log_failure
 from gradus.server.metrics import GrpcDirection
 from gradus.server.observe.context import RequestContext, request_scope
 from gradus.server.security.keys import Client
-from gradus.server.service import Generation, Service
+from gradus.server.service import Service
 
 ROUTE = f"/{SERVICE}/StreamPredict"
 MAX_UNANSWERED = 1024  # requests of one call

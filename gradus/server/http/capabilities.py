@@ -18,6 +18,7 @@ from gradus.server.http.context import context_of
 from gradus.server.http.guard import client_of
 from gradus.server.http.openapi import answers_with, described_body
 from gradus.server.settings import ServerSettings
+from gradus.structured_outputs import KINDS
 
 router = APIRouter(tags=["server"])
 
@@ -40,6 +41,11 @@ async def capabilities(request: Request) -> dict[str, Any]:
             "authentication": not service.keys.is_open,
             "isolated_prefix_cache": settings.isolate_prefix_cache,
             "chat": service.inputs.has_chat_template,
+            "tool_calls": service.reply_format.tool_calls,
+            "reasoning": service.reply_format.reasoning,
+            "structured_outputs": KINDS,
+            "metrics": settings.metrics,
+            "grpc": settings.grpc_port is not None or settings.grpc_uds is not None,
         },
     }
 

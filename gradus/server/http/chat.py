@@ -12,6 +12,7 @@ from starlette.responses import Response
 from gradus.errors import InvalidRequestError
 from gradus.outputs import CompletionOutput
 from gradus.server.chat_turn import ChatTurn, ReplyReader
+from gradus.server.generation import Generation
 from gradus.server.http.answers import CHAT_COMPLETION
 from gradus.server.http.chat_parts import part_delta, whole_message
 from gradus.server.http.context import (
@@ -28,7 +29,7 @@ from gradus.server.http.openapi import body_of
 from gradus.server.http.protocol import parse
 from gradus.server.http.protocol_chat import NEUTRAL, ChatRequest
 from gradus.server.http.sse import DONE, event
-from gradus.server.service import Generation, Service
+from gradus.server.service import Service
 from gradus.server.turn_request import turn_request
 from gradus.text.output_processor import ChoiceDelta
 from gradus.text.reply.parts import Part, ReasoningText

@@ -13,6 +13,7 @@ from gradus.errors import InvalidRequestError
 from gradus.messages import EngineRequest
 from gradus.outputs import CompletionOutput
 from gradus.sampling_params import SamplingParams
+from gradus.server.generation import Generation
 from gradus.server.http.answers import COMPLETION
 from gradus.server.http.completion_choice import ShownChoice
 from gradus.server.http.context import (
@@ -29,7 +30,7 @@ from gradus.server.http.openapi import body_of
 from gradus.server.http.protocol import parse
 from gradus.server.http.protocol_completions import NEUTRAL, CompletionRequest, read_prompts
 from gradus.server.http.sse import DONE, event
-from gradus.server.service import Generation, Service
+from gradus.server.service import Service
 
 router = APIRouter(tags=["completions"])
 

@@ -10,6 +10,7 @@ from starlette.responses import Response
 
 from gradus.errors import InvalidRequestError
 from gradus.messages import EngineRequest
+from gradus.server.generation import Generation
 from gradus.server.http.body import read_json
 from gradus.server.http.caps import check_caps
 from gradus.server.http.errors import ApiError
@@ -17,7 +18,7 @@ from gradus.server.http.guard import client_of
 from gradus.server.http.protocol import GenerationRequest, SamplingRequest
 from gradus.server.http.sse import EventStream, error_event, to_json, until_disconnect
 from gradus.server.observe.exposition import Exposition
-from gradus.server.service import Generation, Service
+from gradus.server.service import Service
 from gradus.server.settings import ServerSettings
 from gradus.server.streaming import EVERY_TOKEN, Granularity
 

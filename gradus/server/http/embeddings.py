@@ -12,12 +12,13 @@ from starlette.responses import Response
 
 from gradus.errors import InvalidRequestError
 from gradus.messages import EngineRequest, Pooling
+from gradus.server.generation import Generation
 from gradus.server.http.answers import EMBEDDINGS
 from gradus.server.http.context import AppContext, Prepared, answer, context_of, new_id, usage
 from gradus.server.http.openapi import body_of
 from gradus.server.http.protocol import STRICT, Neutral, parse
 from gradus.server.http.protocol_completions import PROMPT_SCHEMA, read_prompts
-from gradus.server.service import Generation, Service
+from gradus.server.service import Service
 from gradus.vectors import normalized
 
 router = APIRouter(tags=["embeddings"])

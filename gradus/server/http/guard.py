@@ -9,6 +9,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from gradus.errors import GradusError
 from gradus.server.http.errors import handle_error
+from gradus.server.observe.context import current_request
 from gradus.server.observe.observer import Observer
 from gradus.server.security.keys import Client, Keys, presented_key
 
@@ -17,7 +18,7 @@ ADMIN_PREFIX = "/debug/"
 
 
 class Guard:
-    """Notes the client in the request's state, or answers for the routes."""
+    """Notes the client in the request's state and for its log line, or answers for the routes."""
 
     def __init__(self, app: ASGIApp, keys: Keys, observer: Observer) -> None:
         self._app = app
@@ -32,7 +33,7 @@ class Guard:
             await self._app(scope, receive, send)
             return
         try:
-            scope.setdefault("state", {})["client"] = self._client(scope)
+            client = self._client(scope)
         except GradusError as error:
             self._observer.refuse(error)
             response = await handle_error(Request(scope), error)
@@ -40,6 +41,10 @@ class Guard:
                 response.headers["connection"] = "close"  # its body is not read
             await response(scope, receive, send)
             return
+        scope.setdefault("state", {})["client"] = client
+        context = current_request()
+        if context is not None and client.is_known:
+            context.client = client.name
         await self._app(scope, receive, send)
 
     def _client(self, scope: Scope) -> Client:

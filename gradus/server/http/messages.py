@@ -13,6 +13,7 @@ from starlette.responses import Response
 
 from gradus.errors import InvalidRequestError
 from gradus.server.chat_turn import ChatTurn, ReplyReader, open_turn
+from gradus.server.generation import Generation
 from gradus.server.http.answers import MESSAGE, MESSAGE_TOKENS
 from gradus.server.http.context import AppContext, Prepared, accounts, answer, context_of, new_id
 from gradus.server.http.errors import anthropic_error, describe
@@ -21,7 +22,7 @@ from gradus.server.http.openapi import body_of
 from gradus.server.http.protocol import parse
 from gradus.server.http.protocol_messages import NEUTRAL, CountTokensRequest, MessagesRequest
 from gradus.server.http.sse import named_event
-from gradus.server.service import Generation, Service
+from gradus.server.service import Service
 from gradus.server.turn_request import turn_request
 from gradus.text.output_processor import ChoiceDelta
 

@@ -16,6 +16,7 @@ from gradus.errors import InvalidRequestError
 from gradus.outputs import FinishReason
 from gradus.sampling_params import SamplingParams
 from gradus.server.chat_turn import ChatTurn, ReplyReader
+from gradus.server.generation import Generation
 from gradus.server.http.answers import RESPONSE
 from gradus.server.http.context import AppContext, Prepared, accounts, answer, context_of, new_id
 from gradus.server.http.errors import describe
@@ -25,7 +26,7 @@ from gradus.server.http.protocol import parse
 from gradus.server.http.protocol_responses import NEUTRAL, ResponsesRequest
 from gradus.server.http.responses_items import Event, OutputItems
 from gradus.server.http.sse import named_event
-from gradus.server.service import Generation, Service
+from gradus.server.service import Service
 from gradus.server.turn_request import turn_request
 from gradus.text.output_processor import ChoiceDelta
 
