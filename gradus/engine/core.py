@@ -19,7 +19,7 @@ from gradus.engine.block_pool import BlockPool
 from gradus.engine.logit_edits import EditState, is_edited
 from gradus.engine.prompt_rows import PromptRows
 from gradus.engine.request import Request, RequestStatus
-from gradus.engine.results import check_shape, token_logprobs, up_to_end
+from gradus.engine.results import check_shape, token_logprobs, up_to_end, with_forced
 from gradus.engine.scheduler import Scheduler, Step
 from gradus.engine.stats import MAX_RECENT_STEPS, EngineCounters, EngineStats, StepRecord
 from gradus.errors import ConstraintError, EngineDeadError, InvalidRequestError
@@ -236,35 +236,26 @@ class EngineCore:
 
     def _take_prompt_row(self, request: Request, result: StepResult, row: int) -> None:
         """What the row of a prompt's token said; a request for an embedding ends with the last of them."""
-        rows, params = request.prompt_rows, request.engine_request.params
-        if rows is None:
+        if request.prompt_rows is None:
             raise ValueError("the request wants nothing of its prompt")
-        if request.engine_request.pooling is None:
-            if result.num_sampled[row] == 0:
-                self._finish(
-                    request, "error", error="the model gave no finite logits for a token of the prompt"
-                )
-            else:
-                rows.take_logprobs(token_logprobs(result, row, 1, params.prompt_logprobs or 0)[0])
-            return
-        if result.hidden is None or not np.isfinite(result.hidden[row]).all():
-            self._finish(request, "error", error="the model gave no finite hidden states")
-            return
-        rows.take_hidden(result.hidden[row])
-        if rows.is_complete:
-            self._finish(request, "stop", about_prompt=rows.result)
+        unusable = request.prompt_rows.take(result, row)
+        if unusable is not None:
+            self._finish(request, "error", error=unusable)
+        elif request.engine_request.pooling is not None and request.prompt_rows.is_complete:
+            self._finish(request, "stop", about_prompt=request.prompt_rows.result)
 
     def _accept(self, request: Request, new: list[int], result: StepResult, row: int, now: float) -> None:
         """Append new tokens up to the first that ends the request."""
         message = request.engine_request
-        new, finish_reason, stop_reason = up_to_end(
-            message, new, message.max_tokens - request.num_generated_tokens
-        )
+        num_left = message.max_tokens - request.num_generated_tokens
+        new, finish_reason, stop_reason = up_to_end(message, new, num_left)
         has_end_token = True
         if request.edits is not None and request.edits.constraint is not None:
             request.edits.accept(new)
             if finish_reason is None and self.config.enable_jump_forward:
-                new, finish_reason, stop_reason = _with_forced(request, request.edits, new)
+                new, finish_reason, stop_reason = with_forced(
+                    message, request.edits, new, num_left - len(new)
+                )
             if request.edits.is_complete and finish_reason in (None, "length"):
                 finish_reason, has_end_token = "stop", False
         logprobs = None
@@ -317,17 +308,3 @@ class EngineCore:
         choices = self._choices.get(request_id, ())
         if all(choice.status is RequestStatus.FINISHED for choice in choices):
             self._choices.pop(request_id, None)
-
-
-def _with_forced(
-    request: Request, edits: EditState, new: list[int]
-) -> tuple[list[int], FinishReason | None, int | None]:
-    """New tokens and those that must follow them, up to the end; then finish and stop reason."""
-    forced = edits.forced_tokens()
-    if not forced:
-        return new, None, None
-    message = request.engine_request
-    num_left = message.max_tokens - request.num_generated_tokens - len(new)
-    forced, finish_reason, stop_reason = up_to_end(message, forced, num_left)
-    edits.accept(forced)
-    return new + forced, finish_reason, stop_reason

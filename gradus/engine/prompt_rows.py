@@ -10,8 +10,12 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from gradus.batch import NOTHING, Float32
+from gradus.batch import NOTHING, Float32, StepResult
+from gradus.engine.results import token_logprobs
 from gradus.messages import AboutPrompt, EngineRequest, TokenLogprobs
+
+NO_LOGPROBS = "the model gave no finite logits for a token of the prompt"
+NO_HIDDEN_STATES = "the model gave no finite hidden states"
 
 
 class PromptRows:
@@ -20,6 +24,7 @@ class PromptRows:
     def __init__(self, request: EngineRequest) -> None:
         num_prompt = len(request.prompt_token_ids)
         self._is_pooling = request.pooling is not None
+        self._num_top = request.params.prompt_logprobs or 0
         # The row of a prompt's last token scores the first generated one, which is not of the prompt.
         self.end = num_prompt if self._is_pooling else num_prompt - 1
         self.num_taken = num_prompt - 1 if request.pooling == "last" else 0
@@ -43,13 +48,21 @@ class PromptRows:
         """What the backend shall do with the row; see `SamplingBatch.targets`."""
         return NOTHING if self._is_pooling else token_ids[position + 1]
 
-    def take_logprobs(self, logprobs: TokenLogprobs) -> None:
+    def take(self, result: StepResult, row: int) -> str | None:
+        """Take what a result says of the next wanted row; where that is unusable, return what is wrong."""
+        if not self._is_pooling:
+            if result.num_sampled[row] == 0:
+                return NO_LOGPROBS
+            self._logprobs += token_logprobs(result, row, 1, self._num_top)
+        elif result.hidden is None or not np.isfinite(result.hidden[row]).all():
+            return NO_HIDDEN_STATES
+        else:
+            self._add(result.hidden[row])
         self.num_taken += 1
-        self._logprobs.append(logprobs)
+        return None
 
-    def take_hidden(self, hidden: Float32) -> None:
+    def _add(self, hidden: Float32) -> None:
         """One row's hidden state, [hidden_size]. Summed row by row, so that chunks change nothing."""
-        self.num_taken += 1
         self._num_summed += 1
         row = hidden.astype(np.float64)
         self._hidden_sum = row if self._hidden_sum is None else self._hidden_sum + row

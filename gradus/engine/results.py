@@ -1,6 +1,7 @@
 """Reading a `StepResult`: its shape, where new tokens end their choice, and logprobs as messages."""
 
 from gradus.batch import StepResult
+from gradus.engine.logit_edits import EditState
 from gradus.messages import EngineRequest, TokenLogprobs
 from gradus.outputs import FinishReason
 
@@ -26,6 +27,21 @@ def up_to_end(
         if index + 1 == num_left:
             return new[: index + 1], "length", None
     return new, None, None
+
+
+def with_forced(
+    request: EngineRequest, edits: EditState, new: list[int], num_left: int
+) -> tuple[list[int], FinishReason | None, int | None]:
+    """New tokens and those that must follow them, up to the end; then finish and stop reason.
+
+    num_left: how many more there may be after `new`.
+    """
+    forced = edits.forced_tokens()
+    if not forced:
+        return new, None, None
+    forced, finish_reason, stop_reason = up_to_end(request, forced, num_left)
+    edits.accept(forced)
+    return new + forced, finish_reason, stop_reason
 
 
 def token_logprobs(result: StepResult, row: int, num_tokens: int, num_top: int) -> list[TokenLogprobs]:

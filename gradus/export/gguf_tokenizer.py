@@ -5,7 +5,6 @@ cut otherwise is refused. Source: llama.cpp's vocabulary code.
 """
 
 import json
-from enum import IntEnum
 from pathlib import Path
 from typing import Any
 
@@ -20,21 +19,11 @@ from gradus.export.gguf_sentencepiece import (
     merge_scores,
 )
 from gradus.models.json_file import read_json_object
+from gradus.text.gguf_vocabulary import TokenKind
 from gradus.text.hf_tokenizer import load_tokenizer
 from gradus.text.tokenizer import Tokenizer
 
 MAX_TOKENIZER_BYTES = 256 << 20
-
-
-class TokenKind(IntEnum):
-    """The values of `tokenizer.ggml.token_type` that are written."""
-
-    NORMAL = 1
-    UNKNOWN = 2
-    CONTROL = 3
-    USER_DEFINED = 4
-    UNUSED = 5
-    BYTE = 6
 
 
 _WORDS = r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|"

@@ -172,14 +172,7 @@ class ReplyReader:
 
     def read_whole(self, choice: CompletionOutput) -> None:
         """The same for a choice of which nothing was read before."""
-        self.read(
-            ChoiceDelta(
-                index=choice.index,
-                text=choice.text,
-                token_ids=choice.token_ids,
-                finish_reason=choice.finish_reason,
-            )
-        )
+        self.read(ChoiceDelta.whole(choice))
 
     def finish_reason(self, index: int, reason: FinishReason | None) -> str | None:
         """The choice's finish reason: "tool_calls" where it ended by itself and has called a tool."""

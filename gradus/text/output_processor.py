@@ -29,6 +29,18 @@ class ChoiceDelta:
     stop_reason: str | int | None = None
     error: str | None = None  # with finish reason "error"
 
+    @classmethod
+    def whole(cls, choice: CompletionOutput) -> "ChoiceDelta":
+        """All of a choice of which nothing was read before."""
+        return cls(
+            index=choice.index,
+            text=choice.text,
+            token_ids=choice.token_ids,
+            logprobs=choice.logprobs,
+            finish_reason=choice.finish_reason,
+            stop_reason=choice.stop_reason,
+        )
+
 
 class RequestState:
     """Everything generated so far for one request."""

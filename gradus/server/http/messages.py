@@ -117,15 +117,7 @@ class _Reply:
     def whole(self, generation: Generation) -> dict[str, Any]:
         """The answer in one piece."""
         [choice] = generation.states[0].output().outputs
-        for _ in self._read(
-            ChoiceDelta(
-                index=0,
-                text=choice.text,
-                token_ids=choice.token_ids,
-                finish_reason=choice.finish_reason,
-                stop_reason=choice.stop_reason,
-            )
-        ):
+        for _ in self._read(ChoiceDelta.whole(choice)):
             pass
         return self._message(self._blocks.content, self._costs(generation))
 

@@ -101,15 +101,7 @@ class _Reply:
     def whole(self, generation: Generation) -> dict[str, Any]:
         """The answer in one piece."""
         [choice] = generation.states[0].output().outputs
-        for _ in self._read(
-            ChoiceDelta(
-                index=0,
-                text=choice.text,
-                token_ids=choice.token_ids,
-                logprobs=choice.logprobs,
-                finish_reason=choice.finish_reason,
-            )
-        ):
+        for _ in self._read(ChoiceDelta.whole(choice)):
             pass
         return self._response(
             self._status, accounts(generation, self._asked, self._reader.num_reasoning_tokens)

@@ -3,6 +3,7 @@
 A format is a subclass: its mark, what follows the mark, what follows a call. Knows no format itself.
 """
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Collection
 
 from gradus.text.reply.call_object import CallObject
@@ -11,7 +12,7 @@ from gradus.text.reply.parts import CallArguments, CallBegin, ContentText, Part,
 SPACES = " \t\r\n"
 
 
-class CallParser:
+class CallParser(ABC):
     """A state machine over the text that is not decided yet. A state returns whether the next may go on.
 
     White space next to a call belongs to the format. A call that breaks off before it has begun is content,
@@ -71,8 +72,8 @@ class CallParser:
         self._begin_object()
         return True
 
-    def _after_call(self) -> bool:
-        raise NotImplementedError
+    @abstractmethod
+    def _after_call(self) -> bool: ...
 
     def _begin_object(self) -> None:
         self._object = CallObject(self._names)
