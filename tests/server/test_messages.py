@@ -9,36 +9,14 @@ import pytest
 from anthropic.types import Message, RawMessageStreamEvent
 from pydantic import TypeAdapter
 
-from tests.server.chat_templates import HERMES, QWEN3, THINKING, tokenizer_for
+from tests.server.calling_model import ARGUMENTS, CALLS, SCHEMA, THOUGHT
+from tests.server.chat_templates import QWEN3, tokenizer_for
 from tests.server.harness import MODEL, hosting_demo, say, serving
 
 EVENT = TypeAdapter(RawMessageStreamEvent)
 USER = [{"role": "user", "content": "What is the answer?"}]
-SCHEMA = {"type": "object", "properties": {"city": {"type": "string"}, "days": {"type": "integer"}}}
 WEATHER = {"name": "weather", "description": "The weather.", "input_schema": SCHEMA}
 CLOCK = {"name": "clock", "input_schema": {"type": "object"}}
-ARGUMENTS = {"city": 'Zürich 🌧 "old town"', "days": 3}
-THOUGHT = "7 = 7 · 1,\n\nso < hm >"
-CALLS = (
-    f'I look. <tool_call>\n{{"name": "weather", "arguments": {json.dumps(ARGUMENTS)}}}\n</tool_call>\n'
-    '<tool_call>\n{"name": "clock", "arguments": {}}\n</tool_call>'
-)
-
-
-@pytest.fixture(scope="module")
-def calling():
-    """Says something, then calls two functions."""
-    with serving(say(CALLS), tokenizer=tokenizer_for(HERMES), delay=0.0005) as running:
-        yield running
-
-
-@pytest.fixture(scope="module")
-def thinking():
-    """Thinks, answers and calls a function."""
-    with serving(
-        say(f"{THOUGHT}\n</think>\n\n{CALLS}"), tokenizer=tokenizer_for(THINKING, "</think>")
-    ) as running:
-        yield running
 
 
 @pytest.fixture(scope="module")
@@ -172,7 +150,7 @@ def test_the_async_client(calling):
 def test_calls_come_with_ids_and_input(calling):
     text, weather, clock = ask(calling, tools=[WEATHER, CLOCK]).content
     assert text.text == "I look. "
-    assert (weather.name, weather.input) == ("weather", ARGUMENTS)
+    assert (weather.name, weather.input) == ("weather", json.loads(ARGUMENTS))
     assert (clock.name, clock.input) == ("clock", {})
     assert weather.id.startswith("toolu_")
     assert weather.id != clock.id

@@ -9,35 +9,13 @@ import pytest
 from openai.types.responses import Response, ResponseStreamEvent
 from pydantic import BaseModel, TypeAdapter
 
-from tests.server.chat_templates import HERMES, QWEN3, THINKING, tokenizer_for
+from tests.server.calling_model import ARGUMENTS, CALLS, SCHEMA, THOUGHT
+from tests.server.chat_templates import QWEN3, tokenizer_for
 from tests.server.harness import MODEL, hosting_demo, say, serving
 
 EVENT = TypeAdapter(ResponseStreamEvent)
-SCHEMA = {"type": "object", "properties": {"city": {"type": "string"}, "days": {"type": "integer"}}}
 WEATHER = {"type": "function", "name": "weather", "description": "The weather.", "parameters": SCHEMA}
 CLOCK = {"type": "function", "name": "clock", "parameters": {"type": "object"}, "strict": None}
-ARGUMENTS = '{"city": "Zürich 🌧 \\"old town\\"", "days": 3}'
-THOUGHT = "7 = 7 · 1,\n\nso < hm >"
-CALLS = (
-    f'I look. <tool_call>\n{{"name": "weather", "arguments": {ARGUMENTS}}}\n</tool_call>\n'
-    '<tool_call>\n{"name": "clock", "arguments": {}}\n</tool_call>'
-)
-
-
-@pytest.fixture(scope="module")
-def calling():
-    """Says something, then calls two functions."""
-    with serving(say(CALLS), tokenizer=tokenizer_for(HERMES), delay=0.0005) as running:
-        yield running
-
-
-@pytest.fixture(scope="module")
-def thinking():
-    """Thinks, answers and calls a function."""
-    with serving(
-        say(f"{THOUGHT}\n</think>\n\n{CALLS}"), tokenizer=tokenizer_for(THINKING, "</think>")
-    ) as running:
-        yield running
 
 
 @pytest.fixture(scope="module")
