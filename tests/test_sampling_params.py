@@ -29,6 +29,7 @@ OUT_OF_RANGE = [
     ("include_stop_str_in_output", [1, None]),
     ("skip_special_tokens", [0, None]),
     ("spaces_between_special_tokens", ["no", None]),
+    ("thinking_token_budget", [-1, 1.0, True, "few", 2**31]),
 ]
 
 

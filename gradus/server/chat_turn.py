@@ -18,7 +18,7 @@ from gradus.text.input_processor import InputProcessor
 from gradus.text.output_processor import ChoiceDelta
 from gradus.text.reply.parser import ReplyParser
 from gradus.text.reply.parts import Part, ReplyMessage, joined
-from gradus.text.reply.reply_format import ReplyFormat
+from gradus.text.reply.reply_format import ReplyFormat, has_thought
 from gradus.text.reply.think import CLOSING, ThinkParser
 from gradus.text.reply.tools import FunctionTool, ToolChoice, check_tools
 from gradus.text.tokenizer import Tokenizer
@@ -72,14 +72,15 @@ class OpenTurn:
 
         A required call is held to a grammar of the model's own format. An answer's form begins after the
         reasoning, and leaves the model free to call a tool instead. A strict tool's arguments are valid
-        whenever the model calls it.
+        whenever the model calls it. A prompt that has closed the reasoning leaves none to set a budget to.
 
         Raises:
             InvalidRequestError: the form contradicts a required call, or cannot be combined with calls.
         """
         form = params.structured_outputs
         form = reply_form(self.turn, self.reply_format, self.prompt, form, self.tokenizer)
-        return replace(params, structured_outputs=form)
+        budget = None if has_thought(self.prompt) else params.thinking_token_budget
+        return replace(params, structured_outputs=form, thinking_token_budget=budget)
 
     def reader(self, num_choices: int) -> "ReplyReader":
         names = [tool.name for tool in self.turn.tools] if self.turn.may_call else []

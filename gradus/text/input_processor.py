@@ -13,9 +13,10 @@ from typing import Any
 
 from gradus.constraints import Grammar, GrammarCompiler
 from gradus.errors import ContextOverflowError, InvalidRequestError, context_overflow
-from gradus.messages import EngineRequest, Pooling
+from gradus.messages import EngineRequest, Pooling, ThinkingBudget
 from gradus.sampling_params import SamplingParams
 from gradus.text.chat_template import ChatTemplate
+from gradus.text.reply import think
 from gradus.text.tokenizer import Tokenizer
 
 MAX_PRIORITY = 2**31 - 1
@@ -80,6 +81,7 @@ class InputProcessor:
             self._check_vocabulary(field, getattr(params, field) or ())
         self._check_spaces(params)
         _check_priority(priority)
+        thinking = self._thinking_budget(params, token_ids)
         max_tokens = self._resolve_max_tokens(len(token_ids), params.max_tokens)
         if params.min_tokens > max_tokens:
             raise InvalidRequestError(
@@ -95,6 +97,7 @@ class InputProcessor:
             delayed_token_ids=self._delayed(params),
             bad_words=self._bad_words(params.bad_words or ()),
             grammar=self.compile_grammar(params),
+            thinking=thinking,
             seed=self._resolve_seed(params.seed),
             priority=priority,
             cache_salt=cache_salt,
@@ -259,6 +262,38 @@ class InputProcessor:
         for ids in found:
             self._check_vocabulary("bad_words", ids)
         return tuple(dict.fromkeys(found))
+
+    def _thinking_budget(self, params: SamplingParams, prompt: Sequence[int]) -> ThinkingBudget | None:
+        budget = params.thinking_token_budget
+        if budget is None:
+            return None
+        opening_id, closing_id = map(self.tokenizer.token_id, (think.OPENING, think.CLOSING))
+        if opening_id is None or closing_id is None or max(opening_id, closing_id) >= self.vocab_size:
+            raise InvalidRequestError(
+                f"thinking_token_budget is {budget}; this model has no tokens {think.OPENING} and "
+                f"{think.CLOSING}, so its thinking cannot be ended. Leave it out",
+                "thinking_token_budget",
+            )
+        form, allowed = params.structured_outputs, params.allowed_token_ids
+        if form is not None and form.kind != "grammar":
+            raise InvalidRequestError(
+                f"thinking_token_budget is {budget}, but {form.path} holds for the whole text, which leaves "
+                "no place for thinking; leave one of them out",
+                "thinking_token_budget",
+            )
+        if allowed is not None and closing_id not in allowed:
+            raise InvalidRequestError(
+                f"allowed_token_ids leaves out {closing_id}, {think.CLOSING}, which ends the thinking after "
+                "thinking_token_budget tokens; add it, or leave one of the two out",
+                "allowed_token_ids",
+            )
+        tokens = (token_id for token_id in reversed(prompt) if self.tokenizer.token_text(token_id).strip())
+        return ThinkingBudget(
+            num_tokens=budget,
+            opening_id=opening_id,
+            closing_id=closing_id,
+            is_open=next(tokens, None) == opening_id,
+        )
 
     def _resolve_max_tokens(self, num_prompt_tokens: int, max_tokens: int | None) -> int:
         if num_prompt_tokens + (max_tokens or 1) > self.max_model_len:

@@ -9,8 +9,8 @@ import pytest
 from anthropic.types import Message, RawMessageStreamEvent
 from pydantic import TypeAdapter
 
-from tests.server.calling_model import ARGUMENTS, CALLS, SCHEMA, THOUGHT
-from tests.server.chat_templates import QWEN3, tokenizer_for
+from tests.server.calling_model import ARGUMENTS, CALLS, SCHEMA, THOUGHT, endless_thought
+from tests.server.chat_templates import QWEN3, THINKING, tokenizer_for
 from tests.server.harness import MODEL, hosting_demo, say, serving
 
 EVENT = TypeAdapter(RawMessageStreamEvent)
@@ -273,10 +273,28 @@ def test_thinking_is_off_unless_asked_for():
             assert ask(server, thinking=on).usage.input_tokens < off
         kwargs = {"chat_template_kwargs": {"enable_thinking": True}}
         assert ask(server, extra_body=kwargs).usage.input_tokens < off
-        with pytest.raises(anthropic.BadRequestError, match="budget_tokens is 100; thinking is not ended"):
+        with pytest.raises(anthropic.BadRequestError, match="budget_tokens is 100; this model has no tokens"):
             ask(server, thinking={"type": "enabled", "budget_tokens": 100})
+        with pytest.raises(anthropic.BadRequestError, match="budget_tokens is -1; it must be an integer"):
+            ask(server, thinking={"type": "enabled", "budget_tokens": -1})
+        with pytest.raises(anthropic.BadRequestError, match="mean the same"):
+            ask(
+                server,
+                thinking={"type": "enabled", "budget_tokens": 400},
+                extra_body={"thinking_token_budget": 1},
+            )
         with pytest.raises(anthropic.BadRequestError, match="needs it"):
             ask(server, thinking={"type": "enabled"})
+
+
+def test_thinking_is_ended_by_its_budget():
+    tokenizer = tokenizer_for(THINKING, "<think>", "</think>")
+    with serving(endless_thought, tokenizer=tokenizer) as server:
+        message = ask(server, thinking={"type": "enabled", "budget_tokens": 9})
+        assert [block.type for block in message.content] == ["thinking", "text"]
+        assert message.content[0].thinking == "a" * 9
+        assert message.stop_reason == "end_turn"
+        assert message.usage.output_tokens_details.thinking_tokens == 9 + 1
 
 
 def test_thinking_blocks(thinking):

@@ -72,6 +72,7 @@ class SamplingRequest(BaseModel):
     structured_outputs: Annotated[Any, WithJsonSchema(STRUCTURED_OUTPUTS_SCHEMA)] = Field(
         None, description="vLLM's way to say what the text must be: exactly one of its first five fields"
     )
+    thinking_token_budget: int | None = Field(None, description="reasoning is ended after so many tokens")
     priority: int = Field(0, description="lower runs earlier under the priority policy")
     cache_salt: str = Field("", description="only requests with the same one share cached prompts")
     timeout: float | None = Field(

@@ -123,13 +123,17 @@ class MessagesRequest(SamplingRequest):
         form = None if self.output_config is None else self.output_config.form()
         form = the_one_form(form, self.structured_outputs, "output_config.format")
         return self.sampling_params(
-            defaults, max_tokens=self.max_tokens, stop=self.stop_sequences, structured_outputs=form
+            defaults,
+            max_tokens=self.max_tokens,
+            stop=self.stop_sequences,
+            structured_outputs=form,
+            **self._thinking_budget(),
         )
 
-    @staticmethod
-    def renamed(error: InvalidRequestError) -> InvalidRequestError:
+    def renamed(self, error: InvalidRequestError) -> InvalidRequestError:
         """The same error in this endpoint's own field names."""
-        return renamed(error, {"prompt": "messages", "stop": "stop_sequences"})
+        names = {"thinking_token_budget": "thinking.budget_tokens"} if self._thinking_budget() else {}
+        return renamed(error, names | {"prompt": "messages", "stop": "stop_sequences"})
 
     @property
     def shows_thinking(self) -> bool:
@@ -155,6 +159,11 @@ class MessagesRequest(SamplingRequest):
             parallel_tool_calls=parallel,
             template_kwargs=kwargs | self.chat_template_kwargs,
         )
+
+    def _thinking_budget(self) -> dict[str, int]:
+        """What bounds the thinking; a budget beyond `max_tokens` does not."""
+        given = None if self.thinking is None else self.thinking.budget_tokens
+        return {} if given is None or given >= self.max_tokens else {"thinking_token_budget": given}
 
     def _effort_kwargs(self, template: str) -> dict[str, Any]:
         effort = None if self.output_config is None else self.output_config.effort
@@ -182,11 +191,8 @@ class MessagesRequest(SamplingRequest):
             raise _thinking_error(f'display is {show(thinking.display)}; "summarized" and "omitted" work')
         if (thinking.budget_tokens is None) == (thinking.type == "enabled"):
             raise _thinking_error('budget_tokens belongs to the type "enabled", which needs it')
-        if thinking.budget_tokens is not None and thinking.budget_tokens < self.max_tokens:
-            raise _thinking_error(
-                f"budget_tokens is {thinking.budget_tokens}; thinking is not ended early here, so only "
-                f'max_tokens ({self.max_tokens}) or more works; or set the type to "adaptive"'
-            )
+        if thinking.budget_tokens is not None and self.thinking_token_budget is not None:
+            raise _thinking_error("budget_tokens and thinking_token_budget mean the same; give one")
 
 
 class CountTokensRequest(MessagesRequest):
