@@ -33,6 +33,7 @@ class ChatTurn:
             `function.arguments` as an object, `tool_call_id`, `reasoning_content`.
         tools: what the model may call.
         parallel_tool_calls: false: at most one call.
+        continue_final_message: the reply goes on from the last message, which is the assistant's.
         template_kwargs: variables of the template, such as `enable_thinking`.
     """
 
@@ -41,6 +42,7 @@ class ChatTurn:
     tool_choice: ToolChoice = field(default_factory=ToolChoice)
     parallel_tool_calls: bool = True
     add_generation_prompt: bool = True
+    continue_final_message: bool = False
     template_kwargs: Mapping[str, Any] = field(default_factory=dict)
 
     @property
@@ -114,6 +116,7 @@ def render(inputs: InputProcessor, turn: ChatTurn, reply_format: ReplyFormat) ->
         messages,
         tools=[tool.for_template() for tool in turn.tools] if turn.may_call else None,
         add_generation_prompt=turn.add_generation_prompt,
+        continue_final_message=turn.continue_final_message,
         template_kwargs=turn.template_kwargs,
     )
 

@@ -265,6 +265,16 @@ def test_cached_tokens_are_counted_apart_where_a_cache_is_asked_for(server):
     assert marked.input_tokens + marked.cache_read_input_tokens == first.input_tokens
 
 
+def test_a_begun_reply_is_continued(server):
+    """A last message of the assistant's is the reply's beginning: nothing comes between the two."""
+    begun = [*USER, {"role": "assistant", "content": "The answer"}]
+    chat = {"messages": begun, "continue_final_message": True}
+    expected = server.post("/tokenize", chat).json()["count"]
+    assert ask(server, begun, max_tokens=1).usage.input_tokens == expected
+    blocks = [*USER, {"role": "assistant", "content": [{"type": "text", "text": "The answer"}]}]
+    assert client_of(server).messages.count_tokens(model=MODEL, messages=blocks).input_tokens == expected
+
+
 def test_thinking_is_off_unless_asked_for():
     with serving(say("Yes."), tokenizer=tokenizer_for(QWEN3)) as server:
         off = ask(server).usage.input_tokens  # the template closes the thinking

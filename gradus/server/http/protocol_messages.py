@@ -152,8 +152,10 @@ class MessagesRequest(SamplingRequest):
         tools = read_tools(self.tools)
         choice, parallel = read_tool_choice(self.tool_choice, bool(tools))
         kwargs = self._effort_kwargs(template or "") | self._thinking_kwargs(template or "", reasoning)
+        messages = read_conversation(self.messages, self.system)
         return ChatTurn(
-            messages=read_conversation(self.messages, self.system),
+            messages=messages,
+            continue_final_message=_is_begun_reply(messages),
             tools=tools,
             tool_choice=choice,
             parallel_tool_calls=parallel,
@@ -199,6 +201,12 @@ class CountTokensRequest(MessagesRequest):
     """A conversation as `/v1/messages` would get it; nothing is generated."""
 
     max_tokens: int = Field(1, description="has no effect here")
+
+
+def _is_begun_reply(messages: list[dict[str, Any]]) -> bool:
+    """Whether the last message is the beginning of the reply, which Anthropic calls a prefill."""
+    last = messages[-1] if messages else {}
+    return last.get("role") == "assistant" and bool(last["content"]) and "tool_calls" not in last
 
 
 def _thinking_error(message: str) -> InvalidRequestError:

@@ -29,6 +29,7 @@ class TokenizeRequest(BaseModel):
     messages: Annotated[Any, WithJsonSchema({"type": "array", "items": {"type": "object"}})] = None
     add_special_tokens: bool | None = Field(None, description="default: true for a text, false for messages")
     add_generation_prompt: bool = True
+    continue_final_message: bool = False
     chat_template_kwargs: dict[str, Any] = Field({})
     tools: list[Any] = Field([], description="with messages: functions that the model may call")
     return_token_strs: bool = Field(False, description="also name each token")
@@ -43,6 +44,7 @@ class TokenizeRequest(BaseModel):
                 messages=read_messages(self.messages),
                 tools=read_tools(self.tools),
                 add_generation_prompt=self.add_generation_prompt,
+                continue_final_message=self.continue_final_message,
                 template_kwargs=self.chat_template_kwargs,
             )
             text = open_turn(service, turn).prompt
