@@ -80,13 +80,9 @@ def labels_for_log(message: Message) -> dict[str, str]:
 
 def check_model(service: Service, message: Message) -> None:
     """Raises RpcError: another model or an adapter is asked for."""
-    if message.model_id not in ("", service.model_name):
-        raise RpcError(
-            grpc.StatusCode.NOT_FOUND,
-            f"there is no model {message.model_id[:200]!r} here; this server has {service.model_name!r}",
-            reason="model_not_found",
-            param="model_id",
-        )
+    refusal = service.refusal_of_model(message.model_id) if message.model_id else None
+    if refusal is not None:
+        raise RpcError(grpc.StatusCode.NOT_FOUND, refusal, reason="model_not_found", param="model_id")
     if message.adapter:
         raise RpcError(
             grpc.StatusCode.INVALID_ARGUMENT,

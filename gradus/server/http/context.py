@@ -40,13 +40,9 @@ class AppContext:
         return body, size
 
     def check_model(self, name: str | None) -> None:
-        if name is not None and name != self.service.model_name:
-            raise ApiError(
-                f"there is no model {name[:200]!r} here; this server has {self.service.model_name!r}",
-                status=404,
-                param="model",
-                code="model_not_found",
-            )
+        refusal = None if name is None else self.service.refusal_of_model(name)
+        if refusal is not None:
+            raise ApiError(refusal, status=404, param="model", code="model_not_found")
 
     def check_num_choices(self, num_prompts: int, n: int) -> None:
         most = self.settings.max_choices
