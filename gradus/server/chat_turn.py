@@ -126,7 +126,7 @@ def _check_can_call(turn: ChatTurn, reply_format: ReplyFormat) -> None:
         return
     if reply_format.tool_calls == "none":
         raise InvalidRequestError(
-            f"tools has {len(turn.tools)} entries, but this server reads no tool calls: the model's chat "
+            "tools is not empty, but this server reads no tool calls: the model's chat "
             "template shows no format that it knows, or --tool-call-parser is none. Leave them out or set "
             'tool_choice to "none"',
             "tools",

@@ -14,6 +14,7 @@ from typing import Any
 from gradus.constraints import Grammar, GrammarCompiler
 from gradus.errors import ContextOverflowError, InvalidRequestError, context_overflow
 from gradus.messages import EngineRequest, Pooling, ThinkingBudget
+from gradus.parameter_checks import show
 from gradus.sampling_params import SamplingParams
 from gradus.text.chat_template import ChatTemplate
 from gradus.text.reply import think
@@ -222,7 +223,7 @@ class InputProcessor:
             is_int = isinstance(token_id, int) and not isinstance(token_id, bool)
             if not is_int or not 0 <= token_id < self.vocab_size:
                 raise InvalidRequestError(
-                    f"the prompt has the token id {_shown(token_id)}; ids of this model are integers from 0 "
+                    f"the prompt has the token id {show(token_id)}; ids of this model are integers from 0 "
                     f"to {self.vocab_size - 1}",
                     "prompt",
                 )
@@ -241,8 +242,8 @@ class InputProcessor:
             return
         if self.tokenizer.pieces is None:
             raise InvalidRequestError(
-                "spaces_between_special_tokens is False; this model's tokenizer decides about spaces itself, "
-                "so only True works",
+                "spaces_between_special_tokens is false; this model's tokenizer decides about spaces itself, "
+                "so only true works",
                 "spaces_between_special_tokens",
             )
 
@@ -259,7 +260,7 @@ class InputProcessor:
             bare = word.lstrip()
             forms = [tuple(self.tokenizer.encode(s + bare, add_special_tokens=False)) for s in ("", " ")]
             if not forms[0]:
-                raise InvalidRequestError(f"bad_words has {_shown(word)}, which is no token", "bad_words")
+                raise InvalidRequestError(f"bad_words has {show(word)}, which is no token", "bad_words")
             found += forms
         for ids in found:
             self._check_vocabulary("bad_words", ids)
@@ -313,11 +314,6 @@ def _check_priority(priority: Any) -> None:
     is_int = isinstance(priority, int) and not isinstance(priority, bool)
     if not is_int or not -MAX_PRIORITY <= priority <= MAX_PRIORITY:
         raise InvalidRequestError(
-            f"priority is {_shown(priority)}; it must be an integer from {-MAX_PRIORITY} to {MAX_PRIORITY}",
+            f"priority is {show(priority)}; it must be an integer from {-MAX_PRIORITY} to {MAX_PRIORITY}",
             "priority",
         )
-
-
-def _shown(value: Any) -> str:
-    text = repr(value)
-    return text if len(text) <= 80 else text[:77] + "..."

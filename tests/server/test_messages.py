@@ -355,7 +355,7 @@ REFUSED = [
     ({"messages": [{"role": "user", "content": "x", "name": "n"}]}, "'name'"),
     ({"messages": [{"role": "user", "content": [{"type": "image", "source": {}}]}]}, "takes only"),
     ({"messages": [{"role": "user", "content": [{"type": "tool_result"}]}]}, "tool_use_id"),
-    ({"messages": [{"role": "assistant", "content": [{"type": "tool_use", "id": "a"}]}]}, "name is None"),
+    ({"messages": [{"role": "assistant", "content": [{"type": "tool_use", "id": "a"}]}]}, "name is null"),
     ({"messages": [{"role": "assistant", "content": [{"type": "redacted_thinking"}]}]}, "takes only"),
     ({"system": 5}, "system is 5"),
     ({"stop_sequences": [""]}, "stop_sequences"),

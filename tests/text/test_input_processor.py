@@ -162,7 +162,7 @@ def test_a_decoder_that_puts_spaces_itself_cannot_be_told_not_to(processor, word
     unspaced = SamplingParams(skip_special_tokens=False, spaces_between_special_tokens=False)
     processor.process("a", [1], unspaced)
     window = InputProcessor(word_piece, eos_token_ids=(), max_model_len=64, vocab_size=512)
-    with pytest.raises(InvalidRequestError, match="only True works"):
+    with pytest.raises(InvalidRequestError, match="only true works"):
         window.process("a", [1], unspaced)
     window.process("a", [1], SamplingParams(spaces_between_special_tokens=False))
 

@@ -8,7 +8,7 @@ from typing import Any
 from starlette.requests import Request
 from starlette.responses import Response
 
-from gradus.errors import InvalidRequestError
+from gradus.errors import InvalidRequestError, counted
 from gradus.messages import EngineRequest
 from gradus.server.generation import Generation
 from gradus.server.http.body import read_json
@@ -48,7 +48,8 @@ class AppContext:
         most = self.settings.max_choices
         if num_prompts * n > most:
             raise InvalidRequestError(
-                f"{num_prompts} prompts with n = {n} make {num_prompts * n:,} choices; at most {most:,} work",
+                f"{counted(num_prompts, 'prompt')} with n = {n} make {num_prompts * n:,} choices; "
+                f"at most {most:,} work",
                 "n",
             )
 

@@ -6,7 +6,6 @@ Ranges are `SamplingParams`' business. Every refusal names the field, its value,
 """
 
 import json
-import reprlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
 from typing import Annotated, Any, TypeVar
@@ -14,6 +13,7 @@ from typing import Annotated, Any, TypeVar
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, WithJsonSchema
 
 from gradus.errors import InvalidRequestError
+from gradus.parameter_checks import show
 from gradus.sampling_params import MAX_LOGPROBS, MAX_N, SamplingParams
 from gradus.server.http.errors import ApiError
 from gradus.server.http.response_format import (
@@ -21,11 +21,6 @@ from gradus.server.http.response_format import (
     STRUCTURED_OUTPUTS_SCHEMA,
     read_form,
 )
-
-_repr = reprlib.Repr()
-_repr.maxstring = _repr.maxother = 60
-_repr.maxlist = _repr.maxdict = 3
-_repr.maxlevel = 2
 
 Stop = Annotated[
     Any,
@@ -138,7 +133,7 @@ class GenerationRequest(SamplingRequest):
             raise InvalidRequestError("stream_options needs stream to be true", "stream_options")
         if self.stream_options.include_obfuscation:
             raise InvalidRequestError(
-                "stream_options.include_obfuscation is True; only false works here", "stream_options"
+                "stream_options.include_obfuscation is true; only false works here", "stream_options"
             )
 
 
@@ -260,11 +255,6 @@ def renamed(error: InvalidRequestError, names: Mapping[str, str]) -> InvalidRequ
     if error.param == "max_tokens":
         message = message.replace("Lower max_tokens", f"Lower {new}")
     return type(error)(message, new)
-
-
-def show(value: Any) -> str:
-    """A value for an error message: short, whatever it is."""
-    return _repr.repr(value)
 
 
 def _same(given: Any, value: Any) -> bool:

@@ -6,6 +6,7 @@ from typing import Annotated, Any
 from pydantic import BaseModel, Field, WithJsonSchema
 
 from gradus.errors import InvalidRequestError
+from gradus.parameter_checks import show
 from gradus.sampling_params import SamplingParams
 from gradus.server.chat_turn import ChatTurn
 from gradus.server.http.messages_input import (
@@ -14,7 +15,7 @@ from gradus.server.http.messages_input import (
     read_tools,
     sets_cache_control,
 )
-from gradus.server.http.protocol import STRICT, UNSUPPORTED, Neutral, SamplingRequest, renamed, show
+from gradus.server.http.protocol import STRICT, UNSUPPORTED, Neutral, SamplingRequest, renamed
 from gradus.server.http.reasoning_fields import SWITCH, effort_kwargs
 from gradus.server.http.response_format import read_json_schema, the_one_form
 from gradus.structured_outputs import StructuredOutputsParams

@@ -7,13 +7,14 @@ from pydantic import BaseModel, Field, WithJsonSchema
 from starlette.requests import Request
 
 from gradus.errors import InvalidRequestError
+from gradus.parameter_checks import show
 from gradus.server.chat_turn import ChatTurn, open_turn
 from gradus.server.http.answers import TEXT, TOKENS
 from gradus.server.http.chat_messages import read_messages
 from gradus.server.http.chat_tools import read_tools
 from gradus.server.http.context import context_of
 from gradus.server.http.openapi import body_of
-from gradus.server.http.protocol import STRICT, parse, show
+from gradus.server.http.protocol import STRICT, parse
 from gradus.server.service import Service
 
 router = APIRouter(tags=["tokenizer"])
