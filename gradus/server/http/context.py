@@ -126,6 +126,11 @@ def closing_accounts(
     return asked if fields.include_usage else {name: asked[name] for name in asked if name != "usage"}
 
 
+def usage_so_far(generation: Generation, fields: GenerationRequest) -> dict[str, Any] | None:
+    """What a stream's chunk says of the cost: token counts where they are asked for in each, else nothing."""
+    return usage(generation) if fields.counts_continuously else None
+
+
 def usage(generation: Generation, num_reasoning_tokens: int | None = None) -> dict[str, Any]:
     """Token counts; a prompt counts once, however many choices it has."""
     states = generation.states

@@ -38,6 +38,9 @@ class StreamOptions(BaseModel):
     model_config = STRICT
 
     include_usage: bool = Field(False, description="end the stream with a chunk of token counts")
+    continuous_usage_stats: bool = Field(
+        False, description="with include_usage: every chunk has the counts so far, of all choices together"
+    )
     include_obfuscation: bool = Field(False, description="only false: chunks are not padded")
 
 
@@ -119,6 +122,10 @@ class GenerationRequest(SamplingRequest):
     def include_usage(self) -> bool:
         return self.stream_options is not None and self.stream_options.include_usage
 
+    @property
+    def counts_continuously(self) -> bool:
+        return self.stream_options is not None and self.stream_options.continuous_usage_stats
+
     def check_stream_options(self) -> None:
         if self.stream and self.prompt_logprobs is not None:
             raise InvalidRequestError(
@@ -131,6 +138,11 @@ class GenerationRequest(SamplingRequest):
             return
         if not self.stream:
             raise InvalidRequestError("stream_options needs stream to be true", "stream_options")
+        if self.counts_continuously and not self.include_usage:
+            raise InvalidRequestError(
+                "stream_options.continuous_usage_stats is true; it needs include_usage to be true, too",
+                "stream_options",
+            )
         if self.stream_options.include_obfuscation:
             raise InvalidRequestError(
                 "stream_options.include_obfuscation is true; only false works here", "stream_options"
