@@ -7,9 +7,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import gradus.backends.native._native as _native
-from gradus.bench.evidence import spread
 from gradus.bench.op_costs import OpCost
 from gradus.bench.probe import memory_bandwidth
+from gradus.bench.statistics import spread
 from gradus.machine import available_memory
 
 MULTIPLY_ADDS = ("f32", "int8", "int4")

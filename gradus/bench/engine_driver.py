@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from gradus.bench.timings import RequestTiming, Run
+from gradus.bench.workloads.base import WorkloadRequest
 from gradus.engine.stats import EngineCounters
 from gradus.errors import RequestFailedError
 from gradus.offline import Live, OfflineEngine
@@ -84,28 +85,29 @@ class DrivenRun:
     run: Run
     steps: StepAccount
     token_ids: list[list[int]]  # per request
+    num_asked: list[int]  # output tokens, per request
     num_generated_tokens: int  # by the engine's count
     num_computed_prompt_tokens: int
 
 
 class EngineDriver:
-    """A loaded model that runs prompts, so many at a time."""
+    """A loaded model that runs a workload's requests."""
 
     def __init__(self, runtime: Runtime) -> None:
         self._runtime = runtime
         self._engine = OfflineEngine(runtime.core, runtime.tokenizer)
 
-    def run(self, prompts: Sequence[list[int]], output_len: int, concurrency: int) -> DrivenRun:
-        """Greedy, past the end of the sequence; the next prompt begins as soon as a running one ends.
+    def run(self, requests: Sequence[WorkloadRequest], concurrency: int | None) -> DrivenRun:
+        """Greedy, past the end of the sequence; at most `concurrency` in flight, None: as many as arrived.
 
         Raises:
             RequestFailedError: a request ended with an error.
-            InvalidRequestError: prompt and output do not fit into the context.
+            InvalidRequestError: a prompt and its output do not fit into the context.
         """
         counters = self._runtime.core.counters
         generated, computed = counters.num_generated_tokens, counters.num_computed_prompt_tokens
-        steps, loop = StepAccount(), _ClosedLoop(self._engine, self._runtime, prompts, output_len)
-        while loop.fill(concurrency):
+        steps, loop = StepAccount(), _Loop(self._engine, self._runtime, requests, concurrency)
+        while loop.fill():
             before, start = _tokens(counters), time.perf_counter()
             self._engine.step()
             seconds = time.perf_counter() - start
@@ -113,9 +115,10 @@ class EngineDriver:
             steps.add(prompt_tokens, batched_tokens - prompt_tokens, seconds)
             loop.collect()
         return DrivenRun(
-            Run(tuple(loop.timings[i] for i in range(len(prompts)))),
+            Run(tuple(loop.timings[i] for i in range(len(requests)))),
             steps,
-            [loop.token_ids[i] for i in range(len(prompts))],
+            [loop.token_ids[i] for i in range(len(requests))],
+            [request.output_len for request in requests],
             counters.num_generated_tokens - generated,
             counters.num_computed_prompt_tokens - computed,
         )
@@ -129,31 +132,49 @@ class _InFlight:
     first_token: float | None = None
 
 
-class _ClosedLoop:
-    """Which prompts have not begun, which are in flight, and what was seen of them."""
+class _Loop:
+    """Which requests have not begun, which are in flight, and what was seen of them."""
 
     def __init__(
-        self, engine: OfflineEngine, runtime: Runtime, prompts: Sequence[list[int]], output_len: int
+        self,
+        engine: OfflineEngine,
+        runtime: Runtime,
+        requests: Sequence[WorkloadRequest],
+        concurrency: int | None,
     ) -> None:
         self.timings: dict[int, RequestTiming] = {}
         self.token_ids: dict[int, list[int]] = {}
         self._engine = engine
         self._runtime = runtime
-        self._prompts = prompts
-        self._params = SamplingParams(temperature=0.0, max_tokens=output_len, ignore_eos=True)
-        self._next = 0
+        self._requests = requests
+        self._concurrency = len(requests) if concurrency is None else concurrency
+        self._waiting = list(range(len(requests)))
         self._in_flight: list[_InFlight] = []
         self._begin = time.perf_counter()
 
-    def fill(self, concurrency: int) -> bool:
-        """Start what may start; whether anything is in flight."""
-        while self._next < len(self._prompts) and len(self._in_flight) < concurrency:
-            start = self._now()
-            name = self._engine.new_id()
-            request = self._runtime.inputs.process(name, self._prompts[self._next], self._params)
-            self._in_flight.append(_InFlight(self._next, self._engine.start(request, None), start))
-            self._next += 1
+    def fill(self) -> bool:
+        """Start what may start; whether anything is in flight. Sleeps where the next has yet to arrive."""
+        self._start_those_that_may()
+        while self._waiting and not self._in_flight:
+            time.sleep(max(0.0, min(self._requests[i].arrival for i in self._waiting) - self._now()))
+            self._start_those_that_may()
         return bool(self._in_flight)
+
+    def _start_those_that_may(self) -> None:
+        for index in list(self._waiting):
+            if len(self._in_flight) >= self._concurrency:
+                return
+            request = self._requests[index]
+            has_come = request.after is None or request.after in self.timings
+            if has_come and request.arrival <= self._now():
+                self._waiting.remove(index)
+                self._start(index, request)
+
+    def _start(self, index: int, request: WorkloadRequest) -> None:
+        start = request.arrival or self._now()  # in an open loop the wait for the step's end counts
+        params = SamplingParams(temperature=0.0, max_tokens=request.output_len, ignore_eos=True)
+        processed = self._runtime.inputs.process(self._engine.new_id(), list(request.prompt), params)
+        self._in_flight.append(_InFlight(index, self._engine.start(processed, None), start))
 
     def collect(self) -> None:
         """Take note of what the last step gave."""
@@ -173,9 +194,9 @@ class _ClosedLoop:
         self._engine.forget(entry.live)
         token_ids = entry.live.state.output().outputs[0].token_ids
         first = now if entry.first_token is None else entry.first_token
-        prompt = self._prompts[entry.index]
+        num_prompt_tokens = len(self._requests[entry.index].prompt)
         self.token_ids[entry.index] = token_ids
-        self.timings[entry.index] = RequestTiming(entry.start, first, now, len(prompt), len(token_ids))
+        self.timings[entry.index] = RequestTiming(entry.start, first, now, num_prompt_tokens, len(token_ids))
 
     def _now(self) -> float:
         return time.perf_counter() - self._begin

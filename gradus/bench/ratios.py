@@ -29,10 +29,23 @@ def advantage(ours: Sequence[float], theirs: Sequence[float], *, lower_is_better
     """
     first, second = np.asarray(ours), np.asarray(theirs)
     ratios = second / first if lower_is_better else first / second
-    if len(ratios) == 1:
-        return Ratio(float(ratios[0]), None)
-    draws = np.random.default_rng(0).integers(len(ratios), size=(NUM_RESAMPLES, len(ratios)))
-    medians = np.median(ratios[draws], axis=1)
-    tail = (100 - CONFIDENCE) / 2
-    low, high = np.percentile(medians, [tail, 100 - tail])
-    return Ratio(float(np.median(ratios)), (float(low), float(high)))
+    return Ratio(float(np.median(ratios)), median_interval(ratios))
+
+
+def median_interval(values: Sequence[float]) -> tuple[float, float] | None:
+    """The bootstrap interval of the median; None for a single value."""
+    from scipy.stats import bootstrap
+
+    if len(values) < 2:
+        return None
+    if np.ptp(values) == 0:
+        return float(values[0]), float(values[0])
+    interval = bootstrap(
+        (values,),
+        np.median,
+        n_resamples=NUM_RESAMPLES,
+        confidence_level=CONFIDENCE / 100,
+        method="percentile",
+        rng=np.random.default_rng(0),
+    ).confidence_interval
+    return float(interval.low), float(interval.high)

@@ -12,8 +12,9 @@ from typing import Any
 
 from gradus.backends.native.backend import NativeBackend
 from gradus.bench.ceilings import Ceilings, measure_ceilings
-from gradus.bench.evidence import engine_parameters, evidence, spread
+from gradus.bench.evidence import engine_parameters, evidence
 from gradus.bench.op_costs import OpCost, op_cost
+from gradus.bench.statistics import spread
 from gradus.bench.step_batches import StepShape, make_batch
 from gradus.config import EngineConfig
 from gradus.errors import ConfigError

@@ -1,13 +1,14 @@
 """`gradus bench throughput`: a workload on the engine in this process, without a network in between."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, replace
+from dataclasses import replace
 from typing import Any
 
 from gradus.bench.engine_driver import DrivenRun, EngineDriver, StepAccount
-from gradus.bench.evidence import engine_parameters, evidence, spread
+from gradus.bench.evidence import engine_parameters, evidence
+from gradus.bench.statistics import repeats, spread
 from gradus.bench.timings import latencies
-from gradus.bench.workloads import Workload
+from gradus.bench.workloads.base import Workload
 from gradus.cache_plan import weight_dtype
 from gradus.config import EngineConfig
 from gradus.errors import ConfigError
@@ -21,6 +22,8 @@ METHOD = (
     "(output tokens - 1). Steps are told apart by the engine's counters: prefill steps compute prompt tokens "
     "only, decode steps none, mixed steps both."
 )
+
+HEADLINES = ("output_tokens_per_second", "ttft_seconds", "tpot_seconds")
 
 
 def bench_throughput(
@@ -39,13 +42,13 @@ def bench_throughput(
     try:
         driver = EngineDriver(runtime)
         vocab_size = runtime.source.config.vocab_size
-        first = driver.run(workload.prompts(vocab_size, 0), workload.output_len, workload.concurrency)
+        warm_up = workload.requests(vocab_size, 0)
+        first = driver.run(warm_up, workload.concurrency)
         runs = []
         for index in range(1, num_runs + 1):
-            prompts = workload.prompts(vocab_size, index)
-            runs.append(driver.run(prompts, workload.output_len, workload.concurrency))
+            runs.append(driver.run(workload.requests(vocab_size, index), workload.concurrency))
             on_run(runs[-1])
-        one = driver.run(workload.prompts(vocab_size, 0)[:1], workload.output_len, 1)
+        one = driver.run(warm_up[:1], 1)
         is_same_alone = one.token_ids[0] == first.token_ids[0]
     finally:
         runtime.close()
@@ -73,7 +76,7 @@ def _evidence(
         parameters={
             **engine_parameters(config),
             "num_threads": config.num_threads or available_cpus(),
-            "workload": asdict(workload),
+            "workload": workload.as_dict(),
             "num_runs": len(runs),
         },
         method=METHOD,
@@ -85,7 +88,7 @@ def _evidence(
         runs=[_run_as_dict(driven) for driven in runs],
         verification={
             "every_request_gave_all_tokens": all(
-                r.num_output_tokens == workload.output_len for r in requests
+                [len(token_ids) for token_ids in driven.token_ids] == driven.num_asked for driven in runs
             ),
             "the_engine_counted_the_same_output_tokens": all(
                 driven.num_generated_tokens == driven.run.num_output_tokens for driven in runs
@@ -94,6 +97,9 @@ def _evidence(
                 driven.num_computed_prompt_tokens == driven.run.num_prompt_tokens for driven in runs
             ),
             "a_request_gave_the_same_tokens_alone": is_same_alone,
+            "repeats": repeats(
+                {name: [run[name] for run in figures] for name in HEADLINES if name in figures[0]}
+            ),
         },
     )
 

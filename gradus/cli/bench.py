@@ -2,6 +2,11 @@
 
 import argparse
 from importlib import import_module
+from pathlib import Path
+
+from gradus.errors import ConfigError
+
+_EXTRA = ("httpx", "matplotlib", "radon", "scipy")  # what the extra "bench" installs
 
 # name -> what it measures; its module `bench_NAME` gives `add_arguments(parser)` and `run(args) -> int`
 BENCHES = {
@@ -23,10 +28,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
             default=argparse.SUPPRESS,
             help="show a traceback when something fails",
         )
+        bench.add_argument("--output", type=Path, metavar="FILE", help="write the evidence here too")
         module = import_module(f"gradus.cli.bench_{name}")
         module.add_arguments(bench)
         bench.set_defaults(bench=module.run)
 
 
 def run(args: argparse.Namespace) -> int:
-    return args.bench(args)
+    try:
+        return args.bench(args)
+    except ModuleNotFoundError as error:
+        if error.name not in _EXTRA:
+            raise
+        raise ConfigError(f"this bench needs {error.name}: pip install 'gradus[bench]'") from error

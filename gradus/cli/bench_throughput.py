@@ -23,14 +23,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     config = engine_config(args)
     from gradus.bench.throughput import bench_throughput
-    from gradus.bench.workloads import find_workload
+    from gradus.bench.workloads.registry import changed_workload
     from gradus.cli.bench_output import finish, print_table
 
     numbers = {name: getattr(args, name) for name in (length.replace("-", "_") for length in _LENGTHS)}
-    workload = find_workload(args.workload).changed(**numbers)
+    workload = changed_workload(args.workload, **numbers)
     print(
-        f"{config.model}, {workload.name}: {workload.num_requests} requests, {workload.concurrency} at a "
-        f"time, {workload.input_len} tokens in, {workload.output_len} out; {args.runs} runs",
+        f"{config.model}, {workload.name}: {workload.summary}; {args.runs} runs",
         flush=True,
     )
     runs: list[list[str]] = []
@@ -46,7 +45,7 @@ def run(args: argparse.Namespace) -> int:
     )
     _print_latencies(results["percentiles"])
     _print_steps(results["steps"])
-    return finish(document)
+    return finish(document, args)
 
 
 def _cells(name: str, figures: dict[str, float]) -> list[str]:

@@ -5,14 +5,15 @@ from itertools import pairwise
 import pytest
 
 from gradus.bench.engine_driver import EngineDriver, StepAccount
-from gradus.bench.workloads import Workload
+from gradus.bench.workloads.base import WorkloadRequest
+from gradus.bench.workloads.fixed import FixedWorkload
 from gradus.config import EngineConfig
 from gradus.errors import InvalidRequestError
 from gradus.llm import LLM
 from gradus.runtime import load_runtime
 from gradus.sampling_params import SamplingParams
 
-WORKLOAD = Workload(name="small", num_requests=7, concurrency=3, input_len=20, output_len=6)
+WORKLOAD = FixedWorkload(name="small", num_requests=7, concurrency=3, input_len=20, output_len=6)
 
 
 @pytest.fixture(scope="module")
@@ -23,17 +24,17 @@ def runtime():
 
 
 def test_tokens_are_those_of_the_offline_api(runtime):
-    prompts = WORKLOAD.prompts(runtime.source.config.vocab_size, 0)
-    driven = EngineDriver(runtime).run(prompts, WORKLOAD.output_len, WORKLOAD.concurrency)
+    requests = WORKLOAD.requests(runtime.source.config.vocab_size, 0)
+    driven = EngineDriver(runtime).run(requests, WORKLOAD.concurrency)
     with LLM(enable_prefix_caching=False) as llm:
         params = SamplingParams(temperature=0, max_tokens=WORKLOAD.output_len, ignore_eos=True)
-        outputs = llm.generate([{"prompt_token_ids": prompt} for prompt in prompts], params)
+        outputs = llm.generate([{"prompt_token_ids": request.prompt} for request in requests], params)
     assert driven.token_ids == [output.outputs[0].token_ids for output in outputs]
 
 
 def test_counters_and_clocks_add_up(runtime):
-    prompts = WORKLOAD.prompts(runtime.source.config.vocab_size, 1)
-    driven = EngineDriver(runtime).run(prompts, WORKLOAD.output_len, WORKLOAD.concurrency)
+    requests = WORKLOAD.requests(runtime.source.config.vocab_size, 1)
+    driven = EngineDriver(runtime).run(requests, WORKLOAD.concurrency)
     assert driven.num_generated_tokens == driven.run.num_output_tokens == 7 * 6
     assert driven.num_computed_prompt_tokens == driven.run.num_prompt_tokens == 7 * 20
     kinds = (driven.steps.prefill, driven.steps.decode, driven.steps.mixed)
@@ -45,19 +46,19 @@ def test_counters_and_clocks_add_up(runtime):
 
 
 def test_no_more_run_at_a_time_than_asked_for(runtime):
-    prompts = WORKLOAD.prompts(runtime.source.config.vocab_size, 2)
-    requests = EngineDriver(runtime).run(prompts, WORKLOAD.output_len, 3).run.requests
-    for request in requests:
-        others = [other for other in requests if other.start <= request.start < other.end]
+    requests = WORKLOAD.requests(runtime.source.config.vocab_size, 2)
+    timings = EngineDriver(runtime).run(requests, 3).run.requests
+    for request in timings:
+        others = [other for other in timings if other.start <= request.start < other.end]
         assert len(others) <= 3
-    alone = EngineDriver(runtime).run(prompts[:3], 2, 1).run.requests
+    alone = EngineDriver(runtime).run(requests[:3], 1).run.requests
     assert all(earlier.end <= later.start for earlier, later in pairwise(alone))
 
 
 def test_what_does_not_fit_is_refused_as_anywhere(runtime):
-    too_long = [[1] * (runtime.cache.max_model_len + 1)]
+    too_long = [WorkloadRequest([1] * (runtime.cache.max_model_len + 1), 1)]
     with pytest.raises(InvalidRequestError):
-        EngineDriver(runtime).run(too_long, 1, 1)
+        EngineDriver(runtime).run(too_long, 1)
 
 
 def test_steps_are_told_apart_by_what_they_computed():

@@ -6,7 +6,7 @@ import pytest
 
 from gradus.bench.evidence import to_line
 from gradus.bench.throughput import bench_throughput
-from gradus.bench.workloads import Workload
+from gradus.bench.workloads.fixed import FixedWorkload
 from gradus.config import EngineConfig
 from gradus.errors import ConfigError
 
@@ -14,7 +14,7 @@ from gradus.errors import ConfigError
 def measured(**changes):
     values = {"name": "small", "num_requests": 4, "concurrency": 2, "input_len": 9, "output_len": 5}
     seen = []
-    document = bench_throughput(EngineConfig(), Workload(**(values | changes)), 2, seen.append)
+    document = bench_throughput(EngineConfig(), FixedWorkload(**(values | changes)), 2, seen.append)
     assert len(seen) == 2
     return json.loads(to_line(document))
 
@@ -24,7 +24,9 @@ def test_the_document_has_the_runs_the_workload_and_what_was_verified():
     assert document["test_name"] == "throughput"
     assert document["parameters"]["workload"]["num_requests"] == 4
     assert document["parameters"]["enable_prefix_caching"] is False
-    assert set(document["verification"].values()) == {True}
+    verification = document["verification"]
+    assert verification.pop("repeats")["tolerance"] == 0.05
+    assert set(verification.values()) == {True}
     assert len(document["runs"]) == 2
     results = document["results"]
     for name in ("output_tokens_per_second", "ttft_seconds", "tpot_seconds"):
@@ -45,6 +47,6 @@ def test_an_unmeasured_field_is_absent():
 
 
 def test_no_runs_are_refused():
-    workload = Workload(name="small", num_requests=1, concurrency=1, input_len=1, output_len=1)
+    workload = FixedWorkload(name="small", num_requests=1, concurrency=1, input_len=1, output_len=1)
     with pytest.raises(ConfigError, match="runs is 0"):
         bench_throughput(EngineConfig(), workload, 0, lambda run: None)

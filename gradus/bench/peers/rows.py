@@ -7,11 +7,12 @@ or directory that `benchmarks/make_peer_weights.py` writes, or for Gradus also a
 from dataclasses import dataclass
 from typing import Literal
 
-from gradus.bench.workloads import WORKLOADS, Workload
+from gradus.bench.workloads.fixed import FixedWorkload
+from gradus.bench.workloads.registry import FIXED_WORKLOADS
 from gradus.errors import ConfigError
 
 Measure = Literal["speed", "startup", "memory"]
-STARTUP = Workload(name="startup", num_requests=1, concurrency=1, input_len=8, output_len=1)
+STARTUP = FixedWorkload(name="startup", num_requests=1, concurrency=1, input_len=8, output_len=1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +38,7 @@ class Row:
     """
 
     name: str
-    workload: Workload
+    workload: FixedWorkload
     figure: str
     ours: Side
     peers: tuple[Side, ...]
@@ -66,7 +67,9 @@ _K_MIX = "q4_k_m.gguf"
 def _speed(
     name: str, workload: str, figure: str, goal: float, peers: tuple[Side, ...], ours: Side = _OURS
 ) -> Row:
-    return Row(name=name, workload=WORKLOADS[workload], figure=figure, ours=ours, peers=peers, goal=goal)
+    return Row(
+        name=name, workload=FIXED_WORKLOADS[workload], figure=figure, ours=ours, peers=peers, goal=goal
+    )
 
 
 def _startup(name: str, ours: str, peer: str) -> Row:
@@ -128,7 +131,7 @@ ROWS = {
         _startup("startup", GRADUS, LLAMA),
         Row(
             name="memory",
-            workload=WORKLOADS["streams-1024"],
+            workload=FIXED_WORKLOADS["streams-1024"],
             figure="peak_memory_bytes",
             ours=_OURS,
             peers=(_Q4,),
