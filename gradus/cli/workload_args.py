@@ -34,7 +34,7 @@ def add_workload_arguments(parser: argparse.ArgumentParser, *, default: str = "r
         "--burstiness",
         type=float,
         metavar="B",
-        help="shape of the gamma distribution of the gaps between arrivals: 1 is Poisson, less is more bursty",
+        help="shape of the gaps' gamma distribution: 1 is a Poisson process, less is more bursty",
     )
 
 
