@@ -14,6 +14,8 @@ BENCHES = {
     "throughput": "a workload in process: tokens per second, latencies, prefill and decode steps",
     "roofline": "where a step's time goes, and how close each operation is to this machine's ceilings",
     "peers": "Gradus against other engines, measured in turns",
+    "compare": "two documents of one bench, before and after; exit code 1 if a figure got worse",
+    "code": "lines, functions, complexity and imports of the sources",
 }
 
 
