@@ -15,6 +15,8 @@ BENCHES = {
     "latency": "how long one batch takes: latency, TTFT and TPOT",
     "roofline": "where a step's time goes, and how close each operation is to this machine's ceilings",
     "peers": "Gradus against other engines, measured in turns",
+    "compare": "two documents of one bench, before and after; exit code 1 if a figure got worse",
+    "code": "lines, functions, complexity and imports of the sources",
 }
 
 
