@@ -6,7 +6,7 @@ from pathlib import Path
 
 from gradus.errors import ConfigError
 
-_EXTRA = ("httpx", "matplotlib", "radon", "scipy")  # what the extra "bench" installs
+_EXTRA = ("httpx", "markdown_it", "matplotlib", "radon", "scipy")  # what the extra "bench" installs
 
 # name -> what it measures; its module `bench_NAME` gives `add_arguments(parser)` and `run(args) -> int`
 BENCHES = {
@@ -16,6 +16,7 @@ BENCHES = {
     "roofline": "where a step's time goes, and how close each operation is to this machine's ceilings",
     "peers": "Gradus against other engines, measured in turns",
     "compare": "two documents of one bench, before and after; exit code 1 if a figure got worse",
+    "report": "one page, HTML or Markdown, from a folder of evidence",
     "code": "lines, functions, complexity and imports of the sources",
 }
 

@@ -1,0 +1,182 @@
+"""A folder of evidence as the parts of a page, in an order that a reader can follow.
+
+Knows neither HTML nor Markdown.
+"""
+
+import json
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+from gradus.bench.report.document import Document, pointer
+from gradus.bench.report.folder import Folder, Misfit
+from gradus.bench.report.parts import Cell, Content, Table, text_cell
+from gradus.bench.report.sections.common import figures_table
+from gradus.bench.report.sections.registry import content_of, together
+from gradus.bench.report.units import GIB, PERCENT, words
+
+
+
+@dataclass(frozen=True, slots=True)
+class Section:
+    """One document.
+
+    Attributes:
+        flags: what did not hold or repeat.
+        details: what was checked, and all parameters, for whoever wants to repeat it.
+    """
+
+    document: Document
+    title: str
+    content: Content
+    flags: Table | None
+    details: Sequence[Table]
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """All documents of one bench, `purpose` in words, and what they say together."""
+
+    name: str
+    purpose: str
+    content: Content
+    sections: Sequence[Section]
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    title: str
+    flags: Table | None
+    overview: Table
+    machines: Table
+    groups: Sequence[Group]
+    misfits: Sequence[Misfit]
+
+
+def make_page(title: str, folder: Folder, purposes: Mapping[str, str]) -> Page:
+    """`purposes` says what each bench is for, in the order in which they are shown; others come last."""
+    by_bench: dict[str, list[Document]] = {name: [] for name in purposes}
+    for document in folder.documents:
+        by_bench.setdefault(document.test_name, []).append(document)
+    groups = [
+        Group(name, purposes.get(name, ""), together(name, found), [_section(document) for document in found])
+        for name, found in by_bench.items()
+        if found
+    ]
+    sections = [section for group in groups for section in group.sections]
+    flags = [
+        [Cell(section.title, anchor=section.document.name), *row]
+        for section in sections
+        if section.flags is not None
+        for row in section.flags.rows
+    ]
+    return Page(
+        title,
+        Table("What did not hold or repeat", ("measurement", "what", "by how much"), flags) if flags else None,
+        _overview(sections),
+        _machines([section.document for section in sections]),
+        groups,
+        folder.misfits,
+    )
+
+
+def _section(document: Document) -> Section:
+    flags = list(_flags(document))
+    return Section(
+        document,
+        title_of(document),
+        content_of(document),
+        Table("What did not hold or repeat", ("what", "by how much"), flags) if flags else None,
+        [
+            *_checks(document),
+            *figures_table(document, "model", title="Model"),
+            *figures_table(document, "parameters", title="Parameters"),
+            *figures_table(document, "software", title="Software"),
+        ],
+    )
+
+
+def title_of(document: Document) -> str:
+    """The bench, and what tells this document from others of the bench."""
+    switch, workload = document.find("parameters", "switch"), document.find("parameters", "workload", "name")
+    weights = document.find("parameters", "quantization")
+    parts = [switch, document.model, None if weights == "none" else weights, None if switch else workload]
+    at_once = document.find("parameters", "workload", "concurrency")
+    if document.test_name in ("throughput", "serve") and at_once is not None:
+        parts.append(f"{at_once} at a time")
+    return f"{document.test_name}: {', '.join(str(part) for part in parts if part)}".removesuffix(": ")
+
+
+def _flags(document: Document) -> Iterator[list[Cell]]:
+    for name, holds in document.data["verification"].items():
+        if holds is False:
+            where = (document.path, pointer("verification", name))
+            yield [Cell(f"not so: {words(name)}", *where, is_flagged=True), text_cell("")]
+    keys = ("verification", "repeats")
+    if document.find(*keys, "within") is False:
+        for name in document.names(*keys, "beyond"):
+            text = f"not repeatable: {words(name)} differs between runs"
+            yield [Cell(text, is_flagged=True), document.number(*keys, "beyond", name, unit=PERCENT)]
+
+
+def _checks(document: Document) -> list[Table]:
+    keys = ("verification", "repeats")
+    rows = [
+        [text_cell(words(name)), Cell("yes" if holds else "NO", document.path, pointer("verification", name), "", not holds)]
+        for name, holds in document.data["verification"].items()
+        if isinstance(holds, bool)
+    ]
+    within = document.find(*keys, "within")
+    if within is not None:
+        tolerance = PERCENT.write(document.find(*keys, "tolerance"))
+        answer = Cell("yes" if within else "NO", document.path, pointer(*keys, "within"), "", not within)
+        rows.append([text_cell(f"repeats stayed within {tolerance} of their median"), answer])
+    return [Table("What was checked", ("check", "holds"), rows)] if rows else []
+
+
+def _overview(sections: Sequence[Section]) -> Table:
+    rows = []
+    for section in sections:
+        document = section.document
+        within = document.find("verification", "repeats", "within")
+        checks = [value for value in document.data["verification"].values() if isinstance(value, bool)]
+        rows.append(
+            [
+                Cell(section.title, anchor=document.name),
+                Cell(document.data["test_date"][:10], document.path, pointer("test_date")),
+                text_cell(_commit(document)),
+                text_cell(f"{sum(checks)} of {len(checks)}") if all(checks) else Cell("NOT ALL", is_flagged=True),
+                text_cell("–") if within is None else Cell("yes" if within else "NO", is_flagged=not within),
+                Cell(document.path.name, document.path),
+            ]
+        )
+    header = ("measurement", "date", "commit", "checks that hold", "repeats within tolerance", "evidence")
+    return Table("What was measured", header, rows)
+
+
+def _commit(document: Document) -> str:
+    head, plus, changes = str(document.data.get("commit", "–")).partition("+")
+    return head[:10] + plus + changes
+
+
+def _machines(documents: Sequence[Document]) -> Table:
+    """A row per machine, numbers from the first document of it."""
+    by_machine: dict[str, list[Document]] = defaultdict(list)
+    for document in documents:
+        by_machine[json.dumps(document.data["hardware"], sort_keys=True)].append(document)
+    rows = []
+    for found in by_machine.values():
+        first, keys = found[0], "hardware"
+        gpus = first.find(keys, "gpus") or []
+        rows.append(
+            [
+                first.text(keys, "cpu"),
+                *(first.number(keys, name) for name in ("num_cores", "num_logical_cpus", "cpus_used_at_most")),
+                first.number(keys, "memory_bytes", unit=GIB),
+                first.text(keys, "virtualization"),
+                text_cell(", ".join(str(gpu.get("name", "")) for gpu in gpus) or "none"),
+                text_cell(", ".join(sorted({document.test_name for document in found}))),
+            ]
+        )
+    header = ("processor", "cores", "logical CPUs", "used at most", "memory, GiB", "virtualization", "GPUs", "benches")
+    return Table("The machines", header, rows)
