@@ -11,7 +11,9 @@ _NAME = "report.html"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("folder", type=Path, metavar="FOLDER", help="evidence as --output wrote it, folders in it too")
+    parser.add_argument(
+        "folder", type=Path, metavar="FOLDER", help="evidence as --output wrote it, folders in it too"
+    )
     parser.add_argument(
         "--html", type=Path, metavar="FILE", help=f"one self-contained page (default: {_NAME} in the folder)"
     )
@@ -19,7 +21,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--markdown", type=Path, metavar="FILE", help="the same, with its plots in a folder beside it"
     )
     parser.add_argument("--title", default="Benchmarks", metavar="TEXT", help="default: %(default)s")
-    parser.add_argument("--intro", type=Path, metavar="FILE.md", help="words that stand before everything else")
+    parser.add_argument(
+        "--intro", type=Path, metavar="FILE.md", help="words that stand before everything else"
+    )
 
 
 def run(args: argparse.Namespace) -> int:

@@ -8,7 +8,18 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
-from gradus.bench.report.plots import BLUE, COLOURS, GREY, INK, RED, Paint, label, legend_below, rows_axis
+from gradus.bench.report.plots import (
+    BLUE,
+    COLOURS,
+    GREY,
+    INK,
+    RED,
+    Paint,
+    label,
+    legend_below,
+    number_beside,
+    rows_axis,
+)
 from gradus.bench.report.units import write_number
 
 LINES = ("-", "--", "-.", ":")
@@ -34,13 +45,7 @@ def ratios_chart(rows: Sequence[RatioRow], axis: str, goal_name: str = "goal") -
             colour = BLUE if row.median >= 1 else RED
             axes.plot([low, high], [index, index], color=colour, linewidth=2.2, solid_capstyle="butt")
             axes.plot(row.median, index, "o" if row.median >= 1 else "s", color=colour, markersize=6)
-            axes.annotate(
-                f"{write_number(row.median)} ×",
-                (max(high, row.median), index),
-                xytext=(7, 0),
-                textcoords="offset points",
-                va="center",
-            )
+            number_beside(axes, f"{write_number(row.median)} ×", max(high, row.median, row.goal or 0), index)
         goals = [(row.goal, index) for index, row in enumerate(rows) if row.goal is not None]
         if goals:
             axes.plot(*zip(*goals, strict=True), "|", color=INK, markersize=15, mew=1.8, label=goal_name)
@@ -58,8 +63,7 @@ def ratio_axis(axes: Axes, name: str) -> None:
     low, high = axes.get_xlim()
     axes.set_xlim(min(low, 0.9), max(high, 1.1) * (max(high, 1.1) / min(low, 0.9)) ** 0.14)
     low, high = axes.get_xlim()
-    is_narrow = high / low < 12
-    axes.xaxis.set_major_locator(LogLocator(subs=(1, 1.5, 2, 3, 5, 7) if is_narrow else (1, 2, 5)))
+    axes.xaxis.set_major_locator(LogLocator(subs=(1, 1.5, 2, 3, 5, 7) if high / low < 12 else (1, 2, 5)))
     axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
     axes.xaxis.set_minor_formatter(NullFormatter())
     axes.set_xlabel(name)
@@ -71,7 +75,7 @@ def rows_height(num_rows: int) -> float:
 
 
 def cdf_chart(panels: Mapping[str, Mapping[str, Sequence[float]]]) -> Paint:
-    """A panel per latency: what share of the requests took at most so many milliseconds; a line per series."""
+    """A panel per latency: which share of requests took at most so many milliseconds; a line per series."""
 
     def paint(figure: Figure) -> None:
         every_axes = np.ravel(figure.subplots(1, len(panels), sharey=True, squeeze=False))
@@ -82,6 +86,7 @@ def cdf_chart(panels: Mapping[str, Mapping[str, Sequence[float]]]) -> Paint:
                 axes.ecdf(values, color=COLOURS[index % len(COLOURS)], linestyle=style, label=label(name))
             axes.set_xlabel(f"{title}, ms")
             axes.set_xlim(left=0)
+            axes.set_ylim(0, 1.03)
             axes.yaxis.set_major_formatter(FuncFormatter(lambda share, _: f"{100 * share:.0f} %"))
         every_axes[0].set_ylabel("share of requests")
         if max(map(len, panels.values())) > 1:

@@ -1,4 +1,4 @@
-"""A document of evidence on a page: what it says, and each of its numbers with the place that it came from."""
+"""A document of evidence: what it says, and each of its numbers with the place that it came from."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -74,7 +74,7 @@ class Document:
         found = self.find(*keys, name)
         if not isinstance(found, list) or len(found) != 2 or not all(map(is_number, found)):
             return text_cell("–")
-        return self._from_to((*keys, name), *found, unit)
+        return self._from_to((*keys, name), found[0], found[1], unit)
 
     def text(self, *keys: Key) -> Cell:
         """The words at a place; a dash if there are none."""

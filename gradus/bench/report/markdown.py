@@ -19,7 +19,10 @@ class Raw(str):
 
 
 def write_markdown(page: Page, path: Path, intro: str = "") -> list[Path]:
-    """Write it and its plots; returns the plots' files. intro: Markdown, which stands before everything else."""
+    """Write it and its plots; returns the plots' files.
+
+    intro: Markdown, which stands before everything else.
+    """
     environment = Environment(
         loader=PackageLoader("gradus.bench.report"),
         autoescape=False,  # it escapes HTML; `finalize` escapes Markdown, HTML included
@@ -85,5 +88,3 @@ def _cell(page: Path, cell: Cell) -> str:
     elif cell.anchor:
         text = f"[{text}](#{cell.anchor})"
     return f"**{text}**" if cell.is_flagged else text
-
-

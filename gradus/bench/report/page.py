@@ -16,7 +16,6 @@ from gradus.bench.report.sections.registry import content_of, together
 from gradus.bench.report.units import GIB, PERCENT, words
 
 
-
 @dataclass(frozen=True, slots=True)
 class Section:
     """One document.
@@ -72,7 +71,9 @@ def make_page(title: str, folder: Folder, purposes: Mapping[str, str]) -> Page:
     ]
     return Page(
         title,
-        Table("What did not hold or repeat", ("measurement", "what", "by how much"), flags) if flags else None,
+        Table("What did not hold or repeat", ("measurement", "what", "by how much"), flags)
+        if flags
+        else None,
         _overview(sections),
         _machines([section.document for section in sections]),
         groups,
@@ -122,7 +123,10 @@ def _flags(document: Document) -> Iterator[list[Cell]]:
 def _checks(document: Document) -> list[Table]:
     keys = ("verification", "repeats")
     rows = [
-        [text_cell(words(name)), Cell("yes" if holds else "NO", document.path, pointer("verification", name), "", not holds)]
+        [
+            text_cell(words(name)),
+            Cell("yes" if holds else "NO", document.path, pointer("verification", name), "", not holds),
+        ]
         for name, holds in document.data["verification"].items()
         if isinstance(holds, bool)
     ]
@@ -145,7 +149,9 @@ def _overview(sections: Sequence[Section]) -> Table:
                 Cell(section.title, anchor=document.name),
                 Cell(document.data["test_date"][:10], document.path, pointer("test_date")),
                 text_cell(_commit(document)),
-                text_cell(f"{sum(checks)} of {len(checks)}") if all(checks) else Cell("NOT ALL", is_flagged=True),
+                text_cell(f"{sum(checks)} of {len(checks)}")
+                if all(checks)
+                else Cell("NOT ALL", is_flagged=True),
                 text_cell("–") if within is None else Cell("yes" if within else "NO", is_flagged=not within),
                 Cell(document.path.name, document.path),
             ]
@@ -171,12 +177,24 @@ def _machines(documents: Sequence[Document]) -> Table:
         rows.append(
             [
                 first.text(keys, "cpu"),
-                *(first.number(keys, name) for name in ("num_cores", "num_logical_cpus", "cpus_used_at_most")),
+                *(
+                    first.number(keys, name)
+                    for name in ("num_cores", "num_logical_cpus", "cpus_used_at_most")
+                ),
                 first.number(keys, "memory_bytes", unit=GIB),
                 first.text(keys, "virtualization"),
                 text_cell(", ".join(str(gpu.get("name", "")) for gpu in gpus) or "none"),
                 text_cell(", ".join(sorted({document.test_name for document in found}))),
             ]
         )
-    header = ("processor", "cores", "logical CPUs", "used at most", "memory, GiB", "virtualization", "GPUs", "benches")
+    header = (
+        "processor",
+        "cores",
+        "logical CPUs",
+        "used at most",
+        "memory, GiB",
+        "virtualization",
+        "GPUs",
+        "benches",
+    )
     return Table("The machines", header, rows)

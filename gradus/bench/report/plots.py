@@ -7,6 +7,8 @@ import warnings
 from collections.abc import Callable, Sequence
 from io import BytesIO
 from pathlib import Path
+from textwrap import wrap
+from typing import Any, Literal
 
 from matplotlib import rc_context
 from matplotlib.axes import Axes
@@ -23,7 +25,7 @@ MARKERS = ("o", "s", "^", "D", "v", "P", "X")
 HATCHES = ("", "//", "..", "xx", "\\\\", "++", "--")
 WIDTH = 8.0  # inches
 
-_STYLE = {
+_STYLE: dict[str, Any] = {
     "font.family": ["DejaVu Sans"],
     "font.size": 9.5,
     "axes.titlesize": 10,
@@ -43,15 +45,17 @@ _STYLE = {
     "hatch.linewidth": 0.6,
     "svg.fonttype": "none",
 }
-_LONGEST_LABEL = 44
+_LABEL_WIDTH = 38  # characters
 
+Align = Literal["left", "center", "right"]
 Paint = Callable[[Figure], None]
 
 
 def draw(name: str, caption: str, sources: Sequence[Path], height: float, paint: Paint) -> Plot:
     """Let `paint` draw on an empty figure of the page's width and `height` inches."""
     drawn = BytesIO()
-    with rc_context({**_STYLE, "svg.hashsalt": name}), warnings.catch_warnings():
+    style: Any = {**_STYLE, "svg.hashsalt": name}
+    with rc_context(style), warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="Glyph .* missing")  # readers' fonts may have it
         figure = Figure(figsize=(WIDTH, height), layout="constrained")
         FigureCanvasSVG(figure)
@@ -61,9 +65,28 @@ def draw(name: str, caption: str, sources: Sequence[Path], height: float, paint:
 
 
 def label(text: str) -> str:
-    """Words of the evidence as they may stand in a plot: printable, and not too long."""
+    """Words of the evidence as they may stand in a plot: printable, in two lines at most."""
     shown = "".join(character if character.isprintable() else " " for character in text)
-    return shown if len(shown) <= _LONGEST_LABEL else shown[: _LONGEST_LABEL - 1] + "…"
+    return "\n".join(wrap(shown, _LABEL_WIDTH, max_lines=2, placeholder=" …"))
+
+
+def number_beside(axes: Axes, text: str, x: float, row: int) -> None:
+    """A number to the right of a row's mark, readable over lines."""
+    axes.annotate(
+        text,
+        (x, row),
+        xytext=(8, 0),
+        textcoords="offset points",
+        va="center",
+        bbox={"facecolor": "white", "edgecolor": "none", "pad": 0.8},
+    )
+
+
+def small_text(
+    axes: Axes, text: str, place: tuple[float, float], offset: tuple[float, float], align: Align
+) -> None:
+    """Words or a number, `offset` points from a place."""
+    axes.annotate(label(text), place, xytext=offset, textcoords="offset points", ha=align, fontsize=8.5)
 
 
 def rows_axis(axes: Axes, names: Sequence[str]) -> None:

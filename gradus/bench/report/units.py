@@ -13,13 +13,14 @@ class Unit:
     scale: float = 1.0
 
     def write(self, value: float) -> str:
-        """With thousands' commas, three significant digits or more, without the unit; in per cent, with it."""
+        """Three significant digits or more; without the unit, but per cent."""
         text = write_number(value * self.scale)
         return f"{text} %" if self is PERCENT else text
 
     def heading(self, text: str) -> str:
-        """A column's heading; per cent stands with the numbers."""
-        return f"{text}, {self.name}" if self.name and self is not PERCENT else text
+        """A column's heading, which says the unit unless the numbers or the words do."""
+        is_said = self is PERCENT or text.endswith("per second")
+        return f"{text}, {self.name}" if self.name and not is_said else text
 
 
 PLAIN = Unit()
@@ -79,6 +80,14 @@ def words(name: str) -> str:
 
 def figure_words(name: str) -> str:
     """A figure's name without its unit, which stands elsewhere."""
-    known = {"ttft": "TTFT", "tpot": "TPOT", "itl": "ITL", "e2e": "E2E", "kv": "KV", "p99": "P99", "cpu": "CPU"}
+    known = {
+        "ttft": "TTFT",
+        "tpot": "TPOT",
+        "itl": "ITL",
+        "e2e": "E2E",
+        "kv": "KV",
+        "p99": "P99",
+        "cpu": "CPU",
+    }
     base = name.removesuffix("_seconds").removesuffix("_bytes").removesuffix("_ms")
     return " ".join(known.get(word, word) for word in base.split("_"))

@@ -11,15 +11,18 @@ from gradus.bench.report.units import MIB, PERCENT, words
 _KINDS = ("results", "kinds")
 _MARKERS = {"answers": (BLUE, "o"), "all_text": (ORANGE, "s")}
 _CAPTION = (
-    "Left: perplexity over that of f32, of the right answers and of all text (1: nothing is lost). Right: the "
-    "share of held-out questions that were answered right, with its 95 % interval; the grey line is f32's."
+    "Left: perplexity over that of f32, of the right answers and of all text (1: nothing is lost). Right: "
+    "the share of held-out questions that were answered right, with its 95 % interval; the grey line is "
+    "f32's."
 )
 
 
 def accuracy(document: Document) -> Content:
     """A row per kind of weights, cache and activations."""
     kinds = document.names(*_KINDS)
-    parts = list(dict.fromkeys(part for kind in kinds for part in document.names(*_KINDS, kind, "perplexity")))
+    parts = list(
+        dict.fromkeys(part for kind in kinds for part in document.names(*_KINDS, kind, "perplexity"))
+    )
     header = ["kind", "weights, MiB"]
     for part in parts:
         header += [f"perplexity, {words(part)}", "over f32"]
@@ -34,7 +37,9 @@ def accuracy(document: Document) -> Content:
         row.append(document.interval(*place, unit=PERCENT, name="accuracy_interval_95"))
         row += [document.number(*place, figure) for figure in ("lost", "won", "worse_by_chance")]
         rows.append(row)
-    return Content(tables=[Table("By kind", header, rows), *_bounds(document)], plots=[_plot(document, kinds)])
+    return Content(
+        tables=[Table("By kind", header, rows), *_bounds(document)], plots=[_plot(document, kinds)]
+    )
 
 
 def _bounds(document: Document) -> list[Table]:
@@ -44,7 +49,9 @@ def _bounds(document: Document) -> list[Table]:
         for part in document.names(*keys, kind, "ratios"):
             place = (*keys, kind)
             ratio, most = document.number(*place, "ratios", part), document.number(*place, "at_most")
-            rows.append([text_cell(kind), document.text(*place, "against"), text_cell(words(part)), ratio, most])
+            rows.append(
+                [text_cell(kind), document.text(*place, "against"), text_cell(words(part)), ratio, most]
+            )
     header = ("kind", "against", "perplexity of", "ratio", "at most")
     return [Table("Perplexity beside its bound", header, rows)] if rows else []
 

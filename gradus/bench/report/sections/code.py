@@ -4,7 +4,16 @@ from gradus.bench.report.document import Document
 from gradus.bench.report.parts import Content, Table, text_cell
 from gradus.bench.report.sections.common import spread_table
 
-_SIZES = ("files", "lines", "source_lines", "cpp_lines", "functions", "classes", "lines_per_file", "complexity")
+_SIZES = (
+    "files",
+    "lines",
+    "source_lines",
+    "cpp_lines",
+    "functions",
+    "classes",
+    "lines_per_file",
+    "complexity",
+)
 
 
 def code(document: Document) -> Content:
@@ -21,7 +30,11 @@ def code(document: Document) -> Content:
     return Content(
         tables=[
             *spread_table(document, "Sizes", _SIZES, "results"),
-            Table("The functions with the most paths through them", ("function", "cyclomatic complexity"), most_complex),
+            Table(
+                "The functions with the most paths through them",
+                ("function", "cyclomatic complexity"),
+                most_complex,
+            ),
             Table("Which part imports which", ("part", "imports"), imports),
         ]
     )

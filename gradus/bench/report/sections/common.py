@@ -26,7 +26,11 @@ def _figure_row(document: Document, place: Sequence[Key], skip: int) -> list[Cel
     name = text_cell(", ".join(words(str(key)) for key in place[skip:]))
     unit = unit_of(next((key for key in reversed(place) if isinstance(key, str)), ""), _sizes(value))
     if isinstance(value, dict):
-        sure = document.interval(*place, unit=unit) if "interval_95" in value else document.extent(*place, unit=unit)
+        sure = (
+            document.interval(*place, unit=unit)
+            if "interval_95" in value
+            else document.extent(*place, unit=unit)
+        )
         return [name, text_cell(unit.name), document.median(*place, unit=unit), sure]
     if is_number(value):
         return [name, text_cell(unit.name), document.number(*place, unit=unit), text_cell("–")]
@@ -72,7 +76,8 @@ def grid(
     """
     rows_of = list(names)
     units = {
-        column: unit or unit_of(column, [s for name in rows_of for s in _sizes(document.find(*keys, name, column))])
+        column: unit
+        or unit_of(column, [s for name in rows_of for s in _sizes(document.find(*keys, name, column))])
         for column in columns
         if any(document.find(*keys, name, column) is not None for name in rows_of)
     }

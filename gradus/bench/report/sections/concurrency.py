@@ -7,10 +7,10 @@ from typing import Any
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import FuncFormatter, NullFormatter
+from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
 from gradus.bench.report.document import Document
-from gradus.bench.report.parts import Cell, Content, Plot, Table, text_cell
+from gradus.bench.report.parts import Cell, Content, Plot, Table
 from gradus.bench.report.plots import BLUE, GREEN, ORANGE, draw, legend_below
 from gradus.bench.report.sections.requests import latency_plots
 from gradus.bench.report.units import MILLISECONDS, TOKENS_PER_SECOND
@@ -56,7 +56,9 @@ def _what_else(document: Document) -> str:
     }
     workload: Mapping[str, Any] = parameters["workload"]
     parameters["workload"] = {name: value for name, value in workload.items() if name != "concurrency"}
-    return json.dumps([document.test_name, document.model, document.data["hardware"], parameters], sort_keys=True)
+    return json.dumps(
+        [document.test_name, document.model, document.data["hardware"], parameters], sort_keys=True
+    )
 
 
 def _table(group: Sequence[Document]) -> Table:
@@ -88,6 +90,7 @@ def _plot(group: Sequence[Document]) -> Plot:
             axes.set_ylabel(name)
         left.set_ylim(bottom=0)
         right.set_yscale("log")
+        right.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
         right.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
         right.yaxis.set_minor_formatter(NullFormatter())
         legend_below(figure, right)
@@ -98,8 +101,10 @@ def _plot(group: Sequence[Document]) -> Plot:
 def _line(
     axes: Axes, group: Sequence[Document], figure: str, scale: float, colour: str, marker: str, name: str
 ) -> None:
-    found = [(_in_flight(d), value) for d in group if (value := d.find("results", figure)) is not None]
+    found = [(_in_flight(d) or 0, value) for d in group if (value := d.find("results", figure)) is not None]
     counts = [count for count, _ in found]
-    axes.plot(counts, [scale * value["median"] for _, value in found], marker=marker, color=colour, label=name)
+    axes.plot(
+        counts, [scale * value["median"] for _, value in found], marker=marker, color=colour, label=name
+    )
     for count, value in found:
         axes.plot([count, count], [scale * value["min"], scale * value["max"]], color=colour, linewidth=1)

@@ -58,7 +58,11 @@ def _utilization(document: Document) -> list[Table]:
     """What share of the machine's measured ceilings the steps reached."""
     keys = ("results", "utilization")
     rows = [
-        [text_cell(kind), document.median(*keys, kind, unit=PERCENT), document.extent(*keys, kind, unit=PERCENT)]
+        [
+            text_cell(kind),
+            document.median(*keys, kind, unit=PERCENT),
+            document.extent(*keys, kind, unit=PERCENT),
+        ]
         for kind in document.names(*keys)
         if kind != "ceilings"
     ]

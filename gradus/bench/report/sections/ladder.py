@@ -5,8 +5,8 @@ from matplotlib.ticker import FuncFormatter
 
 from gradus.bench.report.document import Document
 from gradus.bench.report.parts import Cell, Content, Plot, Table, text_cell
-from gradus.bench.report.plots import BLUE, GREEN, GREY, INK, ORANGE, draw, rows_axis
-from gradus.bench.report.units import MILLISECONDS, PERCENT, TOKENS_PER_SECOND, write_number
+from gradus.bench.report.plots import BLUE, GREEN, GREY, INK, ORANGE, draw, number_beside, rows_axis
+from gradus.bench.report.units import MILLISECONDS, PERCENT, TOKENS_PER_SECOND
 
 _RUNGS = ("results", "rungs")
 _HEADER = (
@@ -14,8 +14,8 @@ _HEADER = (
     *("steps", "ms per step", "CPU ms per step"),
 )
 _CAPTION = (
-    "How much of rung 0's speed is left on each rung (point, with its 95 % interval): a bar is what the layer "
-    "takes away (orange) or gives back (green), from the rung below to this one."
+    "How much of rung 0's speed is left on each rung (point, with its 95 % interval): a bar is what the "
+    "layer takes away (orange) or gives back (green), from the rung below to this one."
 )
 
 
@@ -26,7 +26,9 @@ def ladder(document: Document) -> Content:
         speed = document.median("results", "reference", "tokens_per_second", unit=TOKENS_PER_SECOND)
         name = document.text("results", "reference", "name")
         rows.append([name, text_cell("outside reference"), speed, *[text_cell("–")] * 7])
-    return Content(tables=[Table("The rungs", _HEADER, rows), *_over_reference(document)], plots=[_waterfall(document)])
+    return Content(
+        tables=[Table("The rungs", _HEADER, rows), *_over_reference(document)], plots=[_waterfall(document)]
+    )
 
 
 def _row(document: Document, index: int) -> list[Cell]:
@@ -65,17 +67,16 @@ def _waterfall(document: Document) -> Plot:
         axes = figure.add_subplot()
         for index, (share, rung) in enumerate(zip(left, rungs, strict=True)):
             before = left[index - 1] if index else share
-            axes.barh(index, share - before, left=before, height=0.62, color=ORANGE if share < before else GREEN)
+            axes.barh(
+                index, share - before, left=before, height=0.62, color=ORANGE if share < before else GREEN
+            )
             if index:
                 axes.plot([before, before], [index - 0.69, index + 0.31], color=GREY, linewidth=0.8)
             interval = rung.get("loss_to_rung_0", {}).get("interval_95")
             low, high = (1 - interval[1], 1 - interval[0]) if interval else (share, share)
             axes.plot([low, high], [index, index], color=INK, linewidth=1.3)
             axes.plot(share, index, "o", color=BLUE, markersize=5)
-            axes.annotate(
-                f"{write_number(100 * share)} %",
-                (max(high, share, before), index), xytext=(7, 0), textcoords="offset points", va="center",
-            )  # fmt: skip
+            number_beside(axes, f"{100 * share:.1f} %", max(high, share, before), index)
         axes.axvline(1, color=GREY, linewidth=1)
         rows_axis(axes, [_name(document, index) for index in range(len(rungs))])
         low, high = axes.get_xlim()

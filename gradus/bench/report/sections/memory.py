@@ -30,7 +30,14 @@ def memory(document: Document) -> Content:
     return Content(
         tables=[
             *grid(document, "By the engine's books", "streams × tokens", settings, books, "results"),
-            *grid(document, "By the system, and what the books explain", "streams × tokens", settings, _SYSTEM, "results"),
+            *grid(
+                document,
+                "By the system, and what the books explain",
+                "streams × tokens",
+                settings,
+                _SYSTEM,
+                "results",
+            ),
         ],
         plots=[_bars(document, settings)],
     )
@@ -53,7 +60,7 @@ def _bars(document: Document, settings: list[str]) -> Plot:
             ends = [end + width for end, width in zip(ends, sizes, strict=True)]
         for index, setting in enumerate(settings):
             peak = size(setting, "system_peak_bytes")
-            name = "the system's peak" if index == 0 else None
+            name = "the system's peak" if index == 0 else "_"
             axes.plot([peak, peak], [index - 0.4, index + 0.4], color=INK, linewidth=2.2, label=name)
         rows_axis(axes, settings)
         axes.set_xlabel("MiB")

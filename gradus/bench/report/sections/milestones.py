@@ -7,7 +7,7 @@ from matplotlib.figure import Figure
 
 from gradus.bench.report.document import Document
 from gradus.bench.report.parts import Cell, Content, Plot, Table, text_cell
-from gradus.bench.report.plots import BLUE, INK, draw
+from gradus.bench.report.plots import BLUE, INK, draw, small_text
 from gradus.bench.report.sections.pair import bound_cells
 from gradus.bench.report.units import Unit, figure_words, unit_of, write_number
 
@@ -19,8 +19,9 @@ _FIGURES = (
 _RATIOS = ("output_tokens_per_second", "ttft_seconds", "tpot_seconds")
 _PANELS = ("output_tokens_per_second", "ttft_seconds", "tpot_seconds", "memory_bytes")
 _CAPTION = (
-    "Each milestone is the one before with one thing more: speed (higher is better), time to the first token, "
-    "time per later token and memory (lower is better). A line on a bar goes from the least to the greatest run."
+    "Each milestone is the one before with one thing more: speed (higher is better), time to the first "
+    "token, time per later token and memory (lower is better). A line on a bar goes from the least to the "
+    "greatest run."
 )
 
 
@@ -122,13 +123,13 @@ def _bars(document: Document, names: Sequence[str]) -> Plot:
 
 def _panel(axes: Axes, document: Document, names: Sequence[str], figure: str, unit: Unit) -> None:
     medians = [unit.scale * (_median(document, name, figure) or 0) for name in names]
-    bars = axes.bar(names, medians, color=BLUE, width=0.7)
-    axes.bar_label(bars, [write_number(value) for value in medians], padding=3, fontsize=8)
-    for index, name in enumerate(names):
-        spread = document.find(*_KEYS, name, figure)
+    axes.bar(names, medians, color=BLUE, width=0.7)
+    for index, (name, median) in enumerate(zip(names, medians, strict=True)):
+        spread, top = document.find(*_KEYS, name, figure), median
         if isinstance(spread, dict):
-            ends = [unit.scale * spread[end] for end in ("min", "max")]
-            axes.plot([index, index], ends, color=INK, linewidth=1.2)
+            low, top = (unit.scale * spread[end] for end in ("min", "max"))
+            axes.plot([index, index], [low, top], color=INK, linewidth=1.2)
+        small_text(axes, write_number(median), (index, top), (0, 4), "center")
     axes.set_title(unit.heading(figure_words(figure)), loc="left")
     axes.grid(visible=False, axis="x")
     axes.margins(y=0.15)

@@ -8,7 +8,13 @@ from gradus.bench.report.sections.common import grid, pick
 from gradus.bench.report.units import figure_words
 
 _FIGURES = (
-    *("output_tokens_per_second", "total_tokens_per_second", "ttft_seconds", "ttft_p99_seconds", "tpot_seconds"),
+    *(
+        "output_tokens_per_second",
+        "total_tokens_per_second",
+        "ttft_seconds",
+        "ttft_p99_seconds",
+        "tpot_seconds",
+    ),
     *("e2e_p99_seconds", "itl_p99_seconds", "longest_gap_seconds", "num_steps", "num_computed_prompt_tokens"),
     *("prefix_cache_hit_rate", "num_resident_at_most", "weight_bytes", "kv_held_bytes"),
 )
@@ -18,7 +24,8 @@ _PLOTTED = (
 )
 _CAPTION = (
     "How many times better each side is than the first one, {base} (right of 1: better), with the 95 % "
-    "interval over rounds."
+    "interval over rounds, and the bound across where there is one. Sizes that are alike on both sides are "
+    "left out."
 )
 
 
@@ -73,12 +80,17 @@ def _plot(document: Document) -> list[Plot]:
         RatioRow(f"{side}: {figure_words(figure)}", ratio["median"], ratio.get("interval_95"))
         for side, ratios in found.items()
         for figure in _PLOTTED
-        if (ratio := ratios.get(figure)) is not None
+        if (ratio := ratios.get(figure)) is not None and ratio.get("interval_95") != [1, 1]
     ]
     if bound := document.find("results", "bound"):
         measured = bound["measured"]
         rows.append(
-            RatioRow(f"{bound['side']}: {bound['what']}", measured["median"], measured.get("interval_95"), bound["bound"])
+            RatioRow(
+                f"{bound['side']}: {bound['what']}",
+                measured["median"],
+                measured.get("interval_95"),
+                bound["bound"],
+            )
         )
     if not rows:
         return []

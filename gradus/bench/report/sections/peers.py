@@ -24,7 +24,9 @@ def peers(document: Document) -> Content:
         for peer in document.names("results", name, "ratios")
         if (row := _row(document, name, peer))
     ]
-    tables = [Table("Sides took turns; a ratio above 1 says that Gradus is better", _HEADER, rows)] if rows else []
+    tables = (
+        [Table("Sides took turns; a ratio above 1 says that Gradus is better", _HEADER, rows)] if rows else []
+    )
     return Content(tables=[*tables, *_absent(document)], plots=_plot(document))
 
 

@@ -1,4 +1,4 @@
-"""Which function makes a page's section of which bench's evidence. Modules are imported when one is needed."""
+"""Which function makes a page's section of which bench's evidence; its module is imported when needed."""
 
 from collections.abc import Callable, Sequence
 from importlib import import_module

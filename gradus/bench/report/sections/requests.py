@@ -18,7 +18,11 @@ PANELS = {"TTFT": "ttft", "TPOT": "tpot", "E2E": "e2e"}
 
 def timings(document: Document) -> list[RequestTiming]:
     """Of all requests of all runs; none where the runs do not keep them."""
-    return [RequestTiming.from_dict(request) for run in document.data["runs"] for request in run.get("requests", ())]
+    return [
+        RequestTiming.from_dict(request)
+        for run in document.data["runs"]
+        for request in run.get("requests", ())
+    ]
 
 
 def latency_plots(name: str, series: Mapping[str, Document], caption: str = CAPTION) -> list[Plot]:
@@ -26,7 +30,7 @@ def latency_plots(name: str, series: Mapping[str, Document], caption: str = CAPT
     requests = {label: timings(document) for label, document in series.items()}
     panels: dict[str, dict[str, Sequence[float]]] = {}
     for title, attribute in PANELS.items():
-        curves = {
+        curves: dict[str, Sequence[float]] = {
             label: values
             for label, found in requests.items()
             if (values := [value for one in found if (value := getattr(one, attribute)) is not None])

@@ -6,12 +6,12 @@ from typing import Any
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import FuncFormatter
+from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
 from gradus.bench.report.document import Document
 from gradus.bench.report.parts import Content, Plot, Table, text_cell
-from gradus.bench.report.plots import COLOURS, GREY, INK, MARKERS, draw, label, legend_below
-from gradus.bench.report.units import MILLISECONDS, PERCENT, unit_of
+from gradus.bench.report.plots import COLOURS, GREY, MARKERS, draw, label, legend_below, small_text
+from gradus.bench.report.units import MILLISECONDS, PERCENT, unit_of, words
 
 _STEPS, _CEILINGS = ("results", "steps"), ("results", "ceilings")
 _LEAST_SHARE = 0.01  # of a step; operations below it are left out of the plot
@@ -65,7 +65,8 @@ def _step(document: Document, index: int) -> Table:
 
 def step_name(shape: Mapping[str, Any]) -> str:
     """What a step computes."""
-    return ", ".join(f"{name.removeprefix('num_')} {value}" for name, value in shape.items())
+    sizes = ", ".join(f"{words(name)} {value:,}" for name, value in shape.items() if name != "name")
+    return f"{shape['name']}: {sizes}"
 
 
 def _plot(document: Document) -> list[Plot]:
@@ -80,13 +81,15 @@ def _plot(document: Document) -> list[Plot]:
         for index, (name, points) in enumerate(steps.items()):
             if points:
                 axes.scatter(
-                    *zip(*(point[:2] for point in points), strict=True),
-                    marker=MARKERS[index % len(MARKERS)], color=COLOURS[index % len(COLOURS)], label=label(name), zorder=3,
+                    *zip(*points, strict=True), zorder=3, label=label(name),
+                    marker=MARKERS[index % len(MARKERS)], color=COLOURS[index % len(COLOURS)],
                 )  # fmt: skip
         _lines(axes, document)
         axes.set_xlabel("multiply-adds per byte read")
         axes.set_ylabel("GMAC/s")
         axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+        axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+        axes.yaxis.set_minor_formatter(NullFormatter())
         axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
         legend_below(figure, axes, columns=2)
 
@@ -111,11 +114,9 @@ def _lines(axes: Axes, document: Document) -> None:
     memory = next(e["max"] for e in ceilings["read_bytes_per_second"] if e["num_threads"] == threads)
     low, high = axes.get_xlim()
     x = np.geomspace(low / 2, high * 6, 200)
-    for entry in ceilings["multiply_adds_per_second"]:
-        if entry["num_threads"] == threads:
-            axes.plot(x, np.minimum(memory * x, entry["max"]) / 1e9, color=GREY, linewidth=1.2, zorder=1)
-            axes.annotate(
-                label(entry["kind"]), (x[-1], entry["max"] / 1e9),
-                xytext=(-2, 3), textcoords="offset points", ha="right", color=INK, fontsize=8.5,
-            )  # fmt: skip
+    small_text(axes, "memory", (x[40], memory * x[40] / 1e9), (-4, 4), "right")
+    kinds = [entry for entry in ceilings["multiply_adds_per_second"] if entry["num_threads"] == threads]
+    for index, entry in enumerate(sorted(kinds, key=lambda entry: entry["max"])):
+        axes.plot(x, np.minimum(memory * x, entry["max"]) / 1e9, color=GREY, linewidth=1.2, zorder=1)
+        small_text(axes, entry["kind"], (x[-1 - 16 * index], entry["max"] / 1e9), (-4, 3), "right")
     axes.set_xlim(x[0], x[-1])

@@ -41,7 +41,9 @@ def scaling(document: Document) -> Content:
 
 
 def _lines(document: Document) -> Plot:
-    sides = [side for name in document.names("results") if "speedup" in (side := document.find("results", name))]
+    sides = [
+        side for name in document.names("results") if "speedup" in (side := document.find("results", name))
+    ]
 
     def paint(figure: Figure) -> None:
         panels = figure.subplots(1, 2, sharey=True)

@@ -27,8 +27,14 @@ def serve(document: Document) -> Content:
 
 def grpc(document: Document) -> Content:
     """Messages per token, what buffering adds, and many connections at once."""
-    sides = [name for name in ("buffered", "unbuffered") if document.find("results", "first_message_ms", name)]
-    added = [name for name in ("first_message_added_ms", "first_text_in_buffer_ms") if document.names("results", name)]
+    sides = [
+        name for name in ("buffered", "unbuffered") if document.find("results", "first_message_ms", name)
+    ]
+    added = [
+        name
+        for name in ("first_message_added_ms", "first_text_in_buffer_ms")
+        if document.names("results", name)
+    ]
     shares = ("p50", "p90", "p99", "max")
     keys, unit = ("results", "first_message_ms"), Unit("ms")
     return Content(

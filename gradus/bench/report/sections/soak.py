@@ -31,7 +31,10 @@ def _growth(document: Document) -> list[Table]:
         unit = unit_of(name)
         ends = ("per_hour", "per_hour_low", "per_hour_high")
         rows.append(
-            [text_cell(unit.heading(words(name))), *(document.number(*keys, name, end, unit=unit) for end in ends)]
+            [
+                text_cell(unit.heading(words(name))),
+                *(document.number(*keys, name, end, unit=unit) for end in ends),
+            ]
         )
     title = "Growth per hour over the second half, with its 95 % interval"
     return [Table(title, ("of", "per hour", "from", "to"), rows)] if rows else []

@@ -1,15 +1,28 @@
 """The section of `startup`: from a process's start to its first token, in phases."""
 
+from typing import Any
+
 from matplotlib.figure import Figure
 
 from gradus.bench.report.document import Document
 from gradus.bench.report.parts import Content, Plot, Table, text_cell
-from gradus.bench.report.plots import COLOURS, HATCHES, INK, draw, label, legend_below, rows_axis
+from gradus.bench.report.plots import (
+    COLOURS,
+    HATCHES,
+    INK,
+    draw,
+    label,
+    legend_below,
+    number_beside,
+    rows_axis,
+)
 from gradus.bench.report.sections.common import grid
 from gradus.bench.report.units import figure_words, write_number
 
 _STARTS = ("results", "starts")
 _SUMS = ("ready_seconds", "first_token_seconds")
+_LEAST = 0.01  # of the longest start; shorter phases are not told apart in the plot
+_BAR: dict[str, Any] = {"height": 0.6, "edgecolor": "white", "linewidth": 0.5}
 _CAPTION = (
     "From the process's start to ready, in the phases that are known (medians); the number and the line are "
     "the time to the first token. A first start packs the weights, the start after it maps what was packed."
@@ -50,36 +63,29 @@ def _gains(document: Document) -> list[Table]:
 
 
 def _bars(document: Document, starts: list[str], phases: list[str]) -> Plot:
-    def seconds(start: str, figure: str) -> float:
-        return (document.find(*_STARTS, start, figure) or {"median": 0.0})["median"]
+    def seconds(figure: str) -> list[float]:
+        found = [document.find(*_STARTS, start, figure) for start in starts]
+        return [max(0.0, summary["median"]) if summary else 0.0 for summary in found]
+
+    ready, first_token = seconds("ready_seconds"), seconds("first_token_seconds")
+    stacked = {phase: widths for phase in phases if max(widths := seconds(phase)) >= _LEAST * max(ready)}
+    stacked.pop("other_seconds", None)
 
     def paint(figure: Figure) -> None:
         axes = figure.add_subplot()
         ends = [0.0] * len(starts)
-        for index, phase in enumerate(phases):
-            widths = [max(0.0, seconds(start, phase)) for start in starts]
-            _stack(axes, ends, widths, index, label(figure_words(phase)))
+        for (phase, widths), colour, hatch in zip(stacked.items(), COLOURS, HATCHES, strict=False):
+            name = label(figure_words(phase))
+            axes.barh(range(len(starts)), widths, left=ends, color=colour, hatch=hatch, label=name, **_BAR)
             ends = [end + width for end, width in zip(ends, widths, strict=True)]
-        rest = [max(0.0, seconds(s, "ready_seconds") - end) for s, end in zip(starts, ends, strict=True)]
-        rest = [width if end == 0 else 0.0 for width, end in zip(rest, ends, strict=True)]
-        _stack(axes, ends, rest, len(phases), "to ready, not divided")
-        for index, start in enumerate(starts):
-            first = seconds(start, "first_token_seconds")
+        rest = [max(0.0, whole - end) for whole, end in zip(ready, ends, strict=True)]
+        axes.barh(range(len(starts)), rest, left=ends, color="#D5D5D5", label="not divided, or small", **_BAR)
+        for index, first in enumerate(first_token):
             axes.plot([first, first], [index - 0.4, index + 0.4], color=INK, linewidth=2)
-            shown = f"{write_number(first)} s"
-            axes.annotate(shown, (first, index), xytext=(7, 0), textcoords="offset points", va="center")
+            number_beside(axes, f"{write_number(first)} s", first, index)
         rows_axis(axes, starts)
         axes.set_xlabel("seconds from the process's start")
-        axes.margins(x=0.12)
-        axes.set_xlim(left=0)
+        axes.set_xlim(0, 1.14 * max(first_token))
         legend_below(figure, axes)
 
-    return draw(f"{document.name}-startup", _CAPTION, [document.path], 2.0 + 0.4 * len(starts), paint)
-
-
-def _stack(axes, left, widths, index, name):  # type: ignore
-    if any(widths):
-        axes.barh(
-            range(len(widths)), widths, left=left, height=0.6, label=name,
-            color=COLOURS[index % len(COLOURS)], hatch=HATCHES[index % len(HATCHES)], edgecolor="white", linewidth=0.5,
-        )  # fmt: skip
+    return draw(f"{document.name}-startup", _CAPTION, [document.path], 1.9 + 0.4 * len(starts), paint)
