@@ -22,14 +22,16 @@ class Section:
 
     Attributes:
         flags: what did not hold or repeat.
-        details: what was checked, and all parameters, for whoever wants to repeat it.
+        checks: what was checked.
+        setting: model, parameters and software, for whoever wants to repeat it.
     """
 
     document: Document
     title: str
     content: Content
     flags: Table | None
-    details: Sequence[Table]
+    checks: Sequence[Table]
+    setting: Sequence[Table]
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,8 +90,8 @@ def _section(document: Document) -> Section:
         title_of(document),
         content_of(document),
         Table("What did not hold or repeat", ("what", "by how much"), flags) if flags else None,
+        _checks(document),
         [
-            *_checks(document),
             *figures_table(document, "model", title="Model"),
             *figures_table(document, "parameters", title="Parameters"),
             *figures_table(document, "software", title="Software"),

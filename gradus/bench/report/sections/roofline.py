@@ -66,11 +66,11 @@ def _step(document: Document, index: int) -> Table:
 def step_name(shape: Mapping[str, Any]) -> str:
     """What a step computes."""
     sizes = ", ".join(f"{words(name)} {value:,}" for name, value in shape.items() if name != "name")
-    return f"{shape['name']}: {sizes}"
+    return f"{shape['name']} ({sizes})"
 
 
 def _plot(document: Document) -> list[Plot]:
-    steps = {step_name(step["step"]): _points(step) for step in document.find(*_STEPS)}
+    steps = {step["step"]["name"]: _points(step) for step in document.find(*_STEPS)}
     if not any(steps.values()):
         return []
 
@@ -91,7 +91,7 @@ def _plot(document: Document) -> list[Plot]:
         axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
         axes.yaxis.set_minor_formatter(NullFormatter())
         axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
-        legend_below(figure, axes, columns=2)
+        legend_below(figure, axes, columns=4)
 
     return [draw(f"{document.name}-roofline", _CAPTION, [document.path], 5.0, paint)]
 
@@ -116,7 +116,8 @@ def _lines(axes: Axes, document: Document) -> None:
     x = np.geomspace(low / 2, high * 6, 200)
     small_text(axes, "memory", (x[40], memory * x[40] / 1e9), (-4, 4), "right")
     kinds = [entry for entry in ceilings["multiply_adds_per_second"] if entry["num_threads"] == threads]
-    for index, entry in enumerate(sorted(kinds, key=lambda entry: entry["max"])):
+    for entry in kinds:
+        is_crowded = any(1 < other["max"] / entry["max"] < 1.25 for other in kinds)
         axes.plot(x, np.minimum(memory * x, entry["max"]) / 1e9, color=GREY, linewidth=1.2, zorder=1)
-        small_text(axes, entry["kind"], (x[-1 - 16 * index], entry["max"] / 1e9), (-4, 3), "right")
+        small_text(axes, entry["kind"], (x[-1], entry["max"] / 1e9), (-4, -10 if is_crowded else 3), "right")
     axes.set_xlim(x[0], x[-1])
