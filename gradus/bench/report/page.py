@@ -5,7 +5,7 @@ Knows neither HTML nor Markdown.
 
 import json
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from gradus.bench.report.document import Document, pointer
@@ -60,22 +60,14 @@ def make_page(title: str, folder: Folder, purposes: Mapping[str, str]) -> Page:
     for document in folder.documents:
         by_bench.setdefault(document.test_name, []).append(document)
     groups = [
-        Group(name, purposes.get(name, ""), together(name, found), [_section(document) for document in found])
+        Group(name, _sentence(purposes.get(name, "")), together(name, found), list(map(_section, found)))
         for name, found in by_bench.items()
         if found
     ]
     sections = [section for group in groups for section in group.sections]
-    flags = [
-        [Cell(section.title, anchor=section.document.name), *row]
-        for section in sections
-        if section.flags is not None
-        for row in section.flags.rows
-    ]
     return Page(
         title,
-        Table("What did not hold or repeat", ("measurement", "what", "by how much"), flags)
-        if flags
-        else None,
+        _worst_flags(sections),
         _overview(sections),
         _machines([section.document for section in sections]),
         groups,
@@ -84,7 +76,7 @@ def make_page(title: str, folder: Folder, purposes: Mapping[str, str]) -> Page:
 
 
 def _section(document: Document) -> Section:
-    flags = list(_flags(document))
+    flags = [*_failed(document), *_beyond(document)]
     return Section(
         document,
         title_of(document),
@@ -110,16 +102,45 @@ def title_of(document: Document) -> str:
     return f"{document.test_name}: {', '.join(str(part) for part in parts if part)}".removesuffix(": ")
 
 
-def _flags(document: Document) -> Iterator[list[Cell]]:
-    for name, holds in document.data["verification"].items():
-        if holds is False:
-            where = (document.path, pointer("verification", name))
-            yield [Cell(f"not so: {words(name)}", *where, is_flagged=True), text_cell("")]
+def _worst_flags(sections: Sequence[Section]) -> Table | None:
+    """All checks that failed, and of every document the figure that repeated least."""
+    rows = [
+        [Cell(section.title, anchor=section.document.name), *row]
+        for section in sections
+        for row in (*_failed(section.document), *_beyond(section.document)[:1])
+    ]
+    header = ("measurement", "what", "by how much")
+    return Table("What did not hold, and what repeated least", header, rows) if rows else None
+
+
+def _failed(document: Document) -> list[list[Cell]]:
+    """Checks that did not hold."""
+    return [
+        [
+            Cell(f"not so: {words(name)}", document.path, pointer("verification", name), "", True),
+            text_cell(""),
+        ]
+        for name, holds in document.data["verification"].items()
+        if holds is False
+    ]
+
+
+def _beyond(document: Document) -> list[list[Cell]]:
+    """Figures that did not repeat, the worst first."""
     keys = ("verification", "repeats")
-    if document.find(*keys, "within") is False:
-        for name in document.names(*keys, "beyond"):
-            text = f"not repeatable: {words(name)} differs between runs"
-            yield [Cell(text, is_flagged=True), document.number(*keys, "beyond", name, unit=PERCENT)]
+    if document.find(*keys, "within") is not False:
+        return []
+    deviations = document.find(*keys, "beyond") or {}
+    rows = [
+        [
+            Cell(f"not repeatable: {words(name)} differs between runs", is_flagged=True),
+            document.number(*keys, "beyond", name, unit=PERCENT),
+        ]
+        for name in sorted(deviations, key=lambda name: -deviations[name])
+    ]
+    return rows or [
+        [Cell("not repeatable", document.path, pointer(*keys, "within"), "", True), text_cell("")]
+    ]
 
 
 def _checks(document: Document) -> list[Table]:
@@ -138,6 +159,10 @@ def _checks(document: Document) -> list[Table]:
         answer = Cell("yes" if within else "NO", document.path, pointer(*keys, "within"), "", not within)
         rows.append([text_cell(f"repeats stayed within {tolerance} of their median"), answer])
     return [Table("What was checked", ("check", "holds"), rows)] if rows else []
+
+
+def _sentence(purpose: str) -> str:
+    return f"{purpose[:1].upper()}{purpose[1:]}." if purpose else ""
 
 
 def _overview(sections: Sequence[Section]) -> Table:
