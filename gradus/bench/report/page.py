@@ -175,7 +175,7 @@ def _overview(sections: Sequence[Section]) -> Table:
             [
                 Cell(section.title, anchor=document.name),
                 Cell(document.data["test_date"][:10], document.path, pointer("test_date")),
-                text_cell(_commit(document)),
+                _commit(document),
                 text_cell(f"{sum(checks)} of {len(checks)}")
                 if all(checks)
                 else Cell("NOT ALL", is_flagged=True),
@@ -187,9 +187,11 @@ def _overview(sections: Sequence[Section]) -> Table:
     return Table("What was measured", header, rows)
 
 
-def _commit(document: Document) -> str:
-    head, plus, changes = str(document.data.get("commit", "–")).partition("+")
-    return head[:10] + plus + changes
+def _commit(document: Document) -> Cell:
+    if "commit" not in document.data:
+        return text_cell("–")
+    head, plus, changes = document.data["commit"].partition("+")
+    return Cell(head[:10] + plus + changes, document.path, pointer("commit"))
 
 
 def _machines(documents: Sequence[Document]) -> Table:

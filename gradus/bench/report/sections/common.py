@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Sequence
 from itertools import islice
 
-from gradus.bench.report.document import Document, Key, is_number, leaves
+from gradus.bench.report.document import Document, Key, is_number, leaves, pointer
 from gradus.bench.report.parts import Cell, Table, text_cell
 from gradus.bench.report.units import Unit, figure_words, unit_of, words
 
@@ -34,7 +34,11 @@ def _figure_row(document: Document, place: Sequence[Key], skip: int) -> list[Cel
         return [name, text_cell(unit.name), document.median(*place, unit=unit), sure]
     if is_number(value):
         return [name, text_cell(unit.name), document.number(*place, unit=unit), text_cell("–")]
-    return [name, text_cell(""), document.text(*place), text_cell("–")]
+    return [name, text_cell(""), Cell(_said(value), document.path, pointer(*place)), text_cell("–")]
+
+
+def _said(value: object) -> str:
+    return ("yes" if value else "no") if isinstance(value, bool) else str(value)
 
 
 def _sizes(value: object) -> list[float]:
