@@ -11,7 +11,7 @@ from gradus.text.pieces import Pieces
 
 
 class StandInEncoder:
-    """Implements `Encoder`: an encoder, and for every id that it does not know the text of one that it does."""
+    """Implements `Encoder`: another one, and for every id that it does not know the text of one it knows."""
 
     def __init__(self, encoder: Encoder) -> None:
         """`encoder` has pieces."""

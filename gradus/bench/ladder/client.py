@@ -15,12 +15,25 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any
+from typing import Any, Protocol
 
 TIMEOUT = 600.0  # seconds without a byte
 
 Answer = dict[str, Any]
 Ask = Callable[[Any], Any]  # sends one request; what came, still unread
+
+
+class Transport(Protocol):
+    """A way to ask."""
+
+    def encode(self, body: Answer) -> Any:
+        """A request as it is sent."""
+
+    def connect(self) -> Ask:
+        """For one thread."""
+
+    def read(self, found: Any) -> Answer:
+        """What came, as it is reported."""
 
 
 class HttpTransport:
@@ -87,7 +100,11 @@ class GrpcTransport:
         return {"text": text, "num_tokens": found[-1].usage.completion_tokens}
 
 
-TRANSPORTS = {"http": HttpTransport, "sse": SseTransport, "grpc": GrpcTransport}
+TRANSPORTS: dict[str, Callable[[str], Transport]] = {
+    "http": HttpTransport,
+    "sse": SseTransport,
+    "grpc": GrpcTransport,
+}
 
 
 def run(command: Answer) -> Answer:

@@ -31,8 +31,8 @@ class CoreRung(Rung):
 
     def _drive(self, requests: Sequence[LadderRequest], concurrency: int) -> dict[str, list[int]]:
         """Each request's tokens, by its id."""
-        waiting, token_ids = list(reversed(requests)), {}
-        num_running = 0
+        waiting, num_running = list(reversed(requests)), 0
+        token_ids: dict[str, list[int]] = {}
         while waiting or num_running:
             while waiting and num_running < concurrency:
                 request = waiting.pop().engine_request

@@ -1,5 +1,6 @@
 """The rungs from the bottom to the top. Adding one: its class, and a line here."""
 
+import re
 from dataclasses import dataclass
 from importlib import import_module
 
@@ -13,18 +14,21 @@ class RungEntry:
 
     Attributes:
         adds: what it has that the one below lacks.
-        is_replay: it repeats recorded steps; all others generate tokens of their own.
     """
 
     number: int
     name: str
     adds: str
     home: str
-    is_replay: bool = False
 
     @property
     def label(self) -> str:
         return f"{self.number} {self.name}"
+
+    @property
+    def is_replay(self) -> bool:
+        """Whether it repeats recorded steps; all others generate tokens of their own."""
+        return self.home.startswith("replay:")
 
     def make(self, ground: Ground) -> Rung:
         module, _, name = self.home.partition(":")
@@ -36,8 +40,8 @@ RUNGS = tuple(
     RungEntry(number, *rung)
     for number, rung in enumerate(
         (
-            ("kernels", "recorded steps, replayed in C++", "replay:KernelsRung", True),
-            ("backend", "Backend.execute: checks, arrays in and out", "replay:BackendRung", True),
+            ("kernels", "recorded steps, replayed in C++", "replay:KernelsRung"),
+            ("backend", "Backend.execute: checks, arrays in and out", "replay:BackendRung"),
             ("runner", "building batches, sampling, a loop", "runner:RunnerRung"),
             ("block pool", "blocks when they are needed", "runner:PoolRung"),
             ("scheduler", "EngineCore: continuous batching", "core:CoreRung"),
@@ -61,14 +65,11 @@ def find_rungs(numbers: str | None) -> tuple[RungEntry, ...]:
         return RUNGS
     wanted = {0}
     for part in numbers.split(","):
-        first, _, last = part.strip().partition("-")
-        if (
-            not first.isdecimal()
-            or not (last or first).isdecimal()
-            or not int(first) <= int(last or first) < len(RUNGS)
-        ):
+        match = re.fullmatch(r"\s*(\d+)(?:-(\d+))?\s*", part)
+        first, last = (int(match[1]), int(match[2] or match[1])) if match else (0, -1)
+        if not first <= last < len(RUNGS):
             raise ConfigError(
                 f"rungs has {part!r}; it must be a list such as 0,4-8 of numbers from 0 to {len(RUNGS) - 1}"
             )
-        wanted |= set(range(int(first), int(last or first) + 1))
+        wanted |= set(range(first, last + 1))
     return tuple(rung for rung in RUNGS if rung.number in wanted)

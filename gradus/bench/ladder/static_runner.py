@@ -127,6 +127,6 @@ def fixed_blocks(backend: Backend, requests: Sequence[LadderRequest], concurrenc
     if num_each * concurrency > backend.num_blocks:
         raise ConfigError(
             f"{concurrency} requests of {longest:,} tokens need {num_each * concurrency:,} KV blocks at a "
-            f"time and there are {backend.num_blocks:,}; lower the concurrency, or give the KV cache more memory"
+            f"time and there are {backend.num_blocks:,}; lower the concurrency, or give the cache more memory"
         )
     return FixedBlocks(num_each)

@@ -10,9 +10,7 @@ import time
 import pytest
 
 from gradus.backends.native.backend import NativeBackend
-from gradus.bench.ladder.ladder import Ladder, measure
-from gradus.bench.workloads.fixed import FixedWorkload
-from gradus.config import EngineConfig
+from gradus.bench.ladder.ladder import measure
 from gradus.engine.batch_builder import BatchBuilder
 from gradus.engine.block_pool import BlockPool
 from gradus.engine.scheduler import Scheduler
@@ -20,10 +18,10 @@ from gradus.engine.stream import RequestStream
 from gradus.server.grpc.reply import Reply
 from gradus.server.http import completions
 from gradus.text.detokenizer import Detokenizer
+from tests.bench.ladder.conftest import WORKLOAD
 
 DELAY = 0.01  # seconds
-WORKLOAD = FixedWorkload(name="small", num_requests=4, concurrency=4, input_len=9, output_len=4)
-NUM_TOKENS = 4 * 4
+NUM_TOKENS = WORKLOAD.num_requests * WORKLOAD.output_len
 
 LAYERS = [
     (0, NativeBackend, "_run"),
@@ -39,11 +37,11 @@ LAYERS = [
 ]
 
 
-@pytest.fixture(scope="module")
-def ladder():
-    with Ladder(EngineConfig(num_threads=1), WORKLOAD) as standing:
-        gc.disable()  # a collection of all that the tests have imported takes longer than the delays
-        yield standing
+@pytest.fixture(scope="module", autouse=True)
+def no_collection():
+    """A collection of all that the tests have imported takes longer than the delays."""
+    gc.disable()
+    yield
     gc.enable()
 
 
