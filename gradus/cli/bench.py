@@ -12,9 +12,12 @@ _EXTRA = ("httpx", "matplotlib", "radon", "scipy")  # what the extra "bench" ins
 BENCHES = {
     "decode": "one stream: tokens per second, beside the prediction that doctor makes",
     "throughput": "a workload in process: tokens per second, latencies, prefill and decode steps",
+    "latency": "how long one batch takes: latency, TTFT and TPOT",
     "ladder": "what each layer costs, from the kernels to HTTP and gRPC",
     "roofline": "where a step's time goes, and how close each operation is to this machine's ceilings",
     "peers": "Gradus against other engines, measured in turns",
+    "compare": "two documents of one bench, before and after; exit code 1 if a figure got worse",
+    "code": "lines, functions, complexity and imports of the sources",
 }
 
 

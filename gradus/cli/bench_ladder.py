@@ -4,21 +4,20 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from gradus.cli.engine_args import add_engine_arguments, engine_config
+from gradus.cli.engine_args import add_engine_arguments
+from gradus.cli.workload_args import add_workload_arguments, bench_engine_config, workload_of
 from gradus.errors import ConfigError
 
-_LENGTHS = ("input-len", "output-len", "num-requests", "concurrency")
 _PEER = "llama.cpp"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_engine_arguments(parser)
-    group = parser.add_argument_group("workload")
-    group.add_argument("--workload", default="reference", metavar="NAME", help="default: %(default)s")
-    for name in _LENGTHS:
-        group.add_argument(f"--{name}", type=int, metavar="N", help="default: the workload's")
-    group.add_argument("--runs", type=int, default=5, metavar="N", help="default: %(default)s")
-    group.add_argument("--rungs", metavar="LIST", help="such as 0,4-8; 0 is always measured (default: all)")
+    add_workload_arguments(parser)
+    parser.add_argument("--runs", type=int, default=5, metavar="N", help="default: %(default)s")
+    parser.add_argument(
+        "--rungs", metavar="LIST", help="such as 0,4-8; 0 is always measured (default: all)"
+    )
     peer = parser.add_argument_group("outside reference")
     peer.add_argument(
         "--peer", metavar="llama.cpp=PYTHON", help="run llama.cpp's raw llama_decode loop beside"
@@ -29,15 +28,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    config, peer_python = engine_config(args), _interpreter(args.peer)
+    config, peer_python = bench_engine_config(args), _interpreter(args.peer)
+    if config.enable_prefix_caching:
+        raise ConfigError(
+            "prefix caching is on, but every rung runs the same prompts, so only the first would compute them; "
+            "leave --prefix-caching out"
+        )
     from gradus.bench.ladder.ladder import bench_ladder
     from gradus.bench.ladder.peer import PeerChoice
     from gradus.bench.ladder.rungs import find_rungs
-    from gradus.bench.workloads.registry import changed_workload
     from gradus.cli.bench_output import bench_progress, finish
 
-    numbers = {name: getattr(args, name) for name in (length.replace("-", "_") for length in _LENGTHS)}
-    workload, entries = changed_workload(args.workload, **numbers), find_rungs(args.rungs)
+    workload, entries = workload_of(args), find_rungs(args.rungs)
     peer = None if peer_python is None else PeerChoice(peer_python, args.peer_weights)
     print(
         f"{config.model}, {workload.name}: {workload.summary}; {args.runs} runs of {len(entries)} rungs",

@@ -22,7 +22,6 @@ from gradus.bench.rounds import Figures, Report, Rounds, Side, take_turns
 from gradus.bench.workloads.base import Workload
 from gradus.cache_plan import weight_dtype
 from gradus.config import EngineConfig
-from gradus.errors import ConfigError
 from gradus.machine import available_cpus
 from gradus.runtime import load_runtime
 from gradus.server.run import SWITCH_INTERVAL
@@ -52,11 +51,8 @@ class Ladder:
         Raises:
             ModelError, ConfigError: the model cannot be loaded, or the workload is none for a ladder.
         """
-        if workload.concurrency is None:
-            raise ConfigError(f"{workload.name} has no concurrency; the ladder needs a closed loop")
         self.config = replace(config, enable_prefix_caching=False)
         self.workload = workload
-        self.concurrency = workload.concurrency
         self.rungs: dict[RungEntry, Rung] = {}
         with ExitStack() as stack:
             stack.enter_context(_server_switch_interval())
@@ -65,6 +61,8 @@ class Ladder:
             scheduler = self.config.scheduler(self.runtime.cache.max_model_len)
             self._maker = RequestMaker(self.runtime, workload)
             self.first_requests = self._maker.requests(0)
+            at_once = workload.concurrency or len(self.first_requests)
+            self.concurrency = min(at_once, len(self.first_requests), scheduler.max_num_seqs)
             recording = record(self.runtime.backend, scheduler, self.first_requests, self.concurrency)
             self.ground = Ground(self.runtime, scheduler, recording)
             stack.callback(self.ground.close)
@@ -188,6 +186,7 @@ def _evidence(
             **engine_parameters(config),
             "num_threads": ladder.num_threads,
             "workload": ladder.workload.as_dict(),
+            "concurrency": ladder.concurrency,
             "num_runs": len(rounds.runs()) // len(rounds.figures),
         },
         method=METHOD,

@@ -55,10 +55,10 @@ class RequestMaker:
 
     def __init__(self, runtime: Runtime, workload: Workload) -> None:
         """Raises:
-        ConfigError: the workload is no closed loop, or the tokenizer has no words.
+        ConfigError: the tokenizer has no words.
         """
         self._runtime = runtime
-        self._workload = workload
+        self._workload = workload.with_tokenizer(runtime.tokenizer.encode)
         self._words = find_words(runtime.tokenizer, runtime.source.config.vocab_size)
 
     def requests(self, round_index: int) -> list[LadderRequest]:
@@ -76,10 +76,13 @@ class RequestMaker:
             )
         return [
             self._request(
-                f"{round_index}-{i}", [self._words[index] for index in each.prompt], each.output_len
+                f"{round_index}-{i}", self._in_words(each.prompt), each.output_len
             )
             for i, each in enumerate(found)
         ]
+
+    def _in_words(self, prompt: Sequence[int]) -> list[int]:
+        return [self._words[token_id % len(self._words)] for token_id in prompt]
 
     def _request(self, request_id: str, prompt: list[int], output_len: int) -> LadderRequest:
         text = self._runtime.tokenizer.decode(prompt)
