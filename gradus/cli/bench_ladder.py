@@ -15,9 +15,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_engine_arguments(parser)
     add_workload_arguments(parser)
     parser.add_argument("--runs", type=int, default=5, metavar="N", help="default: %(default)s")
-    parser.add_argument(
-        "--rungs", metavar="LIST", help="such as 0,4-8; 0 is always measured (default: all)"
-    )
+    parser.add_argument("--rungs", metavar="LIST", help="such as 0,4-8; 0 is always measured (default: all)")
     peer = parser.add_argument_group("outside reference")
     peer.add_argument(
         "--peer", metavar="llama.cpp=PYTHON", help="run llama.cpp's raw llama_decode loop beside"
@@ -31,8 +29,8 @@ def run(args: argparse.Namespace) -> int:
     config, peer_python = bench_engine_config(args), _interpreter(args.peer)
     if config.enable_prefix_caching:
         raise ConfigError(
-            "prefix caching is on, but every rung runs the same prompts, so only the first would compute them; "
-            "leave --prefix-caching out"
+            "prefix caching is on, but every rung runs the same prompts, so only the first would "
+            "compute them; leave --prefix-caching out"
         )
     from gradus.bench.ladder.ladder import bench_ladder
     from gradus.bench.ladder.peer import PeerChoice

@@ -75,9 +75,7 @@ class RequestMaker:
                 "needs a workload whose requests can run as soon as there is room, such as reference"
             )
         return [
-            self._request(
-                f"{round_index}-{i}", self._in_words(each.prompt), each.output_len
-            )
+            self._request(f"{round_index}-{i}", self._in_words(each.prompt), each.output_len)
             for i, each in enumerate(found)
         ]
 
