@@ -61,23 +61,12 @@ def _interpreter(text: str | None) -> str | None:
 def _print(results: dict[str, Any]) -> None:
     from gradus.cli.bench_output import print_table
 
-    header = (
-        "rung",
-        "adds",
-        "tok/s",
-        "loss to 0",
-        "95 %",
-        "loss to below",
-        "95 %",
-        "steps",
-        "ms/step",
-        "CPU ms/step",
-    )
+    header = ("rung", "tok/s", "loss to 0", "95 %", "to below", "95 %", "steps", "ms/step", "CPU ms")
     rows = [_cells(rung) for rung in results["rungs"]]
     if "reference" in results:
         reference = results["reference"]
         median = reference["tokens_per_second"]["median"]
-        rows.append([reference["name"], "the outside reference", f"{median:,.1f}", *["-"] * 7])
+        rows.append([f"{reference['name']}: the outside reference", f"{median:,.1f}", *["-"] * 7])
     print_table(header, rows)
 
 
@@ -86,8 +75,7 @@ def _cells(rung: dict[str, Any]) -> list[str]:
         name: value["median"] for name, value in rung.items() if isinstance(value, dict) and "median" in value
     }
     return [
-        f"{rung['number']} {rung['name']}",
-        rung["adds"],
+        f"{rung['number']} {rung['name']}: {rung['adds']}",
         f"{figures['tokens_per_second']:,.1f}",
         *_loss(rung.get("loss_to_rung_0")),
         *_loss(rung.get("loss_to_rung_below")),

@@ -57,7 +57,10 @@ class Client:
 
     def __init__(self) -> None:
         command = [sys.executable, "-m", "gradus.bench.ladder.client"]
-        self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+        # Not of the terminal's group: what interrupts the bench ends the client by closing its input.
+        self._process = subprocess.Popen(
+            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, start_new_session=True
+        )
 
     def ask(self, command: Mapping[str, Any], watch: Stopwatch) -> dict[str, Any]:
         """Have the command done, by the watch.
