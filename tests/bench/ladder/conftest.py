@@ -6,7 +6,7 @@ from gradus.bench.ladder.ladder import Ladder
 from gradus.bench.workloads.fixed import FixedWorkload
 from gradus.config import EngineConfig
 
-WORKLOAD = FixedWorkload(name="small", num_requests=4, concurrency=4, input_len=9, output_len=4)
+WORKLOAD = FixedWorkload(name="small", num_requests=4, concurrency=4, input_len=9, output_len=8)
 
 
 @pytest.fixture(scope="package")

@@ -10,6 +10,7 @@ from gradus.bench.peers.sides import RUNNERS
 from gradus.config import EngineConfig
 from gradus.errors import ConfigError
 from gradus.models.checkpoint.gguf.file import open_parts
+from tests.bench.ladder.conftest import WORKLOAD
 
 FAKE = f"""#!{sys.executable}
 import sys
@@ -41,7 +42,8 @@ def test_the_faster_of_its_settings_is_kept(ladder, tmp_path):
         assert llama.software == {"threads": 1}
         for index in range(2):
             figures = llama.run(ladder.requests(index), 4)
-            assert figures == {"tokens_per_second": 4 * 4 / 0.5}
+            num_tokens = WORKLOAD.num_requests * WORKLOAD.output_len
+            assert figures == {"tokens_per_second": num_tokens / 0.5}
     finally:
         llama.close()
 

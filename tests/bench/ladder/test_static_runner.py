@@ -23,7 +23,7 @@ class Uneven(Workload):
         ]
 
     max_context = 45
-    summary = ""
+    lengths = ""
 
 
 @pytest.fixture(scope="module")
