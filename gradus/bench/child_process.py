@@ -14,6 +14,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any
 
+from gradus.bench.process_memory import peak_resident
 from gradus.errors import GradusError
 
 LAST_LINES = 400  # characters of a process's log in an error
@@ -61,12 +62,8 @@ class ChildProcess:
         return answer
 
     def peak_memory(self) -> int | None:
-        """The kernel's high-water mark of resident pages, files' included; None where it does not say."""
-        try:
-            lines = Path(f"/proc/{self.popen.pid}/status").read_text().splitlines()
-        except OSError:
-            return None
-        return next((int(line.split()[1]) * 1024 for line in lines if line.startswith("VmHWM:")), None)
+        """Bytes that were resident at most, mapped files' included; None where the system does not say."""
+        return peak_resident(self.popen.pid)
 
     def stop(self) -> None:
         """Take it off the processor; returns when it is."""

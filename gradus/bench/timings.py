@@ -4,7 +4,7 @@ Times are in seconds. TPOT = (E2E - TTFT) / (output tokens - 1); requests of one
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
@@ -35,6 +35,10 @@ class RequestTiming:
         if self.num_output_tokens < 2:
             return None
         return (self.e2e - self.ttft) / (self.num_output_tokens - 1)
+
+    def as_dict(self) -> dict[str, Any]:
+        """The fields' names and values."""
+        return asdict(self)
 
     @staticmethod
     def from_dict(values: Mapping[str, Any]) -> "RequestTiming":
