@@ -257,7 +257,7 @@ def _result(side: Scale, rounds: Rounds) -> dict[str, Any]:
     if side == BASE:
         return found
     speedup = rounds.ratio(FIGURE, side.name, BASE.name, lower_is_better=False)
-    efficiency = {"median": speedup.median / side.count}
+    efficiency: dict[str, Any] = {"median": speedup.median / side.count}
     interval = speedup.as_dict().get("interval_95")
     if interval is not None:
         efficiency["interval_95"] = [bound / side.count for bound in interval]

@@ -26,8 +26,8 @@ from gradus.models.outline import outline_model
 METHOD = (
     "A fresh process for every run; the kinds of start take turns, a first round is left out. A first start "
     "has an empty cache folder of its own ($GRADUS_CACHE): it reads the checkpoint, packs the weights and "
-    "writes them there; random weights in a published shape (dummy:NAME) are drawn, not read. The cached start "
-    "after it maps them. The checkpoint's files, the libraries and the interpreter are in the page "
+    "writes them there; random weights in a published shape (dummy:NAME) are drawn, not read. The cached "
+    "start after it maps them. The checkpoint's files, the libraries and the interpreter are in the page "
     "cache either way; the first start after the machine's own takes longer. In process: ready is when the "
     "engine is loaded; the phases from source on are the product's own times. Served: ready is when /health "
     "answers. Then one request of 8 prompt tokens is sent; first_token is the time to ready and its TTFT."
@@ -169,7 +169,7 @@ def _sides(name: str, start: Start, folder: Path, vocab_size: int, checks: Check
 
 
 def packed_files(cache: Path) -> dict[str, int]:
-    """The packed weights in a cache folder, and the inode of each: a file that is written again has another."""
+    """The packed weights in a cache folder and their inodes: a file that is written again has another."""
     return {path.name: path.stat().st_ino for path in cache.glob("packed/*.gradus")}
 
 
