@@ -28,8 +28,8 @@ from gradus.models.sources import resolve_model
 METHOD = (
     "The demo model's held-out questions, or a sample evenly over its categories; the product's own chat "
     "template and tokenizer. Perplexity: teacher-forced, from the engine's prompt_logprobs, of the right "
-    "answers' tokens and of all tokens but each text's first. Right answers: greedy, marked by the questions' "
-    "checks; the interval is Wilson's, 95 %; worse is the probability that a kind which is no worse than "
+    "answers' tokens and of all tokens but each text's first. Right answers: greedy, marked by the questions'"
+    " checks; the interval is Wilson's, 95 %; worse is the probability that a kind which is no worse than "
     "f32 loses as many answers against it or more (an exact binomial test of the answers that changed). GGUF "
     "files are written by gradus convert. Nothing here is drawn by chance: runs would not differ."
 )
