@@ -10,7 +10,7 @@ from gradus.bench.rounds import Figures, Report, Rounds, Side, take_turns
 from gradus.bench.workers import WorkerProcess
 from gradus.bench.workloads.fixed import FixedWorkload
 from gradus.config import EngineConfig
-from gradus.errors import BackendError, ConfigError
+from gradus.errors import ConfigError
 
 METHOD = (
     "A fresh process for every run; the settings take turns. It imports the engine, loads the model, whose "
@@ -142,8 +142,10 @@ def bench_memory(config: EngineConfig, settings: MemorySettings, report: Report)
 
     Raises:
         PeerError: the model cannot be loaded, or a length does not fit into its context.
-        BackendError: the system or the backend keeps no accounts.
+        ConfigError: the backend or the system keeps no accounts.
     """
+    if config.backend != "native":
+        raise ConfigError(f"backend is {config.backend}, which keeps no accounts of memory; native does")
     config = replace(config, enable_prefix_caching=False)
     WorkerProcess(config).close()  # what is packed is cached from now on
     accounts: list[Account] = []
@@ -164,16 +166,13 @@ def measure(config: EngineConfig, workload: FixedWorkload, index: int) -> Accoun
     """One fresh process.
 
     Raises:
-        PeerError, BackendError: as `bench_memory` does.
+        PeerError, ConfigError: as `bench_memory` does.
     """
     worker = WorkerProcess(config)
     try:
         loaded = worker.loaded
-        if "kv_reserved_bytes" not in loaded["accounts"] or not loaded["memory"]["loaded"]:
-            raise BackendError(
-                f"the {config.backend} backend on this system does not say what memory it takes; memory is "
-                "measured with the native backend, on Linux"
-            )
+        if not loaded["memory"]["loaded"]:
+            raise ConfigError("this system does not say what memory a process takes; Linux does")
         requests = workload.requests(loaded["vocab_size"], index)
         ran = worker.run(requests, workload.concurrency)
     finally:

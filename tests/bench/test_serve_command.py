@@ -15,7 +15,7 @@ def test_the_command_line_gives_the_configuration_again():
         kv_cache_memory_bytes=1 << 24,
     )
     _, _, _, *arguments = serve_command(config)
-    args = build_parser(*COMMANDS).parse_args(["serve", *arguments])
+    args = build_parser(*COMMANDS).parse_args(arguments)
     assert engine_config(args) == config
 
 
