@@ -9,6 +9,7 @@ from gradus.errors import ConfigError
 from gradus.models.sources import DEMO_DIRECTORY
 
 QUESTIONS = load_questions(DEMO_DIRECTORY)
+CALL = '{"name": "f"}'
 
 
 def test_every_question_accepts_its_answer_and_no_other():
@@ -23,12 +24,7 @@ def test_every_question_accepts_its_answer_and_no_other():
         ("exact", "4", " 4\n", True),
         ("json", '{"a": 1, "b": 2}', '{"b": 2, "a": 1}', True),
         ("json", '{"a": 1}', "a is 1", False),
-        (
-            "tool_call",
-            '<tool_call>{"name": "f"}</tool_call>',
-            '<tool_call>\n{"name":"f"}\n</tool_call>',
-            True,
-        ),
+        ("tool_call", f"<tool_call>{CALL}</tool_call>", f"<tool_call>\n{CALL}\n</tool_call>", True),
         ("tool_call", '<tool_call>{"name": "f"}</tool_call>', '{"name": "f"}', False),
         ("thought", "7", "<think>3 + 4</think> 7", True),
         ("thought", "7", "7", False),
