@@ -135,7 +135,9 @@ def test_the_first_text_takes_no_turn_of_the_event_loop():
     async def read():
         others = []
         asyncio.get_running_loop().call_soon(others.append, "ran")
-        async with aclosing(join_deltas(feed(steps, []), Granularity(max_tokens=9, max_seconds=1))) as batches:
+        async with aclosing(
+            join_deltas(feed(steps, []), Granularity(max_tokens=9, max_seconds=1))
+        ) as batches:
             (delta,) = await anext(batches)
             assert delta.text == "a"
             assert not others
