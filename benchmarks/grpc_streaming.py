@@ -51,7 +51,7 @@ NUM_PAIRS = 300
 NUM_BUFFERED = 400  # streams, of which NUM_STREAMS run at a time
 TOKEN_SECONDS = 0.001  # between two tokens of these
 NUM_CONCURRENT = 100
-QUANTILES = {"p50": 50, "p90": 90, "p99": 99}
+QUANTILES = {"p50": 50, "p90": 90, "p99": 99, "max": 100}
 SENTENCE = "one two three What is 17 plus 25? The day after Monday. Write a list: red green blue"
 
 
@@ -224,7 +224,7 @@ async def measure(url: str, address: str, model: str) -> dict[str, Any]:
         runs = await messages_per_token(client)
         pairs = await first_messages(client)
         many = await hundred_streams(client)
-    in_buffer = await times_in_buffer()
+    in_buffer = quantiles_ms(await times_in_buffer())
     first = {name: quantiles_ms([pair[name] for pair in pairs]) for name in pairs[0]}
     added = {name: first["buffered"][name] - first["unbuffered"][name] for name in QUANTILES}
     document = evidence(
@@ -245,14 +245,14 @@ async def measure(url: str, address: str, model: str) -> dict[str, Any]:
             "tokens_per_sec_of_a_stream": spread([run["tokens_per_sec_of_a_stream"] for run in runs]),
             "first_message_ms": first,
             "first_message_ms_added": added,
-            "first_text_in_buffer_ms": quantiles_ms(in_buffer),
+            "first_text_in_buffer_ms": in_buffer,
             "hundred_streams": many,
         },
         runs=[*runs, *({f"{name}_seconds": value for name, value in pair.items()} for pair in pairs)],
         verification={
             "at_most_a_quarter_of_a_message_per_token": all(r["messages_per_token"] <= 0.25 for r in runs),
-            "first_text_in_buffer_under_5_ms": max(in_buffer) < 5e-3,
-            "first_message_added_under_5_ms": added["p50"] < 5,
+            "first_text_in_buffer_under_5_ms_at_p99": in_buffer["p99"] < 5,
+            "first_message_added_under_5_ms_at_p50_and_p90": max(added["p50"], added["p90"]) < 5,
             "no_failure_no_reordering_equal_texts": not any(
                 many[name] for name in ("num_failed", "num_out_of_order", "num_texts_that_differ")
             ),
