@@ -12,7 +12,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from gradus.bench.evidence import engine_parameters, evidence, spread, to_line
+from gradus.bench.evidence import engine_parameters, evidence, to_line
+from gradus.bench.statistics import spread
 from gradus.bench.ratios import advantage
 from gradus.config import EngineConfig
 from gradus.llm import LLM
