@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import Any
 
 from gradus.bench.evidence import engine_parameters, evidence, to_line
-from gradus.bench.statistics import spread
 from gradus.bench.ratios import advantage
+from gradus.bench.statistics import spread
 from gradus.config import EngineConfig
 from gradus.llm import LLM
 from gradus.outputs import CompletionOutput
