@@ -5,6 +5,8 @@ from dataclasses import replace
 
 import pytest
 
+from gradus.bench import engine_runs
+from gradus.bench.ceilings import Ceilings
 from gradus.bench.engine_driver import EngineDriver
 from gradus.bench.evidence import to_line
 from gradus.bench.statistics import spread
@@ -117,3 +119,18 @@ def test_a_wrong_count_is_seen(monkeypatch):
 
     monkeypatch.setattr(EngineDriver, "run", miscounting)
     assert measured()["verification"]["every_prompt_token_was_computed_or_cached"] is False
+
+
+def test_utilization_falls_as_the_machines_ceilings_rise(monkeypatch):
+    config = EngineConfig(num_threads=1)
+    shares = []
+    for rate in (1e9, 2e9):
+        ceilings = Ceilings({(kind, 1): [rate] for kind in ("f32", "int8", "int4")}, {1: [rate]})
+        monkeypatch.setattr(engine_runs, "measure_ceilings", lambda variant, threads, found=ceilings: found)
+        workload = FixedWorkload(name="small", num_requests=2, concurrency=2, input_len=9, output_len=5)
+        document = bench_throughput(config, workload, 1, lambda run: None, with_utilization=True)
+        found, (run,) = document["results"]["utilization"], document["runs"]
+        seconds = sum(kind["seconds"] for kind in run["steps"].values())
+        shares.append(found["all"]["median"] * seconds)  # the bound, which does not depend on the time
+        assert found["ceilings"] == ceilings.as_dict()
+    assert shares[0] == pytest.approx(2 * shares[1])
