@@ -37,7 +37,7 @@ def test_throughput_shows_what_was_found_and_kept(tiny_model_path):
     assert any(f"prefix cache: {6 * prefix} of 2,000 prompt tokens found" in line for line in table)
     assert any(line.startswith("goodput ") for line in table)
     results = document["results"]
-    assert results["goodput_requests_per_second"] == results["requests_per_second"]
+    assert results["good_requests_per_second"] == results["requests_per_second"]
     assert "utilization" not in results
 
 
