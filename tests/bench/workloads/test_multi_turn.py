@@ -1,6 +1,6 @@
 """Turns repeat what came before them, and wait for it."""
 
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from gradus.bench.workloads.multi_turn import MultiTurnWorkload
@@ -8,7 +8,6 @@ from gradus.bench.workloads.multi_turn import MultiTurnWorkload
 NUMBERS = st.integers(1, 6)
 
 
-@settings(deadline=None)
 @given(NUMBERS, NUMBERS, NUMBERS, NUMBERS, NUMBERS, st.integers(0, 2))
 def test_each_turn_repeats_the_prompt_before_it_and_comes_after_it(
     num_conversations, num_turns, input_len, turn_len, output_len, round_index

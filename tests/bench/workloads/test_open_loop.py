@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import gamma, kstest
 
@@ -26,7 +26,6 @@ def test_gaps_have_the_rate_and_the_shape_asked_for(burstiness):
     assert kstest(gaps, gamma(burstiness, scale=1 / (5 * burstiness)).cdf).pvalue > 0.01
 
 
-@settings(deadline=None)
 @given(st.floats(0.1, 100), st.floats(0.1, 10), st.integers(0, 5), st.integers(1, 50))
 def test_arrivals_are_in_order_and_the_same_when_asked_again(request_rate, burstiness, seed, count):
     workload = open_loop(request_rate=request_rate, burstiness=burstiness, seed=seed)

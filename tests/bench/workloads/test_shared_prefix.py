@@ -3,7 +3,7 @@
 from collections import Counter
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from gradus.bench.workloads.registry import find_workload
@@ -11,7 +11,6 @@ from gradus.bench.workloads.shared_prefix import SharedPrefixWorkload
 from gradus.errors import ConfigError
 
 
-@settings(deadline=None)
 @given(
     num_requests=st.integers(1, 40),
     input_len=st.integers(10, 40),

@@ -1,7 +1,7 @@
 """Lengths drawn evenly: the published benchmark's own, and what holds of any range."""
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import kstest, uniform
 
@@ -46,7 +46,6 @@ def test_lengths_are_spread_evenly():
         assert kstest(values, uniform(100, 924).cdf).pvalue > 0.01
 
 
-@settings(deadline=None)
 @given(workloads(), st.integers(0, 3))
 def test_lengths_stay_in_their_ranges_and_are_those_of_every_round(workload, round_index):
     requests = workload.requests(500, round_index)
