@@ -89,6 +89,11 @@ class NativeBackend:
         """K and V of one token in all layers."""
         return kv_bytes_per_token(self._config, self._options.kv_cache_dtype)
 
+    @property
+    def kv_bytes(self) -> int:
+        """Reserved for the KV cache; a page of it is taken when a token first comes to lie there."""
+        return int(self._executor.kv_bytes)
+
     def execute(self, batch: Batch) -> StepResult:
         """Run one step; see `gradus.batch.Backend`.
 
