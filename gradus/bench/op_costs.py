@@ -52,10 +52,14 @@ def _attention(operation: Operation, shape: StepShape, model: ModelConfig, kv_by
     window = operation.arguments["window"]
     if window and window < shape.length:
         return OpCost(f"attention, window {window}")
+    is_whole = operation.inputs[0].rows == "tokens"
     return OpCost(
-        "attention",
+        "attention" if is_whole else "attention of sampled rows",
         "f32",
-        2 * shape.num_attended * model.num_heads * model.head_dim,
+        2
+        * (shape.num_attended if is_whole else shape.num_sampled_attended)
+        * model.num_heads
+        * model.head_dim,
         shape.num_seqs * shape.length * kv_bytes // model.num_layers,
     )
 
