@@ -22,7 +22,8 @@ from typing import Any
 
 import grpc
 
-from gradus.bench.evidence import evidence, spread
+from gradus.bench.evidence import evidence
+from gradus.bench.statistics import spread
 from gradus.server.grpc.proto import (
     SERVICE,
     ControlMessage,

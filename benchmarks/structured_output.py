@@ -11,7 +11,8 @@ import time
 from pathlib import Path
 from typing import Any
 
-from gradus.bench.evidence import engine_parameters, evidence, spread, to_line
+from gradus.bench.evidence import engine_parameters, evidence, to_line
+from gradus.bench.statistics import spread
 from gradus.bench.ratios import advantage
 from gradus.config import EngineConfig
 from gradus.llm import LLM

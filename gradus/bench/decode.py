@@ -10,8 +10,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from gradus.bench.estimate import ModelBytes, model_bytes
-from gradus.bench.evidence import engine_parameters, evidence, spread
+from gradus.bench.evidence import engine_parameters, evidence
 from gradus.bench.probe import DecodeProbe, Prediction, chosen_variant
+from gradus.bench.statistics import spread
 from gradus.cache_plan import weight_dtype
 from gradus.config import EngineConfig
 from gradus.errors import ConfigError, RequestFailedError

@@ -10,8 +10,9 @@ from statistics import median
 from typing import Any, get_args
 
 from gradus.bench.estimate import Fit, ModelBytes, fit_model, model_bytes
-from gradus.bench.evidence import hardware, spread
+from gradus.bench.hardware import hardware
 from gradus.bench.probe import DecodeProbe, Prediction, chosen_variant, kernel_variants, memory_bandwidth
+from gradus.bench.statistics import spread
 from gradus.config import EngineConfig
 from gradus.errors import GradusError
 from gradus.machine import available_cpus, available_memory

@@ -5,9 +5,10 @@ Drives `OfflineEngine` as `LLM` does: requests go through the input processor an
 
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from gradus.bench.timings import RequestTiming, Run
+from gradus.bench.workloads.base import WorkloadRequest
 from gradus.engine.stats import EngineCounters
 from gradus.errors import RequestFailedError
 from gradus.offline import Live, OfflineEngine
@@ -78,46 +79,95 @@ class StepAccount:
 
 
 @dataclass(frozen=True, slots=True)
+class SeenStep:
+    """One step, as it was seen when it returned: those that ended in it have left already.
+
+    Attributes:
+        end: seconds from the run's beginning.
+        num_resident: requests that hold KV blocks.
+    """
+
+    num_prompt_tokens: int
+    num_decode_tokens: int
+    seconds: float
+    end: float
+    num_resident: int
+    num_used_blocks: int
+
+    @property
+    def kind(self) -> str | None:
+        """What it computed; None: nothing."""
+        if self.num_prompt_tokens and self.num_decode_tokens:
+            return "mixed"
+        return "prefill" if self.num_prompt_tokens else "decode" if self.num_decode_tokens else None
+
+
+@dataclass(frozen=True, slots=True)
 class DrivenRun:
     """A run and what the engine counted during it."""
 
     run: Run
     steps: StepAccount
+    each_step: list[SeenStep]
     token_ids: list[list[int]]  # per request
+    num_asked: list[int]  # output tokens, per request
     num_generated_tokens: int  # by the engine's count
     num_computed_prompt_tokens: int
+    num_cached_prompt_tokens: int
+    num_preemptions: int
 
 
 class EngineDriver:
-    """A loaded model that runs prompts, so many at a time."""
+    """A loaded model that runs a workload's requests."""
 
     def __init__(self, runtime: Runtime) -> None:
         self._runtime = runtime
         self._engine = OfflineEngine(runtime.core, runtime.tokenizer)
 
-    def run(self, prompts: Sequence[list[int]], output_len: int, concurrency: int) -> DrivenRun:
-        """Greedy, past the end of the sequence; the next prompt begins as soon as a running one ends.
+    def run(self, requests: Sequence[WorkloadRequest], concurrency: int | None) -> DrivenRun:
+        """Greedy, past the end of the sequence; at most `concurrency` in flight, None: as many as arrived.
 
         Raises:
             RequestFailedError: a request ended with an error.
-            InvalidRequestError: prompt and output do not fit into the context.
+            InvalidRequestError: a prompt and its output do not fit into the context.
         """
         counters = self._runtime.core.counters
-        generated, computed = counters.num_generated_tokens, counters.num_computed_prompt_tokens
-        steps, loop = StepAccount(), _ClosedLoop(self._engine, self._runtime, prompts, output_len)
-        while loop.fill(concurrency):
+        before_run = replace(counters)
+        steps, loop = StepAccount(), _Loop(self._engine, self._runtime, requests, concurrency)
+        each_step: list[SeenStep] = []
+        while loop.fill():
             before, start = _tokens(counters), time.perf_counter()
             self._engine.step()
             seconds = time.perf_counter() - start
             prompt_tokens, batched_tokens = (b - a for a, b in zip(before, _tokens(counters), strict=True))
             steps.add(prompt_tokens, batched_tokens - prompt_tokens, seconds)
+            each_step.append(self._seen(prompt_tokens, batched_tokens - prompt_tokens, seconds, loop.now()))
             loop.collect()
         return DrivenRun(
-            Run(tuple(loop.timings[i] for i in range(len(prompts)))),
+            Run(tuple(loop.timings[i] for i in range(len(requests)))),
             steps,
-            [loop.token_ids[i] for i in range(len(prompts))],
-            counters.num_generated_tokens - generated,
-            counters.num_computed_prompt_tokens - computed,
+            each_step,
+            [loop.token_ids[i] for i in range(len(requests))],
+            [request.output_len for request in requests],
+            counters.num_generated_tokens - before_run.num_generated_tokens,
+            counters.num_computed_prompt_tokens - before_run.num_computed_prompt_tokens,
+            counters.num_cached_prompt_tokens - before_run.num_cached_prompt_tokens,
+            counters.num_preemptions - before_run.num_preemptions,
+        )
+
+    def forget_prefixes(self) -> None:
+        """Empty the prefix cache, so that the next run finds nothing of earlier ones."""
+        self._runtime.core.pool.reset_cache()
+
+    def _seen(self, num_prompt_tokens: int, num_decode_tokens: int, seconds: float, end: float) -> SeenStep:
+        core = self._runtime.core
+        return SeenStep(
+            num_prompt_tokens,
+            num_decode_tokens,
+            seconds,
+            end,
+            len(core.scheduler.running),
+            core.pool.num_used,
         )
 
 
@@ -126,45 +176,67 @@ class _InFlight:
     index: int
     live: Live
     start: float
-    first_token: float | None = None
+    token_times: list[float] = field(default_factory=list)
 
 
-class _ClosedLoop:
-    """Which prompts have not begun, which are in flight, and what was seen of them."""
+class _Loop:
+    """Which requests have not begun, which are in flight, and what was seen of them."""
 
     def __init__(
-        self, engine: OfflineEngine, runtime: Runtime, prompts: Sequence[list[int]], output_len: int
+        self,
+        engine: OfflineEngine,
+        runtime: Runtime,
+        requests: Sequence[WorkloadRequest],
+        concurrency: int | None,
     ) -> None:
         self.timings: dict[int, RequestTiming] = {}
         self.token_ids: dict[int, list[int]] = {}
         self._engine = engine
         self._runtime = runtime
-        self._prompts = prompts
-        self._params = SamplingParams(temperature=0.0, max_tokens=output_len, ignore_eos=True)
-        self._next = 0
+        self._requests = requests
+        self._concurrency = len(requests) if concurrency is None else concurrency
+        self._waiting = list(range(len(requests)))
         self._in_flight: list[_InFlight] = []
         self._begin = time.perf_counter()
 
-    def fill(self, concurrency: int) -> bool:
-        """Start what may start; whether anything is in flight."""
-        while self._next < len(self._prompts) and len(self._in_flight) < concurrency:
-            start = self._now()
-            name = self._engine.new_id()
-            request = self._runtime.inputs.process(name, self._prompts[self._next], self._params)
-            self._in_flight.append(_InFlight(self._next, self._engine.start(request, None), start))
-            self._next += 1
+    def fill(self) -> bool:
+        """Start what may start; whether anything is in flight. Sleeps where the next has yet to arrive."""
+        self._start_those_that_may()
+        while self._waiting and not self._in_flight:
+            next_arrival = min(self._requests[i].arrival for i in self._waiting if self._may_follow(i))
+            time.sleep(max(0.0, next_arrival - self.now()))
+            self._start_those_that_may()
         return bool(self._in_flight)
+
+    def _start_those_that_may(self) -> None:
+        for index in list(self._waiting):
+            if len(self._in_flight) >= self._concurrency:
+                return
+            request = self._requests[index]
+            if self._may_follow(index) and request.arrival <= self.now():
+                self._waiting.remove(index)
+                self._start(index, request)
+
+    def _may_follow(self, index: int) -> bool:
+        """Whether the request before it, if there is one, has ended."""
+        after = self._requests[index].after
+        return after is None or after in self.timings
+
+    def _start(self, index: int, request: WorkloadRequest) -> None:
+        start = request.arrival or self.now()  # in an open loop the wait for the step's end counts
+        params = SamplingParams(temperature=0.0, max_tokens=request.output_len, ignore_eos=True)
+        processed = self._runtime.inputs.process(self._engine.new_id(), list(request.prompt), params)
+        self._in_flight.append(_InFlight(index, self._engine.start(processed, None), start))
 
     def collect(self) -> None:
         """Take note of what the last step gave."""
-        now = self._now()
+        now = self.now()
         for entry in self._in_flight:
             while entry.live.deltas:
                 delta = entry.live.deltas.popleft()
                 if delta.error is not None:
                     raise RequestFailedError(delta.error)
-                if delta.token_ids and entry.first_token is None:
-                    entry.first_token = now
+                entry.token_times += [now] * len(delta.token_ids)
             if entry.live.state.finished:
                 self._finish(entry, now)
         self._in_flight = [entry for entry in self._in_flight if entry.index not in self.timings]
@@ -172,12 +244,14 @@ class _ClosedLoop:
     def _finish(self, entry: _InFlight, now: float) -> None:
         self._engine.forget(entry.live)
         token_ids = entry.live.state.output().outputs[0].token_ids
-        first = now if entry.first_token is None else entry.first_token
-        prompt = self._prompts[entry.index]
+        times = tuple(entry.token_times)
+        num_prompt_tokens = len(self._requests[entry.index].prompt)
         self.token_ids[entry.index] = token_ids
-        self.timings[entry.index] = RequestTiming(entry.start, first, now, len(prompt), len(token_ids))
+        self.timings[entry.index] = RequestTiming(
+            entry.start, times[0] if times else now, now, num_prompt_tokens, len(token_ids), times
+        )
 
-    def _now(self) -> float:
+    def now(self) -> float:
         return time.perf_counter() - self._begin
 
 

@@ -1,6 +1,7 @@
 """The evidence format: one JSON object per measurement, with all that is needed to judge and repeat it.
 
-A field that was not measured or cannot be found out is absent: never zero, never a guess.
+A field that was not measured or cannot be found out is absent: never zero, never a guess. The format is
+published as `evidence.schema.json`, and every document is held to it.
 """
 
 import json
@@ -11,12 +12,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
-from statistics import median
 from typing import Any
 
 import gradus
+from gradus.bench.hardware import hardware
 from gradus.config import EngineConfig
-from gradus.machine import available_cpus, cpu_features, cpu_model, last_level_cache, total_memory
 
 
 def evidence(
@@ -30,7 +30,11 @@ def evidence(
     verification: Mapping[str, Any],
     software: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
-    """The document; what is None inside the parts is left out."""
+    """The document; what is None inside the parts is left out.
+
+    Raises:
+        jsonschema.ValidationError: a part is not as the schema says, which is the bench's mistake.
+    """
     document = {
         "test_name": test_name,
         "test_date": datetime.now(UTC).isoformat(timespec="seconds"),
@@ -45,29 +49,30 @@ def evidence(
         "verification": verification,
         "commit": _commit(),
     }
-    return _without_none(document)
+    complete = _without_none(document)
+    validate(complete)
+    return complete
 
 
-def hardware() -> dict[str, Any]:
-    """The machine, as far as it can be found out."""
-    found = {
-        "cpu": cpu_model() or None,
-        "cpu_features": cpu_features() or None,
-        "cpus_used_at_most": available_cpus(),
-        "last_level_cache_bytes": last_level_cache(),
-        "memory_bytes": total_memory(),
-    }
-    return _without_none(found)
+def validate(document: Mapping[str, Any]) -> None:
+    """Hold a document to the published schema.
+
+    Raises:
+        jsonschema.ValidationError: says which part is not as it must be.
+    """
+    import jsonschema
+
+    jsonschema.Draft202012Validator(schema()).validate(document)
+
+
+def schema() -> dict[str, Any]:
+    """The published JSON Schema."""
+    return json.loads(Path(__file__).with_name("evidence.schema.json").read_text())
 
 
 def engine_parameters(config: EngineConfig) -> dict[str, Any]:
     """The configuration's fields; those left to the engine's choice are absent."""
     return _without_none(asdict(config))
-
-
-def spread(values: Sequence[float]) -> dict[str, float]:
-    """Median, least and greatest."""
-    return {"median": median(values), "min": min(values), "max": max(values)}
 
 
 def to_line(document: Mapping[str, Any]) -> str:

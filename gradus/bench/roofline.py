@@ -12,8 +12,9 @@ from typing import Any
 
 from gradus.backends.native.backend import NativeBackend
 from gradus.bench.ceilings import Ceilings, measure_ceilings
-from gradus.bench.evidence import engine_parameters, evidence, spread
+from gradus.bench.evidence import engine_parameters, evidence
 from gradus.bench.op_costs import OpCost, op_cost
+from gradus.bench.statistics import spread
 from gradus.bench.step_batches import StepShape, make_batch
 from gradus.config import EngineConfig
 from gradus.errors import ConfigError
@@ -95,7 +96,7 @@ def bench_roofline(
     try:
         backend = runtime.backend
         assert isinstance(backend, NativeBackend)
-        ceilings = measure_ceilings(backend.cpu_variant, backend.num_threads)
+        ceilings = measure_ceilings(backend.cpu_variant, 1, backend.num_threads)
         on_ceilings(ceilings)
         steps = []
         for shape in shapes:

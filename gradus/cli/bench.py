@@ -2,13 +2,21 @@
 
 import argparse
 from importlib import import_module
+from pathlib import Path
+
+from gradus.errors import ConfigError
+
+_EXTRA = ("httpx", "matplotlib", "radon", "scipy")  # what the extra "bench" installs
 
 # name -> what it measures; its module `bench_NAME` gives `add_arguments(parser)` and `run(args) -> int`
 BENCHES = {
     "decode": "one stream: tokens per second, beside the prediction that doctor makes",
     "throughput": "a workload in process: tokens per second, latencies, prefill and decode steps",
+    "latency": "how long one batch takes: latency, TTFT and TPOT",
     "roofline": "where a step's time goes, and how close each operation is to this machine's ceilings",
     "peers": "Gradus against other engines, measured in turns",
+    "compare": "two documents of one bench, before and after; exit code 1 if a figure got worse",
+    "code": "lines, functions, complexity and imports of the sources",
 }
 
 
@@ -23,10 +31,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
             default=argparse.SUPPRESS,
             help="show a traceback when something fails",
         )
+        bench.add_argument("--output", type=Path, metavar="FILE", help="write the evidence here too")
         module = import_module(f"gradus.cli.bench_{name}")
         module.add_arguments(bench)
         bench.set_defaults(bench=module.run)
 
 
 def run(args: argparse.Namespace) -> int:
-    return args.bench(args)
+    try:
+        return args.bench(args)
+    except ModuleNotFoundError as error:
+        if error.name not in _EXTRA:
+            raise
+        raise ConfigError(f"this bench needs {error.name}: pip install 'gradus[bench]'") from error

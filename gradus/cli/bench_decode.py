@@ -40,7 +40,7 @@ def run(args: argparse.Namespace) -> int:
         results["first_token_seconds"]["median"],
     )
     print(f"measured / predicted: {_spread(results['measured_over_predicted'])}")
-    return finish(document)
+    return finish(document, args)
 
 
 def _print_run(number: int, run: "DecodeRun") -> None:

@@ -24,12 +24,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         action="append",
         default=[],
         metavar="NAME=PYTHON",
-        help="llama.cpp, llama.cpp-server or openvino, and the interpreter that has it; repeatable",
+        help="llama.cpp, llama.cpp-server, openvino, vllm or transformers, and its interpreter; repeatable",
     )
     parser.add_argument("--rows", metavar="NAMES", help="comma-separated (default: all)")
-    parser.add_argument(
-        "--output", type=Path, metavar="FILE", help="write the evidence here too, after every row"
-    )
     parser.add_argument("--rounds", type=int, default=5, metavar="N", help="default: %(default)s")
     parser.add_argument("--threads", type=int, default=2, metavar="N", help="default: %(default)s")
 
@@ -37,11 +34,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     if args.rounds < 1 or args.threads < 1:
         raise ConfigError(f"rounds is {args.rounds}, threads {args.threads}; both must be 1 or more")
-    from gradus.bench.evidence import to_line
     from gradus.bench.peers.compare import bench_peers
     from gradus.bench.peers.rows import find_rows
     from gradus.bench.peers.sides import Environment
-    from gradus.cli.bench_output import finish, print_table
+    from gradus.cli.bench_output import finish, print_table, write
     from gradus.models.outline import outline_model
 
     rows = find_rows(args.rows)
@@ -58,12 +54,11 @@ def run(args: argparse.Namespace) -> int:
     def note(result: "RowResult", so_far: dict[str, Any]) -> None:
         cells.extend(_table_rows(result))
         document.update(so_far)
-        if args.output is not None:
-            args.output.write_text(to_line(so_far) + "\n")
+        write(so_far, args.output)
 
     bench_peers(environment, vocab_size, rows, args.rounds, lambda line: print(line, flush=True), on_row=note)
     print_table(("row", "figure", "Gradus", "peer", "its figure", "ratio", "95 %", "goal"), cells)
-    return finish(document)
+    return finish(document, args)
 
 
 def _interpreter(text: str) -> tuple[str, str]:

@@ -41,7 +41,7 @@ def run(args: argparse.Namespace) -> int:
     shapes = [decode_shape(count, args.context) for count in streams]
     shapes += [prefill_shape(count) for count in prefills]
     print(f"{config.model}: {args.repetitions} repetitions of each step", flush=True)
-    return finish(bench_roofline(config, shapes, args.repetitions, _print_ceilings, _print_step))
+    return finish(bench_roofline(config, shapes, args.repetitions, _print_ceilings, _print_step), args)
 
 
 def _numbers(name: str, text: str) -> list[int]:

@@ -41,6 +41,6 @@ def test_the_bound_is_the_slower_of_arithmetic_and_memory():
 def test_what_was_measured_is_told_per_kind_and_threads():
     found = Ceilings({("f32", 1): [1.0, 3.0]}, {1: [5.0]}).as_dict()
     assert found["multiply_adds_per_second"] == [
-        {"kind": "f32", "num_threads": 1, "median": 2.0, "min": 1.0, "max": 3.0}
+        {"kind": "f32", "num_threads": 1, "median": 2.0, "min": 1.0, "max": 3.0, "stdev": 2**0.5}
     ]
     assert found["read_bytes_per_second"] == [{"num_threads": 1, "median": 5.0, "min": 5.0, "max": 5.0}]

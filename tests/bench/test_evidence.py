@@ -2,7 +2,12 @@
 
 import json
 
-from gradus.bench.evidence import evidence, hardware, spread, to_line
+import jsonschema
+import pytest
+
+from gradus.bench.evidence import evidence, schema, to_line, validate
+from gradus.bench.hardware import hardware
+from gradus.bench.statistics import spread
 
 FIELDS = [
     *("test_name", "test_date", "hardware", "software", "model", "parameters", "method", "results", "runs"),
@@ -12,14 +17,14 @@ FIELDS = [
 
 def document(**parts):
     values = {"model": {}, "parameters": {}, "method": "m", "results": {}, "runs": [], "verification": {}}
-    return evidence("a_test", **(values | parts))
+    return evidence("a-test", **(values | parts))
 
 
 def test_a_document_has_the_formats_fields_in_order_on_one_line():
     found = document(results={"tokens_per_second": spread([3.0, 1.0, 2.0])}, runs=[{"x": 1}])
     assert [name for name in FIELDS if name in found] == list(found)
     assert set(FIELDS) - set(found) <= {"commit"}  # an installed package has none
-    assert found["results"]["tokens_per_second"] == {"median": 2.0, "min": 1.0, "max": 3.0}
+    assert found["results"]["tokens_per_second"] == {"median": 2.0, "min": 1.0, "max": 3.0, "stdev": 1.0}
     line = to_line(found)
     assert "\n" not in line
     assert json.loads(line) == found
@@ -33,3 +38,26 @@ def test_what_was_not_measured_is_absent():
     assert found["results"] == {"steps": [{"b": 1}]}
     assert found["runs"] == [{}]
     assert None not in hardware().values()
+
+
+def test_a_document_that_is_not_as_the_schema_says_is_refused():
+    parts = {"model": {}, "parameters": {}, "results": {}, "verification": {}, "runs": []}
+    with pytest.raises(jsonschema.ValidationError, match="A Test"):
+        evidence("A Test", method="m", **parts)
+    with pytest.raises(jsonschema.ValidationError, match="non-empty"):
+        document(method="")
+    with pytest.raises(jsonschema.ValidationError):
+        document(verification={"repeats": {"within": True}})  # within what?
+
+
+def test_the_schema_itself_is_one_and_refuses_what_was_not_measured():
+    jsonschema.Draft202012Validator.check_schema(schema())
+    found = document(results={"a": 1})
+    validate(found)
+    for broken in (
+        {**found, "results": {"a": None}},
+        {**found, "extra": 1},
+        {**found, "runs": [{"a": None}]},
+    ):
+        with pytest.raises(jsonschema.ValidationError):
+            validate(broken)

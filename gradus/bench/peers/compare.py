@@ -9,12 +9,13 @@ from dataclasses import dataclass, field
 from time import perf_counter
 from typing import Any
 
-from gradus.bench.evidence import evidence, spread
+from gradus.bench.evidence import evidence
 from gradus.bench.peers.endpoint import Endpoint
 from gradus.bench.peers.rows import Row, Side
 from gradus.bench.peers.sides import Environment
 from gradus.bench.ratios import advantage
-from gradus.bench.workloads import Workload
+from gradus.bench.statistics import spread
+from gradus.bench.workloads.fixed import FixedWorkload
 from gradus.errors import GradusError
 
 METHOD = (
@@ -168,12 +169,12 @@ def _measure_process(environment: Environment, side: Side, row: Row, prompts: li
         endpoint.close()
 
 
-def _open(environment: Environment, side: Side, workload: Workload) -> Endpoint:
+def _open(environment: Environment, side: Side, workload: FixedWorkload) -> Endpoint:
     return environment.open(side, min(workload.concurrency, workload.num_requests), workload.context)
 
 
 def _run(
-    endpoint: Endpoint, workload: Workload, prompts: list[list[int]], options: Mapping[str, Any]
+    endpoint: Endpoint, workload: FixedWorkload, prompts: list[list[int]], options: Mapping[str, Any]
 ) -> dict[str, float]:
     return endpoint.run(prompts, workload.output_len, workload.concurrency, options).figures()
 

@@ -7,11 +7,12 @@ or directory that `benchmarks/make_peer_weights.py` writes, or for Gradus also a
 from dataclasses import dataclass
 from typing import Literal
 
-from gradus.bench.workloads import WORKLOADS, Workload
+from gradus.bench.workloads.fixed import FixedWorkload
+from gradus.bench.workloads.registry import FIXED_WORKLOADS
 from gradus.errors import ConfigError
 
 Measure = Literal["speed", "startup", "memory"]
-STARTUP = Workload(name="startup", num_requests=1, concurrency=1, input_len=8, output_len=1)
+STARTUP = FixedWorkload(name="startup", num_requests=1, concurrency=1, input_len=8, output_len=1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +38,7 @@ class Row:
     """
 
     name: str
-    workload: Workload
+    workload: FixedWorkload
     figure: str
     ours: Side
     peers: tuple[Side, ...]
@@ -55,18 +56,23 @@ class Row:
 
 GRADUS, SERVER = "gradus", "gradus-server"
 LLAMA, LLAMA_SERVER, OPENVINO = "llama.cpp", "llama.cpp-server", "openvino"
-PEER_ENGINES = (LLAMA, LLAMA_SERVER, OPENVINO)
+TRANSFORMERS, VLLM = "transformers", "vllm"
+PEER_ENGINES = (LLAMA, LLAMA_SERVER, OPENVINO, VLLM, TRANSFORMERS)
 
 _OURS = Side(GRADUS, "4-bit")
 _Q4 = Side(LLAMA, "q4_0.gguf")
 _OPENVINO = Side(OPENVINO, "openvino-int8")
 _K_MIX = "q4_k_m.gguf"
+_16_BIT = Side(GRADUS, "16-bit")
+_CHECKPOINT = (Side(VLLM, "hf"), Side(TRANSFORMERS, "hf"))
 
 
 def _speed(
     name: str, workload: str, figure: str, goal: float, peers: tuple[Side, ...], ours: Side = _OURS
 ) -> Row:
-    return Row(name=name, workload=WORKLOADS[workload], figure=figure, ours=ours, peers=peers, goal=goal)
+    return Row(
+        name=name, workload=FIXED_WORKLOADS[workload], figure=figure, ours=ours, peers=peers, goal=goal
+    )
 
 
 def _startup(name: str, ours: str, peer: str) -> Row:
@@ -124,11 +130,13 @@ ROWS = {
             (Side(LLAMA_SERVER, _K_MIX),),
             Side(SERVER, _K_MIX),
         ),
+        _speed("decode-16bit", "decode", "decode_tokens_per_second", 1.0, _CHECKPOINT, _16_BIT),
+        _speed("reference-16bit", "reference", "output_tokens_per_second", 1.0, _CHECKPOINT, _16_BIT),
         _startup("startup-http", SERVER, LLAMA_SERVER),
         _startup("startup", GRADUS, LLAMA),
         Row(
             name="memory",
-            workload=WORKLOADS["streams-1024"],
+            workload=FIXED_WORKLOADS["streams-1024"],
             figure="peak_memory_bytes",
             ours=_OURS,
             peers=(_Q4,),

@@ -11,10 +11,10 @@ from gradus.bench.peers.endpoint import PeerError
 from gradus.bench.peers.rows import LLAMA, OPENVINO, Row, Side
 from gradus.bench.peers.sides import Environment
 from gradus.bench.timings import RequestTiming, Run
-from gradus.bench.workloads import Workload
+from gradus.bench.workloads.fixed import FixedWorkload
 
 OURS, PEER, OTHER = Side("gradus", "4-bit"), Side(LLAMA, "q4_0.gguf"), Side(OPENVINO, "openvino-int8")
-WORKLOAD = Workload(name="small", num_requests=4, concurrency=2, input_len=3, output_len=10)
+WORKLOAD = FixedWorkload(name="small", num_requests=4, concurrency=2, input_len=3, output_len=10)
 ROW = Row(
     name="row", workload=WORKLOAD, figure="output_tokens_per_second", ours=OURS, peers=(PEER, OTHER), goal=2.0
 )

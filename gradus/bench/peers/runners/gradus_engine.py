@@ -4,6 +4,7 @@ from typing import Any
 
 from gradus.bench.engine_driver import EngineDriver
 from gradus.bench.peers.runners.peer_protocol import Runner, serve
+from gradus.bench.workloads.base import WorkloadRequest
 from gradus.config import EngineConfig
 from gradus.runtime import Runtime, load_runtime
 
@@ -29,7 +30,8 @@ class GradusEngine:
     def run(self, command: dict[str, Any]) -> list[dict[str, Any]]:
         if self._driver is None:
             raise RuntimeError("nothing is loaded")
-        driven = self._driver.run(command["prompts"], command["output_len"], command["concurrency"])
+        requests = [WorkloadRequest(prompt, command["output_len"]) for prompt in command["prompts"]]
+        driven = self._driver.run(requests, command["concurrency"])
         return [
             {
                 "start": request.start,
