@@ -31,7 +31,8 @@ def pair_configs(config: EngineConfig, switch: Switch) -> dict[str, EngineConfig
     """
     context = {"max_model_len": config.max_model_len or switch.workload.max_context}
     return {
-        side: replace(config, **{**context, **switch.common, **settings}) for side, settings in switch.sides.items()
+        side: replace(config, **{**context, **switch.common, **settings})
+        for side, settings in switch.sides.items()
     }
 
 
@@ -95,7 +96,10 @@ def ratios(measured: Measured, side: str, base: str) -> dict[str, Any]:
     found = {}
     for name in measured.rounds.names(side):
         values = measured.rounds.values(side, name), measured.rounds.values(base, name)
-        is_rate, is_cost = name.endswith("_per_second"), name.endswith(("_seconds", "_bytes", "_per_resident"))
+        is_rate, is_cost = (
+            name.endswith("_per_second"),
+            name.endswith(("_seconds", "_bytes", "_per_resident")),
+        )
         if (is_rate or is_cost) and len(values[0]) == len(values[1]) and min(*values[0], *values[1]) > 0:
             found[name] = measured.rounds.ratio(name, side, base, lower_is_better=is_cost).as_dict()
     return found

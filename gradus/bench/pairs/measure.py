@@ -123,7 +123,8 @@ def checks(measured: Measured) -> dict[str, bool]:
             driven.num_generated_tokens == driven.run.num_output_tokens for driven in runs
         ),
         "every_prompt_token_was_computed_or_found_in_the_cache": all(
-            driven.num_computed_prompt_tokens + driven.num_cached_prompt_tokens == driven.run.num_prompt_tokens
+            driven.num_computed_prompt_tokens + driven.num_cached_prompt_tokens
+            == driven.run.num_prompt_tokens
             for driven in runs
             if not driven.num_preemptions  # after one, prompts are computed again
         ),

@@ -99,7 +99,9 @@ _ALL = (
         question="attention in blocks, or all scores at once?",
         sides={"naive": {"attention": "naive"}, "blocked": {"attention": "blocked"}},
         common=_NO_REUSE,
-        workload=FixedWorkload(name="long-prompts", num_requests=2, concurrency=1, input_len=768, output_len=8),
+        workload=FixedWorkload(
+            name="long-prompts", num_requests=2, concurrency=1, input_len=768, output_len=8
+        ),
         headlines=_SPEED,
         same_tokens=False,
     ),
@@ -165,7 +167,9 @@ _ALL = (
         question="keys and values in 16 bits, or in 32?",
         sides={"f32": {"kv_cache_dtype": "f32"}, "f16": {"kv_cache_dtype": "f16"}},
         common=_NO_REUSE,
-        workload=FixedWorkload(name="long-contexts", num_requests=4, concurrency=4, input_len=384, output_len=24),
+        workload=FixedWorkload(
+            name="long-contexts", num_requests=4, concurrency=4, input_len=384, output_len=24
+        ),
         headlines=(*_SPEED, "kv_held_bytes"),
         same_tokens=False,
     ),
