@@ -94,6 +94,13 @@ class SeenStep:
     num_resident: int
     num_used_blocks: int
 
+    @property
+    def kind(self) -> str | None:
+        """What it computed; None: nothing."""
+        if self.num_prompt_tokens and self.num_decode_tokens:
+            return "mixed"
+        return "prefill" if self.num_prompt_tokens else "decode" if self.num_decode_tokens else None
+
 
 @dataclass(frozen=True, slots=True)
 class DrivenRun:
@@ -148,6 +155,10 @@ class EngineDriver:
             counters.num_preemptions - before_run.num_preemptions,
         )
 
+    def forget_prefixes(self) -> None:
+        """Empty the prefix cache, so that the next run finds nothing of earlier ones."""
+        self._runtime.core.pool.reset_cache()
+
     def _seen(self, num_prompt_tokens: int, num_decode_tokens: int, seconds: float, end: float) -> SeenStep:
         core = self._runtime.core
         return SeenStep(
@@ -165,7 +176,7 @@ class _InFlight:
     index: int
     live: Live
     start: float
-    first_token: float | None = None
+    token_times: list[float] = field(default_factory=list)
 
 
 class _Loop:
@@ -225,8 +236,7 @@ class _Loop:
                 delta = entry.live.deltas.popleft()
                 if delta.error is not None:
                     raise RequestFailedError(delta.error)
-                if delta.token_ids and entry.first_token is None:
-                    entry.first_token = now
+                entry.token_times += [now] * len(delta.token_ids)
             if entry.live.state.finished:
                 self._finish(entry, now)
         self._in_flight = [entry for entry in self._in_flight if entry.index not in self.timings]
@@ -234,10 +244,12 @@ class _Loop:
     def _finish(self, entry: _InFlight, now: float) -> None:
         self._engine.forget(entry.live)
         token_ids = entry.live.state.output().outputs[0].token_ids
-        first = now if entry.first_token is None else entry.first_token
+        times = tuple(entry.token_times)
         num_prompt_tokens = len(self._requests[entry.index].prompt)
         self.token_ids[entry.index] = token_ids
-        self.timings[entry.index] = RequestTiming(entry.start, first, now, num_prompt_tokens, len(token_ids))
+        self.timings[entry.index] = RequestTiming(
+            entry.start, times[0] if times else now, now, num_prompt_tokens, len(token_ids), times
+        )
 
     def now(self) -> float:
         return time.perf_counter() - self._begin
