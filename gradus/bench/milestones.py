@@ -1,4 +1,4 @@
-"""`gradus bench milestones`: the way from static batches to 4-bit weights, each step by the engine's own switches.
+"""`gradus bench milestones`: from static batches to 4-bit weights, one switch of the engine at a time.
 
 Every milestone is the one before with one thing more. The whole path runs one workload in turns; the steps
 whose gain has a bound by arithmetic are measured again on the workload that shows it (`gradus.bench.pairs`).
@@ -22,12 +22,13 @@ from gradus.machine import available_cpus
 from gradus.runtime import Runtime
 
 METHOD = (
-    "Milestones are cumulative, in the engine's own switches, with the same bytes for keys and values in all: "
-    "what `num_streams` sequences of the longest length take. Memory: weights, what a step computes in, and the "
-    "keys and values held at most. Longest context: of one request beside others of the mean length in the other "
-    "seats, in the memory of weights and keys and values that M1 takes; a contiguous layout has a slab of that "
-    "length for every seat. Mapped weights stay where they are (--no-huge-pages), so that the engines share "
-    f"them. {PAIR_METHOD} Steps with a bound were measured on a workload of their own, with 4-bit weights."
+    "Milestones are cumulative, in the engine's own switches. All have the same bytes for keys and values: "
+    "what `num_streams` sequences of the longest length take. Memory: weights, what a step computes in, and "
+    "the keys and values held at most. Longest context: of one request beside others of the mean length in "
+    "the other `num_streams` - 1 seats, in the memory that M1 takes for weights, keys and values; a contiguous "
+    "layout has a slab of that length for every seat. Mapped weights stay where they are (--no-huge-pages), "
+    f"so that the engines share them. {PAIR_METHOD} Steps with a bound were measured once more, on workloads "
+    "of their own and with 4-bit weights."
 )
 
 NAMES = {
@@ -87,11 +88,8 @@ class Path:
             "M6": {"enable_prefix_caching": True},
             "M7": {"quantization": "int4"},
         }
-        found, so_far = {}, {}
-        for name, step in steps.items():
-            so_far = {**so_far, **step}
-            found[name] = so_far
-        return found
+        so_far: Settings = {}
+        return {name: (so_far := {**so_far, **step}) for name, step in steps.items()}
 
 
 PATHS = {

@@ -1,7 +1,7 @@
-"""What others have published for the steps from static batches to 4-bit weights, to stand beside what is measured.
+"""What others have published for the steps from static batches to 4-bit weights, to stand beside our figures.
 
-Source: the targets of github.com/ASCII-S/folovllm (README.md and docs/technical_comparison.md), a project that
-takes the same seven steps, for Qwen3-0.6B on an A100. They are its goals and nobody's measurements.
+Source: the targets of github.com/ASCII-S/folovllm (README.md and docs/technical_comparison.md), which takes
+the same seven steps, for Qwen3-0.6B on an A100. They are its goals and nobody's measurements.
 """
 
 from dataclasses import asdict, dataclass
@@ -15,7 +15,7 @@ class Target:
     """A gain over the step before, as a ratio above 1.
 
     Attributes:
-        figure: what gains: one of the path's figures, or the gain that is bounded, for a switch's own workload.
+        figure: what gains: one of the path's figures, or of a switch the gain that its bound is about.
         switch: the switch on whose workload it is measured; None: on the path's.
         least, most: the published range; alike where one number was published.
         differs: why it may not be seen here.
@@ -35,8 +35,8 @@ class Target:
 
 
 _ANOTHER_BASE = (
-    "published against one request at a time, while the first step here is a static batch already; and a step "
-    "on a CPU costs more with every sequence in it"
+    "published against one request at a time, while the first step here is a static batch already; and on a "
+    "CPU a step costs more with every sequence in it"
 )
 _SCORES = (
     "published for a GPU, whose memory the scores of naive attention have to pass; on a CPU they stay in its "

@@ -1,1 +1,1 @@
-"""The engine's switches, one side against another: what differs, on which workload, and what bounds the gain."""
+"""The engine's switches: what their sides differ in, on which workload, and what bounds the gain."""

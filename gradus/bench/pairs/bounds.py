@@ -7,16 +7,19 @@ from the times of the steps that ran. Its docstring is its formula.
 from collections import defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from statistics import median
 from typing import Any
 
 import numpy as np
 
 from gradus.backends.native.backend import NativeBackend
+from gradus.bench.engine_driver import DrivenRun
 from gradus.bench.op_costs import op_cost
-from gradus.bench.pairs.measure import Measured, gaps_between_tokens
+from gradus.bench.pairs.measure import Measured
 from gradus.bench.ratios import Ratio, advantage
 from gradus.bench.step_batches import StepShape
+from gradus.bench.timings import RequestTiming
 from gradus.bench.workloads.base import WorkloadRequest
 from gradus.runtime import Runtime
 
@@ -31,6 +34,7 @@ class BoundCheck:
     Attributes:
         least: what the measured ratio should reach.
         details: the numbers that the bound was computed from.
+        checks: that the runs did what the bound takes for granted, for the evidence's `verification`.
     """
 
     what: str
@@ -39,6 +43,7 @@ class BoundCheck:
     bound: float
     least: float
     details: dict[str, Any]
+    checks: dict[str, bool]
 
     def as_dict(self) -> dict[str, Any]:
         return {
@@ -63,8 +68,9 @@ def occupancy(measured: Measured) -> BoundCheck:
     c(n) is the median time of the steps of n sequences that computed no prompt, of both sides, interpolated
     where there were none; p is the median of what a step with a prompt took beyond c(n), per prompt token. A
     static batch, formed in order of sending, runs until its longest output ends, with as many sequences as
-    still write; full batches need the outputs' sum over the seats steps, no fewer than the longest output, and
-    each costs c(seats). bound = (static steps' c + p * prompt tokens) / (full steps' c + p * prompt tokens).
+    still write. Full batches need as many steps as the outputs' sum over the seats, no fewer than the longest
+    output, and each costs c(seats). bound = (c of static steps + p * prompt tokens) / (c of full steps + the
+    same).
     """
     static, continuous = measured.runs
     num_seats = measured.engines[static].core.config.max_num_seqs
@@ -87,6 +93,11 @@ def occupancy(measured: Measured) -> BoundCheck:
             "bound_if_every_step_cost_the_same": len(active) / num_full,
             "seconds_of_a_step_by_sequences": {str(n): step_seconds(n) for n in range(1, num_seats + 1)},
             "seconds_per_prompt_token": prompt_seconds,
+        },
+        {
+            "static_batches_took_the_steps_of_their_longest_outputs": all(
+                len(run.each_step) == len(active) for run in measured.runs[static]
+            )
         },
     )
 
@@ -132,27 +143,39 @@ def skipped_prefill(measured: Measured) -> BoundCheck | None:
     """
     off, on = measured.runs
     engine = measured.engines[on]
-    whole, left, ours, theirs = 0, 0, [], []
-    for requests, run, base_run in zip(measured.requests, measured.runs[on], measured.runs[off], strict=True):
-        cached = reusable_tokens(requests, engine.backend.block_size)
-        hits = [index for index, count in enumerate(cached) if count]
-        for index in hits:
-            length = len(requests[index].prompt)
-            macs = prefill_macs(engine, 0, length), prefill_macs(engine, cached[index], length)
-            if macs[0] is None or macs[1] is None:
-                return None
-            whole, left = whole + macs[0], left + macs[1]
-        ours.append(sum(run.run.requests[index].ttft for index in hits))
-        theirs.append(sum(base_run.run.requests[index].ttft for index in hits))
-    if not left:
+    reusable = [reusable_tokens(requests, engine.backend.block_size) for requests in measured.requests]
+    pairs = [
+        (len(request.prompt), count)
+        for requests, counts in zip(measured.requests, reusable, strict=True)
+        for request, count in zip(requests, counts, strict=True)
+        if count
+    ]
+    whole = [prefill_macs(engine, 0, length) for length, _ in pairs]
+    left = [prefill_macs(engine, count, length) for length, count in pairs]
+    known_whole, known_left = [m for m in whole if m is not None], [m for m in left if m is not None]
+    if not pairs or len(known_whole) < len(pairs):
         return None
+    bound = sum(known_whole) / sum(known_left)
+    ours, theirs = (
+        [
+            sum(r.ttft for r, count in zip(run.run.requests, counts, strict=True) if count)
+            for run, counts in zip(measured.runs[side], reusable, strict=True)
+        ]
+        for side in (on, off)
+    )
     return BoundCheck(
         "time to the first token of requests that find a prefix",
         on,
         advantage(ours, theirs, lower_is_better=True),
-        whole / left,
-        SHARE * whole / left,
-        {"multiply_adds_without": whole, "multiply_adds_with": left},
+        bound,
+        SHARE * bound,
+        {"multiply_adds_without": sum(known_whole), "multiply_adds_with": sum(known_left)},
+        {
+            "the_cache_found_what_prompts_have_in_common": all(
+                run.num_cached_prompt_tokens == sum(counts)
+                for run, counts in zip(measured.runs[on], reusable, strict=True)
+            )
+        },
     )
 
 
@@ -183,8 +206,8 @@ def prefill_macs(engine: Runtime, start: int, end: int) -> int | None:
 def resident_sequences(measured: Measured) -> BoundCheck:
     """Sequences that hold keys and values at once, paged over contiguous, after the step that may admit all.
 
-    Contiguous memory holds its tokens / the longest sequence's; the arithmetic allows as many prompts, in order
-    of sending, as together have no more tokens than the memory: bound = the latter over the former.
+    Contiguous memory holds its tokens / the longest sequence's; the arithmetic allows as many prompts, in
+    order of sending, as together have no more tokens than the memory: bound = the latter over the former.
     """
     contiguous, paged = measured.runs
     cache = measured.engines[paged].cache
@@ -209,17 +232,18 @@ def resident_sequences(measured: Measured) -> BoundCheck:
             "paged": median(ours),
             "contiguous": median(theirs),
         },
+        {"contiguous_memory_held_a_sequence_per_slab": set(theirs) == {slabs.num_blocks}},
     )
 
 
 def longest_gap(measured: Measured) -> BoundCheck:
-    """Longest gap between tokens of running streams, whole prompts over chunks of 256.
+    """Longest gap between tokens of streams while a long prompt is computed, whole over in chunks of 256.
 
-    bound = prompt tokens of the largest step, whole over chunked: what the gap would fall by if a step's time
-    were its prompt tokens'. Fourfold is asked for.
+    bound = prompt tokens of the largest step, whole over in chunks: what the gap would fall by if a step took
+    as long as it has prompt tokens. Fourfold is asked for.
     """
     whole, chunked = measured.base, "256"
-    gaps = {side: [max(gaps_between_tokens(run)) for run in measured.runs[side]] for side in (whole, chunked)}
+    gaps = {side: list(map(gap_beside_longest, measured.runs[side])) for side in (whole, chunked)}
     largest = {
         side: max(step.num_prompt_tokens for run in measured.runs[side] for step in run.each_step)
         for side in (whole, chunked)
@@ -231,4 +255,27 @@ def longest_gap(measured: Measured) -> BoundCheck:
         largest[whole] / largest[chunked],
         GAP_RATIO,
         {"prompt_tokens_of_the_largest_step": largest},
+        {
+            "streams_ran_until_the_long_prompt_was_computed": all(
+                stream.end >= longest_prompt(run).first_token
+                for side in gaps
+                for run in measured.runs[side]
+                for stream in run.run.requests[1:]  # the first one's end is what the long prompt waits for
+            )
+        },
     )
+
+
+def gap_beside_longest(driven: DrivenRun) -> float:
+    """Seconds of the longest gap between tokens of others that touches the longest prompt's computation."""
+    long = longest_prompt(driven)
+    return max(
+        later - earlier
+        for request in driven.run.requests
+        for earlier, later in pairwise(request.token_times)
+        if later > long.start and earlier < long.first_token
+    )
+
+
+def longest_prompt(driven: DrivenRun) -> RequestTiming:
+    return max(driven.run.requests, key=lambda request: request.num_prompt_tokens)

@@ -17,9 +17,9 @@ from gradus.runtime import Runtime
 
 METHOD = (
     "All sides are loaded in one process and take turns on the same requests, greedy and past the end of the "
-    "sequence; one round warms up and is left out. Counts are the engine's counters, gaps are between the ends "
-    "of steps that continued running requests, and a ratio is the median of the rounds' ratios, above 1 where "
-    "the side is better than the first one."
+    "sequence; one round warms up and is left out. Counts are the engine's counters, tokens come when the "
+    "step that gave them returns, and a ratio is the median of the rounds' ratios, above 1 where the side is "
+    "better than the first one."
 )
 
 
@@ -79,10 +79,10 @@ def compare(switch: Switch, measured: Measured) -> tuple[dict[str, Any], dict[st
         "bound": None if bound is None else bound.as_dict(),
         "share_of_tokens_as_the_base": shares,
     }
-    verification = checks(measured)
+    verification = checks(measured) | ({} if bound is None else bound.checks)
     if switch.same_tokens:
         verification["all_sides_gave_the_same_tokens"] = all(share == 1 for share in shares.values())
-    timed = [name for name in switch.headlines if name.endswith("_seconds") or name.endswith("_per_second")]
+    timed = [name for name in switch.headlines if name.endswith(("_seconds", "_per_second"))]
     return results, {**verification, "repeats": rounds.repeats(*timed)}
 
 

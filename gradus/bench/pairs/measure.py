@@ -6,7 +6,6 @@ Knows nothing of what the configurations mean.
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass
-from itertools import pairwise
 
 import numpy as np
 
@@ -91,14 +90,11 @@ def figures_of(driven: DrivenRun, engine: Runtime) -> Figures:
     }
     if fullest.num_resident:
         found["kv_bytes_per_resident"] = fullest.num_used_blocks * block_bytes / fullest.num_resident
-    gaps = gaps_between_tokens(driven)
-    return {**found, "longest_gap_seconds": max(gaps)} if gaps else found
-
-
-def gaps_between_tokens(driven: DrivenRun) -> list[float]:
-    """Seconds from each step that continued a running request to the next such step."""
-    ends = [step.end for step in driven.each_step if step.num_decode_tokens]
-    return [later - earlier for earlier, later in pairwise(ends)]
+    gaps = [gap for request in run.requests for gap in request.itls]
+    if gaps:
+        found["itl_p99_seconds"] = float(np.percentile(gaps, 99))
+        found["longest_gap_seconds"] = max(gaps)
+    return found
 
 
 def agreement(runs: Sequence[DrivenRun], base: Sequence[DrivenRun]) -> float:

@@ -1,4 +1,4 @@
-"""The switches as data: what each side sets, on which workload, which figures matter, and the gain's bound."""
+"""The switches as data: what each side sets, on which workload, which figures matter, the gain's bound."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -45,7 +45,13 @@ class Switch:
 
 _STREAMS = FixedWorkload(name="streams", num_requests=16, concurrency=8, input_len=32, output_len=32)
 _SPEED = ("output_tokens_per_second", "ttft_seconds", "tpot_seconds")
-_NO_REUSE = {"enable_prefix_caching": False}
+
+
+def _alone(num_seats: int) -> Settings:
+    """For a switch other than prefix caching, with seats for what its workload has in flight."""
+    return {"enable_prefix_caching": False, "max_num_seqs": num_seats}
+
+
 _KV_TOKENS, _SLAB = 1536, 384  # what the KV cache holds, and the longest sequence
 
 
@@ -58,7 +64,7 @@ _ALL = (
         name="batching",
         question="requests join and leave at every step, or as whole batches?",
         sides={"static": {"batching": "static"}, "continuous": {"batching": "continuous"}},
-        common=_NO_REUSE | {"max_num_seqs": 8},
+        common=_alone(8),
         workload=UniformWorkload(
             name="mixed-lengths-cpu",
             concurrency=None,
@@ -80,7 +86,7 @@ _ALL = (
             "paged": {"kv_layout": "paged", "block_size": 16, "num_kv_blocks": _KV_TOKENS // 16},
         },
         # A step may take all prompts that fit into the memory, so that memory alone decides.
-        common=_NO_REUSE | {"max_model_len": _SLAB, "max_num_batched_tokens": _KV_TOKENS},
+        common={**_alone(64), "max_model_len": _SLAB, "max_num_batched_tokens": _KV_TOKENS},
         workload=UniformWorkload(
             name="memory-bound-cpu",
             concurrency=None,
@@ -98,7 +104,7 @@ _ALL = (
         name="attention",
         question="attention in blocks, or all scores at once?",
         sides={"naive": {"attention": "naive"}, "blocked": {"attention": "blocked"}},
-        common=_NO_REUSE,
+        common=_alone(1),
         workload=FixedWorkload(
             name="long-prompts", num_requests=2, concurrency=1, input_len=768, output_len=8
         ),
@@ -109,12 +115,12 @@ _ALL = (
         name="chunked-prefill",
         question="long prompts in chunks, or whole, while other requests are written?",
         sides={
-            "whole": {"enable_chunked_prefill": False, "max_num_batched_tokens": None},
+            "whole": {"enable_chunked_prefill": False, "max_num_batched_tokens": 2064},  # with the streams
             "512": _chunks(512),
             "256": _chunks(256),
             "128": _chunks(128),
         },
-        common=_NO_REUSE,
+        common=_alone(8),
         workload=LongPromptWorkload(
             name="long-prompt-among-streams",
             concurrency=None,
@@ -123,7 +129,7 @@ _ALL = (
             output_len=36,
             long_input_len=2000,
         ),
-        headlines=("longest_gap_seconds", "ttft_p99_seconds", "total_tokens_per_second"),
+        headlines=("longest_gap_seconds", "itl_p99_seconds", "ttft_p99_seconds", "total_tokens_per_second"),
         same_tokens=True,
         bound=longest_gap,
     ),
@@ -131,6 +137,7 @@ _ALL = (
         name="prefix-caching",
         question="prompts that begin alike share their beginning, or compute it each?",
         sides={"off": {"enable_prefix_caching": False}, "on": {"enable_prefix_caching": True}},
+        common={"max_num_seqs": 4},
         workload=SharedPrefixWorkload(
             name="one-prefix-cpu",
             concurrency=1,
@@ -157,7 +164,7 @@ _ALL = (
             "int8": {"quantization": "int8"},
             "int4": {"quantization": "int4"},
         },
-        common=_NO_REUSE,
+        common=_alone(8),
         workload=_STREAMS,
         headlines=(*_SPEED, "weight_bytes"),
         same_tokens=False,
@@ -166,7 +173,7 @@ _ALL = (
         name="kv-dtype",
         question="keys and values in 16 bits, or in 32?",
         sides={"f32": {"kv_cache_dtype": "f32"}, "f16": {"kv_cache_dtype": "f16"}},
-        common=_NO_REUSE,
+        common=_alone(8),
         workload=FixedWorkload(
             name="long-contexts", num_requests=4, concurrency=4, input_len=384, output_len=24
         ),
@@ -177,7 +184,7 @@ _ALL = (
         name="scheduling",
         question="prompts and running requests share steps, or never do?",
         sides={"separated": {"scheduling": "separated"}, "mixed": {"scheduling": "mixed"}},
-        common=_NO_REUSE,
+        common=_alone(8),
         workload=_STREAMS,
         headlines=(*_SPEED, "num_steps"),
         same_tokens=True,
@@ -186,7 +193,7 @@ _ALL = (
         name="graphs",
         question="replay a traced and fused program, or run op by op?",
         sides={"eager": {"enforce_eager": True}, "program": {"enforce_eager": False}},
-        common=_NO_REUSE,
+        common=_alone(8),
         workload=_STREAMS,
         headlines=_SPEED,
         same_tokens=True,
@@ -195,7 +202,7 @@ _ALL = (
         name="block-size",
         question="how many tokens per KV block?",
         sides={str(size): {"block_size": size} for size in (16, 32, 64, 128)},
-        common=_NO_REUSE,
+        common=_alone(8),
         workload=_STREAMS,
         headlines=(*_SPEED, "kv_held_bytes"),
         same_tokens=True,
@@ -204,7 +211,7 @@ _ALL = (
         name="threads",
         question="all CPUs, or one?",
         sides={"one": {"num_threads": 1}, "all": {"num_threads": None}},
-        common=_NO_REUSE,
+        common=_alone(8),
         workload=_STREAMS,
         headlines=_SPEED,
         same_tokens=True,

@@ -1,6 +1,6 @@
 """Streams that are being written when a long prompt comes: what chunked prefill is for.
 
-The long prompt is sent when a short request has ended, so that it meets running streams however fast they are.
+The long prompt is sent when a short request has ended, so it meets running streams however fast they are.
 """
 
 from dataclasses import dataclass
@@ -32,8 +32,8 @@ class LongPromptWorkload(Workload):
     @property
     def lengths(self) -> str:
         return (
-            f"{self.num_streams} streams of {self.input_len} tokens in, {self.output_len} out, and among them "
-            f"a prompt of {self.long_input_len}"
+            f"{self.num_streams} streams of {self.input_len} tokens in, {self.output_len} out, and among "
+            f"them a prompt of {self.long_input_len}"
         )
 
     def requests(self, vocab_size: int, round_index: int) -> list[WorkloadRequest]:

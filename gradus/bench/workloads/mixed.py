@@ -40,9 +40,9 @@ class MixedWorkload(Workload):
     @property
     def lengths(self) -> str:
         return (
-            f"{self.num_requests} requests of {self.min_input_len} to {self.max_input_len} tokens in, three of "
-            f"four after the same {self.prefix_len}, one of {self.long_input_len}; {self.min_output_len} to "
-            f"{self.max_output_len} out"
+            f"{self.num_requests} requests of {self.min_input_len} to {self.max_input_len} tokens in, three "
+            f"of four after the same {self.prefix_len}, one of {self.long_input_len}; "
+            f"{self.min_output_len} to {self.max_output_len} out"
         )
 
     def requests(self, vocab_size: int, round_index: int) -> list[WorkloadRequest]:
