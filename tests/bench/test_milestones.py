@@ -1,5 +1,6 @@
 """The path of milestones on the demo: what each one turns, what it is compared with, and what is printed."""
 
+import itertools
 import json
 
 import pytest
@@ -31,7 +32,7 @@ PATH = Path(
 def test_each_milestone_is_the_one_before_and_one_thing_more():
     changes = []
     settings = list(PATH.settings.values())
-    for before, after in zip(settings, settings[1:], strict=False):
+    for before, after in itertools.pairwise(settings):
         assert before.keys() == after.keys()
         changes.append({name for name in after if before[name] != after[name]})
     assert changes == [
@@ -53,7 +54,7 @@ def test_the_memory_of_keys_and_values_is_the_same_in_blocks_and_in_slabs(path):
 @pytest.fixture(scope="module")
 def document():
     reports = []
-    found = bench_milestones(EngineConfig(), PATH, 1, reports.append)
+    found = bench_milestones(EngineConfig(num_threads=1), PATH, 1, reports.append)
     assert len(reports) == num_runs(1)
     return json.loads(to_line(found))
 
@@ -78,7 +79,8 @@ def test_milestones_show_what_each_step_is_for(document):
         found["M5"]["prefix_cache_hit_rate"]["median"] == 0 < found["M6"]["prefix_cache_hit_rate"]["median"]
     )
     assert found["M7"]["weight_bytes"]["median"] < found["M6"]["weight_bytes"]["median"]
-    assert "to_the_one_before" not in found["M1"] and "to_M1" not in found["M1"]
+    assert "to_the_one_before" not in found["M1"]
+    assert "to_M1" not in found["M1"]
     assert found["M2"]["to_the_one_before"] == found["M2"]["to_M1"]
 
 
@@ -95,7 +97,8 @@ def test_steps_stand_beside_their_bounds_and_the_published_targets(document):
     assert {name: step["switch"] for name, step in results["steps"].items()} == STEPS
     for step in results["steps"].values():
         assert step["bound"]["measured"]["median"] > 0 < step["bound"]["bound"]
-        assert step["method"] and step["runs"]
+        assert step["method"]
+        assert step["runs"]
     targets = results["published"]["targets"]
     assert list(targets) == ["M2", "M3", "M4", "M5", "M6", "M7"]
     assert targets["M6"][0]["measured"] == results["steps"]["M6"]["bound"]["measured"]["median"]

@@ -18,7 +18,7 @@ OWN = ("batching", "kv-layout", "chunked-prefill", "prefix-caching")  # those wh
 
 def paired(name, num_rounds=1, **changes):
     switch = replace(SWITCHES[name], **changes)
-    return json.loads(to_line(bench_pair(EngineConfig(), switch, num_rounds, lambda name: None)))
+    return json.loads(to_line(bench_pair(EngineConfig(num_threads=1), switch, num_rounds, lambda name: None)))
 
 
 @pytest.mark.parametrize("name", [name for name in SWITCHES if name not in OWN])

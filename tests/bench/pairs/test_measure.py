@@ -18,7 +18,8 @@ def measured():
     reports = []
     with open_engines(sides) as engines:
         found = measure(engines, WORKLOAD, 2, reports.append)
-    assert reports[:2] == ["a, warm-up", "b, warm-up"] and len(reports) == 6
+    assert reports[:2] == ["a, warm-up", "b, warm-up"]
+    assert len(reports) == 6
     return found
 
 

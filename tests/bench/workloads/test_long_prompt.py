@@ -14,9 +14,11 @@ def test_the_long_prompt_waits_for_a_short_request_that_ends_before_the_streams_
     short, *streams, long = WORKLOAD.requests(100, 1)
     assert [(len(r.prompt), r.output_len, r.after) for r in streams] == [(3, 9, None)] * 2
     assert (len(long.prompt), long.output_len, long.after) == (40, 1, 0)
-    assert len(short.prompt) == 3 and 0 < short.output_len < 9
+    assert len(short.prompt) == 3
+    assert 0 < short.output_len < 9
     assert WORKLOAD.max_context == long.context == 41
-    assert "40" in WORKLOAD.summary and "2 streams" in WORKLOAD.summary
+    assert "40" in WORKLOAD.summary
+    assert "2 streams" in WORKLOAD.summary
 
 
 def test_rounds_differ_in_their_tokens_and_repeat_when_asked_again():
