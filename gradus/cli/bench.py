@@ -17,6 +17,8 @@ BENCHES = {
     "pair": "one switch of the engine on against off, in turns",
     "roofline": "where a step's time goes, and how close each operation is to this machine's ceilings",
     "peers": "Gradus against other engines, measured in turns",
+    "compare": "two documents of one bench, before and after; exit code 1 if a figure got worse",
+    "code": "lines, functions, complexity and imports of the sources",
 }
 
 
