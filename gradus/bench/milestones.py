@@ -25,10 +25,10 @@ METHOD = (
     "Milestones are cumulative, in the engine's own switches. All have the same bytes for keys and values: "
     "what `num_streams` sequences of the longest length take. Memory: weights, what a step computes in, and "
     "the keys and values held at most. Longest context: of one request beside others of the mean length in "
-    "the other `num_streams` - 1 seats, in the memory that M1 takes for weights, keys and values; where it "
-    "is contiguous, every seat has a slab of that length. Mapped weights stay where they are (--no-huge-pages), "
-    f"so that the engines share them. {PAIR_METHOD} Steps with a bound were measured once more, on workloads "
-    "of their own and with 4-bit weights."
+    "the other `num_streams` - 1 seats, in the memory that M1 takes for weights, keys and values; where "
+    "layouts are contiguous every seat has a slab of that length. Mapped weights stay where they are "
+    f"(--no-huge-pages), so that the engines share them. {PAIR_METHOD} Steps with a bound were measured once "
+    "more, on workloads of their own and with 4-bit weights."
 )
 
 NAMES = {
