@@ -13,6 +13,8 @@ BENCHES = {
     "decode": "one stream: tokens per second, beside the prediction that doctor makes",
     "throughput": "a workload in process: tokens per second, latencies, prefill and decode steps",
     "latency": "how long one batch takes: latency, TTFT and TPOT",
+    "milestones": "from static batches to 4-bit weights, one step at a time",
+    "pair": "one switch of the engine on against off, in turns",
     "roofline": "where a step's time goes, and how close each operation is to this machine's ceilings",
     "memory": "weights, KV cache, activations and peak, by the engine's books and by the system",
     "scaling": "speed over threads and over worker processes, with the work fixed or growing along",
