@@ -50,6 +50,19 @@ def test_latency_shows_a_batchs_percentiles(tiny_model_path):
     assert len(document["runs"]) == 2
 
 
+def test_the_ladder_shows_each_rungs_losses(tmp_path):
+    lengths = ["--input-len", "9", "--output-len", "5", "--num-requests", "4", "--concurrency", "2"]
+    output = tmp_path / "ladder.json"
+    table, document = evidence(
+        "ladder", "demo", "--runs", "1", "--rungs", "2,8", *lengths, "--output", output
+    )
+    assert [line.split()[:2] for line in table[-3:]] == [["0", "kernels:"], ["2", "runner:"], ["8", "HTTP"]]
+    for word in ("loss to 0", "to below", "CPU ms"):
+        assert word in table[-4]
+    assert json.loads(output.read_text()) == document
+    assert document["results"]["rungs"][1]["num_steps"]["median"] == 10
+
+
 def test_roofline_shows_ceilings_and_operations(tiny_model_path):
     flags = ["--streams", "1,3", "--prefill", "20", "--context", "10", "--repetitions", "2"]
     table, document = evidence("roofline", tiny_model_path, *flags)
@@ -84,6 +97,11 @@ def test_peers_that_are_not_there_are_said_to_be_absent_and_the_file_is_written(
         (["peers", "demo", "--weights", ".", "--peer", "llama.cpp"], "NAME=PYTHON"),
         (["peers", "demo", "--weights", ".", "--rows", "none-such"], "decode-4bit"),
         (["peers", "demo", "--weights", ".", "--rounds", "0"], "1 or more"),
+        (["ladder", "demo", "--rungs", "12"], "numbers from 0 to 9"),
+        (["ladder", "demo", "--peer", "vllm=python"], "llama.cpp=PYTHON"),
+        (["ladder", "demo", "--prefix-caching"], "leave --prefix-caching out"),
+        (["ladder", "demo", "--runs", "0"], "1 or more"),
+        (["ladder", "demo", "--workload", "multi-turn-cpu"], "after one another"),
     ],
 )
 def test_what_cannot_be_measured_is_a_usage_error(arguments, said):

@@ -19,7 +19,7 @@ from gradus.backends.native.step import make_step
 from gradus.backends.native.tracer import Tracer, compile_program
 from gradus.backends.native.weights import Weights
 from gradus.backends.options import BackendOptions, kv_bytes_per_token
-from gradus.batch import Batch, StepResult
+from gradus.batch import Batch, Int32, StepResult
 from gradus.disk_cache.store import DiskCache
 from gradus.errors import BackendError, ConfigError
 from gradus.models.checkpoint.base import Checkpoint
@@ -110,6 +110,21 @@ class NativeBackend:
                 return StepResult(**dict(zip(_RESULT_FIELDS, self._run(step), strict=True)))
             except (_native.StepError, _native.SetupError, MemoryError) as error:
                 raise BackendError(str(error)) from error
+
+    def replay_of(self, batch: Batch) -> Callable[[], Int32]:
+        """A function that runs the step's kernels and nothing else, as often as it is called.
+
+        It gives the chosen tokens, [num_outputs, k], or raises what C++ raises.
+
+        Raises:
+            BackendError: the batch contradicts itself.
+        """
+        step = make_step(batch)
+
+        def replay() -> Int32:
+            return self._run(step)[0]
+
+        return replay
 
     def time_operations(self, batch: Batch) -> list[float]:
         """Run one step for its times: the seconds of each of `operations`.
