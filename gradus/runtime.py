@@ -27,6 +27,7 @@ from gradus.models.sources import ModelSource, resolve_model
 from gradus.structured.compiler import LlguidanceCompiler
 from gradus.text.hf_tokenizer import load_tokenizer
 from gradus.text.input_processor import InputProcessor
+from gradus.text.stand_in import StandInEncoder
 from gradus.text.tokenizer import Tokenizer
 
 logger = logging.getLogger("gradus")
@@ -160,6 +161,8 @@ def check_quantization(config: EngineConfig, source: ModelSource | ModelOutline)
 def _tokenizer(config: EngineConfig, source: ModelSource) -> Tokenizer:
     size = _packed_cache_size(config)
     cache = None if size is None else DiskCache(max_bytes=size)
+    if source.kind == "dummy":
+        return load_tokenizer(source.tokenizer_path).over(StandInEncoder)
     if source.metadata is None:
         return load_tokenizer(source.tokenizer_path, cache)
     from gradus.text.gguf_tokenizer import gguf_tokenizer
