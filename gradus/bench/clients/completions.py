@@ -1,4 +1,4 @@
-"""A streaming client of OpenAI's completions and chat completions, as Gradus, llama.cpp, vLLM and Ollama serve them.
+"""A streaming client of OpenAI's completions and chat completions, whoever serves them.
 
 Counts come from the server's usage, never from chunks: a chunk may carry the text of several tokens, or of
 none. A stream that breaks off, ends without usage or says an error is a failed request, not an exception.

@@ -1,4 +1,4 @@
-"""Sends a workload's requests when they are due: so many at a time, or as they arrive, or each after another."""
+"""Sends a workload's requests when they are due: so many at a time, as they arrive, or each after another."""
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence

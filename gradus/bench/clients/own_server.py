@@ -1,4 +1,4 @@
-"""A `gradus serve` process of our own, on free ports: its beginning, its addresses, what it takes, its end."""
+"""A `gradus serve` process of our own, on free ports: its beginning, its addresses, its memory, its end."""
 
 import re
 import subprocess

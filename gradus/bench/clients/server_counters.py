@@ -11,12 +11,13 @@ SETTLE_SECONDS = 10.0
 
 @dataclass(frozen=True, slots=True)
 class ServerCounters:
-    """Tokens and requests since the server's start, and what is in its engine now; see docs/observability.md."""
+    """Tokens and messages since the server's start, and what is in its engine now (docs/observability.md)."""
 
     prompt_tokens_total: float
     prompt_tokens_cached_total: float
     generation_tokens_total: float
     request_success_total: float  # ended, for whatever reason
+    grpc_messages_sent: float
     num_requests_running: float
     num_requests_waiting: float
     kv_cache_usage_perc: float
@@ -47,6 +48,8 @@ async def read_counters(http: httpx.AsyncClient) -> ServerCounters | None:
     for family in text_string_to_metric_families(response.text):
         for sample in family.samples:
             name = sample.name.removeprefix(PREFIX)
+            if "direction" in sample.labels:
+                name = f"{name.removesuffix('_total')}_{sample.labels['direction']}"
             if name in sums:
                 sums[name] += sample.value
     return ServerCounters(**sums)
