@@ -156,7 +156,8 @@ class _Loop:
         """Start what may start; whether anything is in flight. Sleeps where the next has yet to arrive."""
         self._start_those_that_may()
         while self._waiting and not self._in_flight:
-            time.sleep(max(0.0, min(self._requests[i].arrival for i in self._waiting) - self._now()))
+            next_arrival = min(self._requests[i].arrival for i in self._waiting if self._may_follow(i))
+            time.sleep(max(0.0, next_arrival - self._now()))
             self._start_those_that_may()
         return bool(self._in_flight)
 
@@ -165,10 +166,14 @@ class _Loop:
             if len(self._in_flight) >= self._concurrency:
                 return
             request = self._requests[index]
-            has_come = request.after is None or request.after in self.timings
-            if has_come and request.arrival <= self._now():
+            if self._may_follow(index) and request.arrival <= self._now():
                 self._waiting.remove(index)
                 self._start(index, request)
+
+    def _may_follow(self, index: int) -> bool:
+        """Whether the request before it, if there is one, has ended."""
+        after = self._requests[index].after
+        return after is None or after in self.timings
 
     def _start(self, index: int, request: WorkloadRequest) -> None:
         start = request.arrival or self._now()  # in an open loop the wait for the step's end counts

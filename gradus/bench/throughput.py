@@ -41,6 +41,7 @@ def bench_throughput(
     runtime = load_runtime(config)
     try:
         driver = EngineDriver(runtime)
+        workload = workload.with_tokenizer(runtime.tokenizer.encode)
         vocab_size = runtime.source.config.vocab_size
         warm_up = workload.requests(vocab_size, 0)
         first = driver.run(warm_up, workload.concurrency)

@@ -24,7 +24,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         action="append",
         default=[],
         metavar="NAME=PYTHON",
-        help="llama.cpp, llama.cpp-server or openvino, and the interpreter that has it; repeatable",
+        help="llama.cpp, llama.cpp-server, openvino, vllm or transformers, and its interpreter; repeatable",
     )
     parser.add_argument("--rows", metavar="NAMES", help="comma-separated (default: all)")
     parser.add_argument("--rounds", type=int, default=5, metavar="N", help="default: %(default)s")

@@ -4,30 +4,24 @@ import argparse
 from typing import TYPE_CHECKING, Any
 
 from gradus.cli.engine_args import add_engine_arguments, engine_config
+from gradus.cli.workload_args import add_workload_arguments, workload_of
 
 if TYPE_CHECKING:
     from gradus.bench.engine_driver import DrivenRun
 
-_LENGTHS = ("input-len", "output-len", "num-requests", "concurrency")
-
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_engine_arguments(parser)
-    group = parser.add_argument_group("workload")
-    group.add_argument("--workload", default="reference", metavar="NAME", help="default: %(default)s")
-    for name in _LENGTHS:
-        group.add_argument(f"--{name}", type=int, metavar="N", help="default: the workload's")
-    group.add_argument("--runs", type=int, default=5, metavar="N", help="default: %(default)s")
+    add_workload_arguments(parser)
+    parser.add_argument("--runs", type=int, default=5, metavar="N", help="default: %(default)s")
 
 
 def run(args: argparse.Namespace) -> int:
     config = engine_config(args)
     from gradus.bench.throughput import bench_throughput
-    from gradus.bench.workloads.registry import changed_workload
     from gradus.cli.bench_output import finish, print_table
 
-    numbers = {name: getattr(args, name) for name in (length.replace("-", "_") for length in _LENGTHS)}
-    workload = changed_workload(args.workload, **numbers)
+    workload = workload_of(args)
     print(
         f"{config.model}, {workload.name}: {workload.summary}; {args.runs} runs",
         flush=True,

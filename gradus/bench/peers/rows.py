@@ -56,12 +56,15 @@ class Row:
 
 GRADUS, SERVER = "gradus", "gradus-server"
 LLAMA, LLAMA_SERVER, OPENVINO = "llama.cpp", "llama.cpp-server", "openvino"
-PEER_ENGINES = (LLAMA, LLAMA_SERVER, OPENVINO)
+TRANSFORMERS, VLLM = "transformers", "vllm"
+PEER_ENGINES = (LLAMA, LLAMA_SERVER, OPENVINO, VLLM, TRANSFORMERS)
 
 _OURS = Side(GRADUS, "4-bit")
 _Q4 = Side(LLAMA, "q4_0.gguf")
 _OPENVINO = Side(OPENVINO, "openvino-int8")
 _K_MIX = "q4_k_m.gguf"
+_16_BIT = Side(GRADUS, "16-bit")
+_CHECKPOINT = (Side(VLLM, "hf"), Side(TRANSFORMERS, "hf"))
 
 
 def _speed(
@@ -127,6 +130,8 @@ ROWS = {
             (Side(LLAMA_SERVER, _K_MIX),),
             Side(SERVER, _K_MIX),
         ),
+        _speed("decode-16bit", "decode", "decode_tokens_per_second", 1.0, _CHECKPOINT, _16_BIT),
+        _speed("reference-16bit", "reference", "output_tokens_per_second", 1.0, _CHECKPOINT, _16_BIT),
         _startup("startup-http", SERVER, LLAMA_SERVER),
         _startup("startup", GRADUS, LLAMA),
         Row(

@@ -7,17 +7,36 @@ from pathlib import Path
 from typing import Any
 
 from gradus.bench.peers.endpoint import Endpoint, RunnerEndpoint, ServerEndpoint
-from gradus.bench.peers.rows import GRADUS, LLAMA, LLAMA_SERVER, OPENVINO, PEER_ENGINES, SERVER, Side
+from gradus.bench.peers.rows import (
+    GRADUS,
+    LLAMA,
+    LLAMA_SERVER,
+    OPENVINO,
+    PEER_ENGINES,
+    SERVER,
+    TRANSFORMERS,
+    VLLM,
+    Side,
+)
 from gradus.bench.peers.runners.gradus_engine import engine_options
 from gradus.errors import ConfigError
 
 RUNNERS = Path(__file__).with_name("runners")
-_BITS = {"4-bit": "int4-all", "8-bit": "int8"}
+_SCRIPTS = {
+    LLAMA: "raw_llama_cpp.py",
+    OPENVINO: "openvino_pipeline.py",
+    TRANSFORMERS: "transformers_generate.py",
+    VLLM: "vllm_engine.py",
+}
+_BITS = {"4-bit": "int4-all", "8-bit": "int8", "16-bit": "none"}
+_DTYPES: tuple[Mapping[str, Any], ...] = ({}, {"dtype": "float32"})  # first the checkpoint's own
 
 # What is tried before the rounds, because no engine should lose by a default: the fastest is kept.
 CANDIDATES: Mapping[str, tuple[Mapping[str, Any], ...]] = {
     LLAMA: ({"flash_attention": True}, {"flash_attention": False}),
     OPENVINO: ({}, {"max_num_batched_tokens": 2048}),
+    TRANSFORMERS: _DTYPES,
+    VLLM: _DTYPES,
 }
 _NO_OPTIONS: tuple[Mapping[str, Any], ...] = ({},)
 
@@ -30,7 +49,6 @@ class Environment:
         model: ours, as `EngineConfig.model`.
         weights: directory of the peers' files.
         interpreters: engine -> Python of its own environment.
-        bits: "4-bit" and "8-bit" -> our quantization.
     """
 
     model: str
@@ -76,8 +94,8 @@ class Environment:
         if side.engine == GRADUS:
             module = "gradus.bench.peers.runners.gradus_engine"
             return RunnerEndpoint([sys.executable, "-m", module], {**load, "options": self._options(side)})
-        script = {LLAMA: "raw_llama_cpp.py", OPENVINO: "openvino_pipeline.py"}[side.engine]
-        return RunnerEndpoint([self.interpreters[side.engine], str(RUNNERS / script)], load)
+        command = [self.interpreters[side.engine], str(RUNNERS / _SCRIPTS[side.engine])]
+        return RunnerEndpoint([*command, str(self.num_threads)] if side.engine == VLLM else command, load)
 
     def _model(self, side: Side) -> str:
         return self.model if side.weights in _BITS else str(self.weights / side.weights)

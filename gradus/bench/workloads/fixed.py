@@ -3,11 +3,10 @@
 Prompts are random token ids, other ones in every request and every round, so no prefix is ever shared.
 """
 
-import random
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+from random import Random
 
-from gradus.bench.workloads.base import Workload, WorkloadRequest
-from gradus.errors import ConfigError
+from gradus.bench.workloads.base import Workload, WorkloadRequest, random_tokens
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -23,9 +22,7 @@ class FixedWorkload(Workload):
     output_len: int
 
     def __post_init__(self) -> None:
-        for field in ("num_requests", "concurrency", "input_len", "output_len"):
-            if getattr(self, field) < 1:
-                raise ConfigError(f"{field} is {getattr(self, field)}; it must be 1 or more")
+        self._check_at_least(1, "num_requests", "concurrency", "input_len", "output_len")
 
     @property
     def context(self) -> int:
@@ -37,38 +34,17 @@ class FixedWorkload(Workload):
         return self.context
 
     @property
-    def summary(self) -> str:
-        return (
-            f"{self.num_requests} requests, {self.concurrency} at a time, {self.input_len} tokens in, "
-            f"{self.output_len} out"
-        )
+    def lengths(self) -> str:
+        return f"{self.num_requests} requests of {self.input_len} tokens in, {self.output_len} out"
 
     def requests(self, vocab_size: int, round_index: int) -> list[WorkloadRequest]:
         return [WorkloadRequest(prompt, self.output_len) for prompt in self.prompts(vocab_size, round_index)]
 
     def prompts(self, vocab_size: int, round_index: int) -> list[list[int]]:
         """The prompts of one round; the same ones whenever it is asked for that round."""
-        draw = random.Random(f"{self.name}/{round_index}")
-        return [[draw.randrange(vocab_size) for _ in range(self.input_len)] for _ in range(self.num_requests)]
+        draw = Random(f"{self.name}/{round_index}")
+        return [random_tokens(draw, self.input_len, vocab_size) for _ in range(self.num_requests)]
 
-    def changed(
-        self,
-        *,
-        input_len: int | None = None,
-        output_len: int | None = None,
-        num_requests: int | None = None,
-        concurrency: int | None = None,
-    ) -> "FixedWorkload":
-        """With other numbers, and then another name.
-
-        Raises:
-            ConfigError: a number below 1.
-        """
-        numbers = {
-            "input_len": input_len,
-            "output_len": output_len,
-            "num_requests": num_requests,
-            "concurrency": concurrency,
-        }
-        given = {name: value for name, value in numbers.items() if value is not None}
-        return replace(self, name="fixed", **given) if given else self
+    @property
+    def _changed_name(self) -> str:
+        return "fixed"
