@@ -65,7 +65,10 @@ def _rows(results: dict[str, Any]) -> list[tuple[str, str]]:
     )
     many = results["connections"]
     rows = [
-        ("messages per token", f"{per_token['median']:.3f} ({per_token['min']:.3f} to {per_token['max']:.3f})"),
+        (
+            "messages per token",
+            f"{per_token['median']:.3f} ({per_token['min']:.3f} to {per_token['max']:.3f})",
+        ),
         ("first message, buffered", f"{first['buffered']:,.2f} ms"),
         ("first message, unbuffered", f"{first['unbuffered']:,.2f} ms"),
         ("first token's added delay", f"{added['median']:+.2f} ms{_interval(added)}"),

@@ -1,6 +1,8 @@
 """`gradus bench soak`: a server process under load of all kinds for a given time."""
 
 import argparse
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from gradus.cli.durations import duration
@@ -9,9 +11,11 @@ from gradus.cli.engine_args import add_engine_arguments, engine_config
 if TYPE_CHECKING:
     from gradus.bench.soak.load import Log
 
+NUM_REPORTS = 10
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    add_engine_arguments(parser)
+    add_engine_arguments(parser, leave_out=("seed",))
     group = parser.add_argument_group("load")
     group.add_argument(
         "--duration",
@@ -26,7 +30,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--max-concurrency", type=int, default=32, metavar="N", help="in flight (default: %(default)s)"
     )
-    group.add_argument("--load-seed", type=int, default=0, metavar="N", help="default: %(default)s")
+    group.add_argument(
+        "--seed",
+        dest="load_seed",
+        type=int,
+        default=0,
+        metavar="N",
+        help="of what is drawn (default: %(default)s)",
+    )
 
 
 def run(args: argparse.Namespace) -> int:
@@ -54,6 +65,24 @@ def run(args: argparse.Namespace) -> int:
     for failure in results["failures"]:
         print(f"failed: {failure['kind']}: {failure['error']}")
     return finish(document, args)
+
+
+@contextmanager
+def _progress(duration: float) -> Iterator[Callable[["Log"], None]]:
+    """Gets every look at the process, and shows one at each tenth of the time."""
+    from gradus.cli.bench_output import bench_progress
+
+    with bench_progress(NUM_REPORTS) as report:
+        num_reported = 0
+
+        def note(log: "Log") -> None:
+            nonlocal num_reported
+            seconds = log.samples[-1]["seconds"]
+            if num_reported < min(NUM_REPORTS, int(seconds / duration * NUM_REPORTS)):
+                num_reported += 1
+                report(f"{seconds:,.0f} s, {log.num_sent:,} sent, {len(log.failures):,} failed")
+
+        yield note
 
 
 def _latency_rows(results: dict[str, Any]) -> list[list[str]]:

@@ -46,7 +46,7 @@ class SoakOptions:
 
 @dataclass(frozen=True, slots=True)
 class Ended:
-    """A request that ended as its kind asks. `start`: seconds since the run began; `seconds`: what it took."""
+    """A request that ended as its kind asks: seconds from the run's beginning to its own, and what it took."""
 
     kind: str
     start: float
@@ -85,10 +85,13 @@ async def soak(
         finally:
             gate.release()
 
+    def sample() -> None:
+        log.samples.append({"seconds": clock(), **usage()})
+        on_sample(log)
+
     async def watch() -> None:
         while True:
-            log.samples.append({"seconds": clock(), **usage()})
-            on_sample(log)
+            sample()
             await asyncio.sleep(options.seconds_between_samples)
 
     watcher = asyncio.create_task(watch())
@@ -99,4 +102,5 @@ async def soak(
             tasks.create_task(send(random.Random(draw.randrange(2**60))))
             await asyncio.sleep(draw.expovariate(options.request_rate))
     watcher.cancel()
+    sample()
     return log
