@@ -46,7 +46,7 @@ class SoakOptions:
 
 @dataclass(frozen=True, slots=True)
 class Ended:
-    """A request that ended as its kind asks: seconds from the run's beginning to its own, and what it took."""
+    """A request that ended as its kind asks: seconds from the beginning to its start, and what it took."""
 
     kind: str
     start: float
