@@ -51,10 +51,10 @@ class Ceilings:
         }
 
 
-def measure_ceilings(variant: str, num_threads: int) -> Ceilings:
-    """With 1 and with `num_threads` threads; `variant` is the kernels', whose instructions are timed."""
+def measure_ceilings(variant: str, *num_threads: int) -> Ceilings:
+    """With each number of threads; `variant` is the kernels', whose instructions are timed."""
     found = Ceilings()
-    for threads in sorted({1, num_threads}):
+    for threads in sorted(set(num_threads)):
         for kind in MULTIPLY_ADDS:
             rates = _native.time_multiply_adds(variant, kind, threads, NUM_PASSES)
             if rates:

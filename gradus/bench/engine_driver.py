@@ -5,7 +5,7 @@ Drives `OfflineEngine` as `LLM` does: requests go through the input processor an
 
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from gradus.bench.timings import RequestTiming, Run
 from gradus.bench.workloads.base import WorkloadRequest
@@ -79,15 +79,42 @@ class StepAccount:
 
 
 @dataclass(frozen=True, slots=True)
+class SeenStep:
+    """One step, as it was seen when it returned: those that ended in it have left already.
+
+    Attributes:
+        end: seconds from the run's beginning.
+        num_resident: requests that hold KV blocks.
+    """
+
+    num_prompt_tokens: int
+    num_decode_tokens: int
+    seconds: float
+    end: float
+    num_resident: int
+    num_used_blocks: int
+
+    @property
+    def kind(self) -> str | None:
+        """What it computed; None: nothing."""
+        if self.num_prompt_tokens and self.num_decode_tokens:
+            return "mixed"
+        return "prefill" if self.num_prompt_tokens else "decode" if self.num_decode_tokens else None
+
+
+@dataclass(frozen=True, slots=True)
 class DrivenRun:
     """A run and what the engine counted during it."""
 
     run: Run
     steps: StepAccount
+    each_step: list[SeenStep]
     token_ids: list[list[int]]  # per request
     num_asked: list[int]  # output tokens, per request
     num_generated_tokens: int  # by the engine's count
     num_computed_prompt_tokens: int
+    num_cached_prompt_tokens: int
+    num_preemptions: int
 
 
 class EngineDriver:
@@ -105,22 +132,42 @@ class EngineDriver:
             InvalidRequestError: a prompt and its output do not fit into the context.
         """
         counters = self._runtime.core.counters
-        generated, computed = counters.num_generated_tokens, counters.num_computed_prompt_tokens
+        before_run = replace(counters)
         steps, loop = StepAccount(), _Loop(self._engine, self._runtime, requests, concurrency)
+        each_step: list[SeenStep] = []
         while loop.fill():
             before, start = _tokens(counters), time.perf_counter()
             self._engine.step()
             seconds = time.perf_counter() - start
             prompt_tokens, batched_tokens = (b - a for a, b in zip(before, _tokens(counters), strict=True))
             steps.add(prompt_tokens, batched_tokens - prompt_tokens, seconds)
+            each_step.append(self._seen(prompt_tokens, batched_tokens - prompt_tokens, seconds, loop.now()))
             loop.collect()
         return DrivenRun(
             Run(tuple(loop.timings[i] for i in range(len(requests)))),
             steps,
+            each_step,
             [loop.token_ids[i] for i in range(len(requests))],
             [request.output_len for request in requests],
-            counters.num_generated_tokens - generated,
-            counters.num_computed_prompt_tokens - computed,
+            counters.num_generated_tokens - before_run.num_generated_tokens,
+            counters.num_computed_prompt_tokens - before_run.num_computed_prompt_tokens,
+            counters.num_cached_prompt_tokens - before_run.num_cached_prompt_tokens,
+            counters.num_preemptions - before_run.num_preemptions,
+        )
+
+    def forget_prefixes(self) -> None:
+        """Empty the prefix cache, so that the next run finds nothing of earlier ones."""
+        self._runtime.core.pool.reset_cache()
+
+    def _seen(self, num_prompt_tokens: int, num_decode_tokens: int, seconds: float, end: float) -> SeenStep:
+        core = self._runtime.core
+        return SeenStep(
+            num_prompt_tokens,
+            num_decode_tokens,
+            seconds,
+            end,
+            len(core.scheduler.running),
+            core.pool.num_used,
         )
 
 
@@ -129,7 +176,7 @@ class _InFlight:
     index: int
     live: Live
     start: float
-    first_token: float | None = None
+    token_times: list[float] = field(default_factory=list)
 
 
 class _Loop:
@@ -157,7 +204,7 @@ class _Loop:
         self._start_those_that_may()
         while self._waiting and not self._in_flight:
             next_arrival = min(self._requests[i].arrival for i in self._waiting if self._may_follow(i))
-            time.sleep(max(0.0, next_arrival - self._now()))
+            time.sleep(max(0.0, next_arrival - self.now()))
             self._start_those_that_may()
         return bool(self._in_flight)
 
@@ -166,7 +213,7 @@ class _Loop:
             if len(self._in_flight) >= self._concurrency:
                 return
             request = self._requests[index]
-            if self._may_follow(index) and request.arrival <= self._now():
+            if self._may_follow(index) and request.arrival <= self.now():
                 self._waiting.remove(index)
                 self._start(index, request)
 
@@ -176,21 +223,20 @@ class _Loop:
         return after is None or after in self.timings
 
     def _start(self, index: int, request: WorkloadRequest) -> None:
-        start = request.arrival or self._now()  # in an open loop the wait for the step's end counts
+        start = request.arrival or self.now()  # in an open loop the wait for the step's end counts
         params = SamplingParams(temperature=0.0, max_tokens=request.output_len, ignore_eos=True)
         processed = self._runtime.inputs.process(self._engine.new_id(), list(request.prompt), params)
         self._in_flight.append(_InFlight(index, self._engine.start(processed, None), start))
 
     def collect(self) -> None:
         """Take note of what the last step gave."""
-        now = self._now()
+        now = self.now()
         for entry in self._in_flight:
             while entry.live.deltas:
                 delta = entry.live.deltas.popleft()
                 if delta.error is not None:
                     raise RequestFailedError(delta.error)
-                if delta.token_ids and entry.first_token is None:
-                    entry.first_token = now
+                entry.token_times += [now] * len(delta.token_ids)
             if entry.live.state.finished:
                 self._finish(entry, now)
         self._in_flight = [entry for entry in self._in_flight if entry.index not in self.timings]
@@ -198,12 +244,14 @@ class _Loop:
     def _finish(self, entry: _InFlight, now: float) -> None:
         self._engine.forget(entry.live)
         token_ids = entry.live.state.output().outputs[0].token_ids
-        first = now if entry.first_token is None else entry.first_token
+        times = tuple(entry.token_times)
         num_prompt_tokens = len(self._requests[entry.index].prompt)
         self.token_ids[entry.index] = token_ids
-        self.timings[entry.index] = RequestTiming(entry.start, first, now, num_prompt_tokens, len(token_ids))
+        self.timings[entry.index] = RequestTiming(
+            entry.start, times[0] if times else now, now, num_prompt_tokens, len(token_ids), times
+        )
 
-    def _now(self) -> float:
+    def now(self) -> float:
         return time.perf_counter() - self._begin
 
 

@@ -5,10 +5,34 @@ such as which experts a step needs, is None.
 """
 
 from dataclasses import dataclass
+from typing import Protocol
 
 from gradus.backends.native.operations import Operation, Value
-from gradus.bench.step_batches import StepShape
 from gradus.models.config import ModelConfig
+
+
+class StepSize(Protocol):
+    """How large a step is."""
+
+    @property
+    def num_tokens(self) -> int:
+        """Rows that are computed."""
+
+    @property
+    def num_seqs(self) -> int:
+        """Rows that are sampled from."""
+
+    @property
+    def num_attended(self) -> int:
+        """Pairs of a token of the step and a token that it attends to."""
+
+    @property
+    def num_context(self) -> int:
+        """Tokens of all sequences after the step."""
+
+    @property
+    def length(self) -> int:
+        """Tokens of the longest sequence after the step."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,7 +50,7 @@ class OpCost:
     num_bytes: int | None = None
 
 
-def op_cost(operation: Operation, shape: StepShape, model: ModelConfig, kv_bytes_per_token: int) -> OpCost:
+def op_cost(operation: Operation, shape: StepSize, model: ModelConfig, kv_bytes_per_token: int) -> OpCost:
     """kv_bytes_per_token: keys and values of all layers."""
     if operation.kind == "linear":
         return _product(operation, sum(value.width for value in operation.outputs), shape)
@@ -37,18 +61,18 @@ def op_cost(operation: Operation, shape: StepShape, model: ModelConfig, kv_bytes
     return OpCost(operation.kind)
 
 
-def _product(operation: Operation, num_outputs: int, shape: StepShape) -> OpCost:
+def _product(operation: Operation, num_outputs: int, shape: StepSize) -> OpCost:
     weight, is_quantized = operation.arguments["weight"], operation.arguments.get("quantized_x", False)
     num_rows = _rows(operation.inputs[0], shape)
     return OpCost(
         f"{operation.kind} {weight.inputs} -> {num_outputs} {weight.format}",
         weight.format.removesuffix("_symmetric") if is_quantized else "f32",
         num_rows * weight.inputs * num_outputs,
-        weight.bytes * num_outputs // sum(weight.outputs),
+        weight.bytes * num_outputs // sum(weight.outputs) if num_rows else 0,
     )
 
 
-def _attention(operation: Operation, shape: StepShape, model: ModelConfig, kv_bytes: int) -> OpCost:
+def _attention(operation: Operation, shape: StepSize, model: ModelConfig, kv_bytes: int) -> OpCost:
     window = operation.arguments["window"]
     if window and window < shape.length:
         return OpCost(f"attention, window {window}")
@@ -56,9 +80,9 @@ def _attention(operation: Operation, shape: StepShape, model: ModelConfig, kv_by
         "attention",
         "f32",
         2 * shape.num_attended * model.num_heads * model.head_dim,
-        shape.num_seqs * shape.length * kv_bytes // model.num_layers,
+        shape.num_context * kv_bytes // model.num_layers,
     )
 
 
-def _rows(value: Value, shape: StepShape) -> int:
+def _rows(value: Value, shape: StepSize) -> int:
     return shape.num_tokens if value.rows == "tokens" else shape.num_seqs

@@ -1,13 +1,16 @@
-"""Comparing two sides that took turns: the ratio of each round's pair, its median, and how sure that is."""
+"""How much better one side is than another, and how sure that is."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 NUM_RESAMPLES = 4000
 CONFIDENCE = 95  # per cent
+
+Float = NDArray[np.float64]
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,17 +35,36 @@ def advantage(ours: Sequence[float], theirs: Sequence[float], *, lower_is_better
     return Ratio(float(np.median(ratios)), median_interval(ratios))
 
 
+def unpaired_advantage(ours: Sequence[float], theirs: Sequence[float], *, lower_is_better: bool) -> Ratio:
+    """How much better ours is, from runs that were not measured in turns: the ratio of medians.
+
+    The interval is the percentile bootstrap's over the runs of each side on its own.
+    """
+    over, under = (theirs, ours) if lower_is_better else (ours, theirs)
+    found = float(np.median(over) / np.median(under))
+    if len(over) < 2 or len(under) < 2:
+        return Ratio(found, None)
+    return Ratio(found, _interval((over, under), _ratio_of_medians))
+
+
+def _ratio_of_medians(over: Float, under: Float, axis: int = -1) -> Float:
+    return np.median(over, axis=axis) / np.median(under, axis=axis)
+
+
 def median_interval(values: Sequence[float]) -> tuple[float, float] | None:
     """The bootstrap interval of the median; None for a single value."""
+    return _interval((values,), np.median) if len(values) > 1 else None
+
+
+def _interval(samples: tuple[Sequence[float], ...], statistic: Callable[..., Float]) -> tuple[float, float]:
     from scipy.stats import bootstrap
 
-    if len(values) < 2:
-        return None
-    if np.ptp(values) == 0:
-        return float(values[0]), float(values[0])
+    if all(np.ptp(values) == 0 for values in samples):  # no resample differs
+        exact = float(statistic(*map(np.asarray, samples), axis=-1))
+        return exact, exact
     interval = bootstrap(
-        (values,),
-        np.median,
+        samples,
+        statistic,
         n_resamples=NUM_RESAMPLES,
         confidence_level=CONFIDENCE / 100,
         method="percentile",

@@ -96,7 +96,7 @@ def bench_roofline(
     try:
         backend = runtime.backend
         assert isinstance(backend, NativeBackend)
-        ceilings = measure_ceilings(backend.cpu_variant, backend.num_threads)
+        ceilings = measure_ceilings(backend.cpu_variant, 1, backend.num_threads)
         on_ceilings(ceilings)
         steps = []
         for shape in shapes:

@@ -29,6 +29,11 @@ class StepShape:
         return self.context + self.num_new
 
     @property
+    def num_context(self) -> int:
+        """Tokens of all sequences after the step."""
+        return self.num_seqs * self.length
+
+    @property
     def num_attended(self) -> int:
         """Pairs of a token of the step and a token that it attends to."""
         before, new = self.context, self.num_new

@@ -12,11 +12,14 @@ _EXTRA = ("httpx", "matplotlib", "radon", "scipy")  # what the extra "bench" ins
 BENCHES = {
     "decode": "one stream: tokens per second, beside the prediction that doctor makes",
     "throughput": "a workload in process: tokens per second, latencies, prefill and decode steps",
+    "latency": "how long one batch takes: latency, TTFT and TPOT",
     "serve": "any OpenAI-compatible server under a workload, with the flags of vllm bench serve",
     "grpc": "streaming over gRPC: messages per token, added delay, order, many connections",
     "roofline": "where a step's time goes, and how close each operation is to this machine's ceilings",
     "peers": "Gradus against other engines, measured in turns",
     "soak": "load of all kinds for a given time: memory's slope, latency's drift, failures",
+    "compare": "two documents of one bench, before and after; exit code 1 if a figure got worse",
+    "code": "lines, functions, complexity and imports of the sources",
 }
 
 

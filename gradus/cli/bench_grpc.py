@@ -60,18 +60,17 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _rows(results: dict[str, Any]) -> list[tuple[str, str]]:
-    per_token, first, added = (
-        results[name] for name in ("messages_per_token", "first_message_ms", "first_token_delay_added_ms")
-    )
+    per_token, first = results["messages_per_token"], results["first_message_ms"]
     many = results["connections"]
     rows = [
         (
             "messages per token",
             f"{per_token['median']:.3f} ({per_token['min']:.3f} to {per_token['max']:.3f})",
         ),
-        ("first message, buffered", f"{first['buffered']:,.2f} ms"),
-        ("first message, unbuffered", f"{first['unbuffered']:,.2f} ms"),
-        ("first token's added delay", f"{added['median']:+.2f} ms{_interval(added)}"),
+        ("first message, buffered", _quantiles(first["buffered"])),
+        ("first message, unbuffered", _quantiles(first["unbuffered"])),
+        ("what the buffer adds to it", _quantiles(results["first_message_added_ms"])),
+        ("first text's time in the buffer", _quantiles(results["first_text_in_buffer_ms"])),
         ("connections", f"{many['num_connections']:,}"),
         ("their streams", f"{many['num_streams']:,} in {many['seconds']:,.1f} s"),
         ("their tokens", f"{many['num_tokens']:,}, {many['tokens_per_second']:,.1f} per second"),
@@ -86,8 +85,5 @@ def _rows(results: dict[str, Any]) -> list[tuple[str, str]]:
     return rows
 
 
-def _interval(added: dict[str, Any]) -> str:
-    if "interval_95" not in added:
-        return ""
-    low, high = added["interval_95"]
-    return f" (95 %: {low:+.2f} to {high:+.2f})"
+def _quantiles(milliseconds: dict[str, float]) -> str:
+    return ", ".join(f"{name} {value:,.2f}" for name, value in milliseconds.items()) + " ms"

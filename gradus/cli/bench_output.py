@@ -23,6 +23,20 @@ def print_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
         print("  ".join(cells).rstrip(), flush=True)
 
 
+def print_steps(results: Mapping[str, Any]) -> None:
+    """The latencies' percentiles and what the engine's steps did, of benches on the engine in process."""
+    for name, values in results["percentiles"].items():
+        shown = ", ".join(f"{key} {1000 * value:,.1f} ms" for key, value in values.items())
+        print(f"{name.removesuffix('_seconds').upper():8}{shown}")
+    utilization = results.get("utilization", {})
+    for kind, totals in results["steps"].items():
+        share = f", {utilization[kind]['median']:.0%} of the roofline" if kind in utilization else ""
+        print(
+            f"{kind:8}{totals['num_steps']:,} steps, {totals['seconds']:,.2f} s, "
+            f"{totals['tokens_per_second']:,.1f} tok/s{share}"
+        )
+
+
 @contextmanager
 def bench_progress(total: int) -> Iterator["Report"]:
     """A bar of `total` runs on standard error where that is a terminal, a line per run elsewhere.

@@ -148,6 +148,7 @@ def serve_options(args: argparse.Namespace, tokenizer: "Tokenizer") -> "ServeOpt
     """Raises:
     ConfigError: a value that cannot work.
     """
+    from gradus.bench.goodput import objectives
     from gradus.bench.serve.options import ServeOptions
 
     names = [name.replace("-", "_") for name, _ in _SAMPLING]
@@ -161,7 +162,7 @@ def serve_options(args: argparse.Namespace, tokenizer: "Tokenizer") -> "ServeOpt
         num_warmups=args.num_warmups,
         num_runs=args.runs,
         percentiles=_numbers("--metric-percentiles", args.metric_percentiles),
-        goodput=_goodput(args.goodput),
+        goodput=objectives(args.goodput),
     )
 
 
@@ -209,17 +210,3 @@ def _numbers(flag: str, text: str) -> list[float]:
         return [float(part) for part in text.split(",")]
     except ValueError:
         raise ConfigError(f"{flag} is {text!r}; it must be numbers with commas between") from None
-
-
-def _goodput(texts: list[str]) -> dict[str, float]:
-    """Seconds by metric, of `NAME:MILLISECONDS`."""
-    found = {}
-    for text in texts:
-        name, _, value = text.partition(":")
-        try:
-            found[name] = float(value) / 1000
-        except ValueError:
-            raise ConfigError(
-                f"--goodput is {text!r}; it must be NAME:MILLISECONDS, as in ttft:200"
-            ) from None
-    return found

@@ -1,8 +1,11 @@
 """The flags of every bench that runs a workload, and their way into one."""
 
 import argparse
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from gradus.cli.engine_args import engine_config
+from gradus.config import EngineConfig
 from gradus.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -36,6 +39,16 @@ def add_workload_arguments(parser: argparse.ArgumentParser, *, default: str = "r
         metavar="B",
         help="shape of the gaps' gamma distribution: 1 is a Poisson process, less is more bursty",
     )
+
+
+def bench_engine_config(args: argparse.Namespace) -> EngineConfig:
+    """As `engine_config`, with prefix caching off unless it is asked for.
+
+    Raises:
+        ConfigError: a value that cannot work.
+    """
+    config = engine_config(args)
+    return config if args.enable_prefix_caching else replace(config, enable_prefix_caching=False)
 
 
 def workload_of(args: argparse.Namespace) -> "Workload":

@@ -43,6 +43,9 @@ def test_counters_and_clocks_add_up(runtime):
     assert 0 < sum(kind.seconds for kind in kinds) <= driven.run.seconds
     for request in driven.run.requests:
         assert 0 <= request.start < request.first_token < request.end
+        assert len(request.token_times) == 6
+        assert (request.token_times[0], request.token_times[-1]) == (request.first_token, request.end)
+        assert sum(request.itls) == pytest.approx(request.e2e - request.ttft)
 
 
 def test_no_more_run_at_a_time_than_asked_for(runtime):
@@ -53,6 +56,29 @@ def test_no_more_run_at_a_time_than_asked_for(runtime):
         assert len(others) <= 3
     alone = EngineDriver(runtime).run(requests[:3], 1).run.requests
     assert all(earlier.end <= later.start for earlier, later in pairwise(alone))
+
+
+def test_requests_wait_for_their_arrival_and_for_whom_they_follow(runtime):
+    later = WorkloadRequest([1, 2, 3], 4, arrival=0.05)
+    requests = [later, WorkloadRequest([1, 2, 3, 4], 4, after=0), WorkloadRequest([5], 4)]
+    arriving, following, first = EngineDriver(runtime).run(requests, None).run.requests
+    assert arriving.start == 0.05  # as it arrived, whatever the engine did then
+    assert arriving.first_token > 0.05
+    assert following.start >= arriving.end
+    assert first.start < 0.05
+
+
+def test_forgotten_prefixes_are_not_found_again():
+    runtime = load_runtime(EngineConfig(block_size=16))
+    try:
+        driver, requests = EngineDriver(runtime), [WorkloadRequest(list(range(40)), 2)]
+        found = []
+        for _ in range(2):
+            found.append(driver.run(requests, 1).num_cached_prompt_tokens)
+        driver.forget_prefixes()
+        assert [*found, driver.run(requests, 1).num_cached_prompt_tokens] == [0, 32, 0]
+    finally:
+        runtime.close()
 
 
 def test_what_does_not_fit_is_refused_as_anywhere(runtime):

@@ -2,8 +2,6 @@
 
 from dataclasses import dataclass, field
 
-import numpy as np
-
 from gradus.bench.timings import RequestTiming
 
 
@@ -27,14 +25,11 @@ class Answered:
     error: str | None = None
 
     @property
-    def itls(self) -> list[float]:
-        """Seconds between one piece of text and the next."""
-        return np.diff(self.arrivals).tolist()
-
-    @property
     def timing(self) -> RequestTiming | None:
         """For the usual figures; None of a request that failed."""
         if self.error is not None or self.num_prompt_tokens is None or self.num_output_tokens is None:
             return None
         first = self.arrivals[0] if self.arrivals else self.end
-        return RequestTiming(self.start, first, self.end, self.num_prompt_tokens, self.num_output_tokens)
+        return RequestTiming(
+            self.start, first, self.end, self.num_prompt_tokens, self.num_output_tokens, self.arrivals
+        )

@@ -5,11 +5,11 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from gradus.bench.clients.completions import CHAT, COMPLETIONS
+from gradus.bench.goodput import Objectives
 from gradus.bench.workloads.base import Workload, WorkloadRequest
 from gradus.errors import ConfigError
 
 METRICS = {"ttft": "ttft_seconds", "tpot": "tpot_seconds", "itl": "itl_seconds", "e2el": "e2e_seconds"}
-OBJECTIVES = ("ttft", "tpot", "e2el")  # one value per request
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -25,7 +25,7 @@ class ServeOptions:
         seed: of the prompts.
         num_warmups: requests that are sent first and left out.
         percentiles: of the latencies, beside mean and median.
-        goodput: the most that a request may take to be a good one, in seconds, by metric.
+        goodput: the objectives that a request must keep to be a good one.
     """
 
     workload: Workload
@@ -37,7 +37,7 @@ class ServeOptions:
     num_warmups: int = 1
     num_runs: int = 5
     percentiles: Sequence[float] = (99.0,)
-    goodput: Mapping[str, float] = field(default_factory=dict)
+    goodput: Objectives = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         for name, least in (("num_runs", 1), ("num_warmups", 0), ("seed", 0)):
@@ -45,8 +45,6 @@ class ServeOptions:
                 raise ConfigError(f"{name} is {getattr(self, name)}; it must be {least} or more")
         if not all(0 <= share <= 100 for share in self.percentiles):
             raise ConfigError(f"percentiles are {list(self.percentiles)}; each must be from 0 to 100")
-        if unknown := [name for name in self.goodput if name not in OBJECTIVES]:
-            raise ConfigError(f"goodput has no {unknown[0]!r}; it knows {', '.join(OBJECTIVES)}")
         if not self.endpoint.endswith("/completions"):
             raise ConfigError(
                 f"endpoint is {self.endpoint!r}; it must be {COMPLETIONS}, {CHAT}, or another that ends so"

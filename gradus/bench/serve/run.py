@@ -1,6 +1,6 @@
 """One run of requests against a server, and what follows from it."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from typing import Any
@@ -9,7 +9,8 @@ import numpy as np
 
 from gradus.bench.clients.answered import Answered
 from gradus.bench.clients.server_counters import ServerCounters
-from gradus.bench.timings import RequestTiming
+from gradus.bench.goodput import Objectives, is_good
+from gradus.bench.timings import RequestTiming, percentiles
 from gradus.bench.workloads.base import WorkloadRequest
 
 SHOWN_FAILURES = 10
@@ -44,7 +45,7 @@ class ServedRun:
         """From the first request's start to the last's end, failed ones included."""
         return max(answer.end for answer in self.answers) - min(answer.start for answer in self.answers)
 
-    def figures(self, goodput: Mapping[str, float]) -> dict[str, float]:
+    def figures(self, goodput: Objectives) -> dict[str, float]:
         """By name; empty where nothing was answered."""
         if not self.timings:
             return {}
@@ -65,7 +66,7 @@ class ServedRun:
         if late:
             found["largest_send_delay_seconds"] = max(late)
         if goodput:
-            good = sum(_is_good(timing, goodput) for timing in self.timings)
+            good = sum(is_good(timing, goodput) for timing in self.timings)
             found["good_requests_per_second"] = good / self.seconds
         return found | {
             name: float(np.median(values))
@@ -85,7 +86,7 @@ class ServedRun:
             == sum(timing.num_output_tokens for timing in self.timings)
         )
 
-    def as_dict(self, goodput: Mapping[str, float]) -> dict[str, Any]:
+    def as_dict(self, goodput: Objectives) -> dict[str, Any]:
         """For the evidence."""
         counters = {
             name: counted
@@ -96,7 +97,7 @@ class ServedRun:
             **self.figures(goodput),
             "failures": self.failures[:SHOWN_FAILURES] or None,
             "server_counters": {name: asdict(counted) for name, counted in counters.items()} or None,
-            "requests": [asdict(timing) for timing in self.timings],
+            "requests": [timing.raw() for timing in self.timings],
         }
 
 
@@ -106,25 +107,14 @@ def samples(runs: Sequence[ServedRun]) -> dict[str, list[float]]:
     found = {
         "ttft_seconds": [timing.ttft for timing in timings],
         "tpot_seconds": [tpot for timing in timings if (tpot := timing.tpot) is not None],
-        "itl_seconds": [itl for run in runs for a in run.answers if a.error is None for itl in a.itls],
+        "itl_seconds": [itl for timing in timings for itl in timing.itls],
         "e2e_seconds": [timing.e2e for timing in timings],
     }
     return {name: values for name, values in found.items() if values}
 
 
-def distribution(values: Sequence[float], percentiles: Sequence[float]) -> dict[str, float]:
+def distribution(values: Sequence[float], shares: Sequence[float]) -> dict[str, float]:
     """Mean, median, standard deviation and the percentiles asked for."""
     array = np.asarray(values)
-    cuts = np.percentile(array, percentiles) if len(percentiles) else []
-    return {
-        "mean": float(array.mean()),
-        "median": float(np.median(array)),
-        "stdev": float(array.std()),
-        **{f"p{share:g}": float(cut) for share, cut in zip(percentiles, cuts, strict=True)},
-    }
-
-
-def _is_good(timing: RequestTiming, goodput: Mapping[str, float]) -> bool:
-    """Whether it kept every objective; a request of one token has no TPOT to miss."""
-    values = {"ttft": timing.ttft, "tpot": timing.tpot or 0.0, "e2el": timing.e2e}
-    return all(values[name] <= limit for name, limit in goodput.items())
+    found = {"mean": float(array.mean()), "median": float(np.median(array)), "stdev": float(array.std())}
+    return found | (percentiles(values, shares) or {})

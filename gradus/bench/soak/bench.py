@@ -40,14 +40,15 @@ def bench_soak(
     Raises:
         ServerStartError: the server did not start.
     """
-    config = _with_small_pool(config)
+    config = with_small_pool(config)
     with OwnServer(config, has_grpc=True) as server:
         log, left = asyncio.run(_load(server, options, on_sample))
         status = server.close()
-    return _evidence(config, options, log, left, status)
+    return to_evidence(config, options, log, left, status)
 
 
-def _with_small_pool(config: EngineConfig) -> EngineConfig:
+def with_small_pool(config: EngineConfig) -> EngineConfig:
+    """The pool is small unless the user says how large it is."""
     is_given = config.kv_cache_memory_bytes is not None or config.num_kv_blocks is not None
     return config if is_given or config.kv_layout != "paged" else replace(config, num_kv_blocks=NUM_KV_BLOCKS)
 
@@ -60,9 +61,10 @@ async def _load(
         return log, await settled_counters(http)
 
 
-def _evidence(
+def to_evidence(
     config: EngineConfig, options: SoakOptions, log: Log, left: ServerCounters | None, status: int
 ) -> dict[str, Any]:
+    """What was seen, as evidence. `left` is what the server counts in the end, `status` how it ended."""
     return evidence(
         "soak",
         software={"grpcio": grpc.__version__, "httpx": httpx.__version__},

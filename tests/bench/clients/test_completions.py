@@ -25,7 +25,7 @@ def test_times_are_of_pieces_of_text_and_counts_of_the_usage():
     assert answered.error is None
     assert (answered.text, answered.finish_reason) == ("abcd", "length")
     assert answered.arrivals == [0.25, 0.5]
-    assert answered.itls == [0.25]
+    assert answered.timing.itls == [0.25]
     timing = answered.timing
     assert (timing.ttft, timing.e2e, timing.tpot) == (0.25, 2.5, 2.25 / 4)
     assert (timing.num_prompt_tokens, timing.num_output_tokens) == (3, 5)
@@ -37,7 +37,7 @@ def test_a_delay_before_the_first_piece_is_in_ttft_and_in_no_other_figure(delay)
     answered = ask(ScriptedServer([(at + delay, piece) for at, piece in pieces]))
     assert answered.timing.ttft == 1.0 + delay
     assert answered.timing.tpot == pytest.approx(0.5)
-    assert answered.itls == pytest.approx([0.5, 0.5])
+    assert answered.timing.itls == pytest.approx([0.5, 0.5])
 
 
 def test_events_may_be_cut_anywhere_and_lines_may_end_as_windows_ends_them():

@@ -15,7 +15,6 @@ REFERENCE = WORKLOADS["reference"]
         ({"num_runs": 0}, "num_runs is 0"),
         ({"num_warmups": -1}, "num_warmups is -1"),
         ({"percentiles": (101,)}, "from 0 to 100"),
-        ({"goodput": {"itl": 1.0}}, "'itl'; it knows ttft, tpot, e2el"),
         ({"endpoint": "/v1/embeddings"}, "/v1/completions"),
     ],
 )

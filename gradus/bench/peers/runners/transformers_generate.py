@@ -1,7 +1,7 @@
 """Runner: Hugging Face transformers' `generate` on the CPU, in static batches of the checkpoint's own type.
 
 It has no continuous batching, so prompts run in batches of `concurrency`, and the next batch begins when
-all of one have ended. Prompts of a batch must be of one length: padded ones would be more work than others have.
+all of one have ended. Prompts of a batch must be of one length: padded ones are more work than others have.
 Options: `dtype`, a name in torch.
 """
 
