@@ -1,4 +1,4 @@
-"""What the buffer saves and what it costs, seen from a client: messages per token, and the time to the first."""
+"""What the buffer saves and costs as a client sees it: messages per token, and the time to the first one."""
 
 import asyncio
 import random

@@ -1,4 +1,4 @@
-"""What is taken for the time in the buffer: none without one, and what a buffer that holds back would take."""
+"""What is taken for the time in the buffer: with one that works, and with one that holds texts back."""
 
 import asyncio
 
