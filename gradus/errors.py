@@ -57,12 +57,17 @@ class ContextOverflowError(InvalidRequestError):
     reason = "context_length"
 
 
+def counted(number: int, noun: str) -> str:
+    """ "1 token", "2 tokens"."""
+    return f"{number:,} {noun}" + ("" if number == 1 else "s")
+
+
 def context_overflow(
     num_prompt_tokens: int, max_tokens: int | None, max_model_len: int
 ) -> ContextOverflowError:
     """The error for a prompt, and `max_tokens` if the request named it, that do not fit into the context."""
     room = max_model_len - num_prompt_tokens
-    prompt = f"the prompt has {num_prompt_tokens:,} tokens"
+    prompt = f"the prompt has {counted(num_prompt_tokens, 'token')}"
     context = f"this model's context is {max_model_len:,}"
     if room < 1:
         most = f"a prompt may have at most {max_model_len - 1:,}, so that one token can be generated"

@@ -14,6 +14,21 @@ Pooling = Literal["last", "mean"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ThinkingBudget:
+    """How long a choice may think before it answers; then the token that ends it is forced.
+
+    Attributes:
+        num_tokens: at most so many, the two marks not counted.
+        is_open: the prompt ends with the opening mark; otherwise a choice thinks if its first token is that.
+    """
+
+    num_tokens: int
+    opening_id: int
+    closing_id: int
+    is_open: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class EngineRequest:
     """A validated request.
 
@@ -25,6 +40,7 @@ class EngineRequest:
         delayed_token_ids: ids that cannot be generated before `params.min_tokens` tokens have been.
         bad_words: the token ids of `params.bad_words`, in every form that is forbidden.
         grammar: what the output must be; None lets it be anything.
+        thinking: how long each choice may think; None: as long as it likes.
         pooling: give an embedding and no tokens: the hidden state of the prompt's last token, or the mean of
             all of them.
         seed: resolved, so that a request can be run again.
@@ -40,6 +56,7 @@ class EngineRequest:
     delayed_token_ids: tuple[int, ...] = ()
     bad_words: tuple[tuple[int, ...], ...] = ()
     grammar: Grammar | None = None
+    thinking: ThinkingBudget | None = None
     pooling: Pooling | None = None
     seed: int = 0
     priority: int = 0

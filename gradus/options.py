@@ -35,6 +35,7 @@ class Option:
         choices: the values that work, where there are few; a `Literal` type says so itself.
         alias: another name for its flag.
         is_secret: never shown.
+        takes_several: the flag of a list takes several values at once, beside being repeatable.
     """
 
     help: str
@@ -45,6 +46,7 @@ class Option:
     choices: tuple[Any, ...] = ()
     alias: str | None = None
     is_secret: bool = False
+    takes_several: bool = False
 
 
 def option(default: Any, help: str, **details: Any) -> Any:

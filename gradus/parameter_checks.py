@@ -3,6 +3,7 @@
 Knows no parameters. Every refusal names the field, the value, shortened, and what would work.
 """
 
+import reprlib
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -11,15 +12,33 @@ from gradus.errors import InvalidRequestError
 Check = Callable[[str, Any], Any]
 
 
+class _Shown(reprlib.Repr):
+    """Values as JSON calls them, so that clients of any language know them again."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.maxstring = self.maxother = 60
+        self.maxlist = self.maxdict = 3
+        self.maxlevel = 2
+
+    def repr_bool(self, value: bool, _: int) -> str:
+        return "true" if value else "false"
+
+    def repr_NoneType(self, _: None, level: int) -> str:  # noqa: N802
+        return "null"
+
+
+_shown = _Shown()
+
+
+def show(value: Any) -> str:
+    """A value for an error message: short, whatever it is."""
+    return _shown.repr(value)
+
+
 def invalid(field: str, value: Any, requirement: str) -> InvalidRequestError:
     """The error for a value that the field cannot have; `requirement` goes on after "it"."""
-    try:
-        shown = repr(value)
-    except RecursionError:
-        shown = f"a deeply nested {type(value).__name__}"
-    if len(shown) > 80:
-        shown = shown[:77] + "..."
-    return InvalidRequestError(f"{field} is {shown}; it {requirement}", param=field)
+    return InvalidRequestError(f"{field} is {show(value)}; it {requirement}", param=field)
 
 
 def integer(low: int, high: int, *, optional: bool = False) -> Check:
@@ -110,7 +129,7 @@ def token_biases(max_ids: int, most: float) -> Check:
             raise invalid(field, value, f"has {len(value)} entries and may have at most {max_ids}")
         check_bias = number(-most, most)
         biases = {
-            _as_token_id(field, key): check_bias(f"{field}[{key!r:.40}]", v) for key, v in value.items()
+            _as_token_id(field, key): check_bias(f"{field}[{show(key)}]", v) for key, v in value.items()
         }
         if len(biases) < len(value):
             raise invalid(field, value, "names a token id twice")
@@ -135,6 +154,6 @@ def _as_token_id(field: str, key: Any) -> int:
         key = int(key)
     if not _is_token_id(key):
         raise InvalidRequestError(
-            f"{field} has the key {key!r:.40}; keys are token ids, each 0 or more", field
+            f"{field} has the key {show(key)}; keys are token ids, each 0 or more", field
         )
     return int(key)

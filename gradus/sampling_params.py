@@ -71,6 +71,8 @@ class SamplingParams:
             it.
         structured_outputs: the form that the text must have, such as a JSON Schema; see
             `StructuredOutputsParams`.
+        thinking_token_budget: after so many tokens of reasoning the one that ends it, `</think>`, is forced;
+            None lets the model think as long as it likes.
         skip_special_tokens: leave special tokens out of the text.
         spaces_between_special_tokens: tokenizers whose text is their tokens' bytes, which are nearly all, put
             no spaces there, so that both values mean the same; others work with True alone.
@@ -100,6 +102,7 @@ class SamplingParams:
     allowed_token_ids: Sequence[int] | None = None
     bad_words: Sequence[str] | None = ()
     structured_outputs: StructuredOutputsParams | None = None
+    thinking_token_budget: int | None = None
     skip_special_tokens: bool = True
     spaces_between_special_tokens: bool = True
 
@@ -140,6 +143,7 @@ _CHECKS: dict[str, Check] = {
     "allowed_token_ids": some_token_ids(MAX_ALLOWED_TOKEN_IDS),
     "bad_words": strings(MAX_BAD_WORDS, MAX_BAD_WORD_CHARS),
     "structured_outputs": _form,
+    "thinking_token_budget": integer(0, 2**31 - 1, optional=True),
     "skip_special_tokens": boolean,
     "spaces_between_special_tokens": boolean,
 }

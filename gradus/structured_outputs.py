@@ -38,8 +38,8 @@ class StructuredOutputsParams:
         disable_any_whitespace: JSON has no space between its parts.
         whitespace_pattern: a regular expression of the space between JSON's parts; None means at most one
             space after a comma or colon, and none elsewhere.
-        ends_in_time: the text is brought to its end before `max_tokens` cuts it off; False is for forms that
-            any text has, which are cut off as text without a form is.
+        ends_in_time: the text is brought to its end before `max_tokens` cuts it off; False is for free text,
+            which is cut off as text without a form is, unless it has begun something that must be completed.
         field: what the request calls it, for error messages.
 
     Raises:

@@ -29,6 +29,7 @@ OUT_OF_RANGE = [
     ("include_stop_str_in_output", [1, None]),
     ("skip_special_tokens", [0, None]),
     ("spaces_between_special_tokens", ["no", None]),
+    ("thinking_token_budget", [-1, 1.0, True, "few", 2**31]),
 ]
 
 
@@ -45,11 +46,11 @@ LOGIT_BIASES = [
     ({"a": 1}, "has the key 'a'"),
     ({-1: 1}, "has the key -1"),
     ({"-1": 1}, "has the key '-1'"),
-    ({True: 1}, "has the key True"),
+    ({True: 1}, "has the key true"),
     ({2**31: 1}, "has the key"),
     ({"9" * 5000: 1}, "has the key"),
     ({1: 101}, "logit_bias[1] is 101; it must be a number from -100 to 100"),
-    ({1: None}, "logit_bias[1] is None"),
+    ({1: None}, "logit_bias[1] is null"),
     ({1: math.nan}, "logit_bias[1] is nan"),
     ({"1": 1, 1: 2}, "twice"),
     (dict.fromkeys(range(1025), 1), "1025 entries and may have at most 1024"),

@@ -69,6 +69,8 @@ def _add_flag(group: Any, setting: Setting) -> None:
         details["metavar"] = setting.option.metavar or {int: "N", float: "X"}.get(setting.kind, "TEXT")
     if setting.kind is tuple:
         details["action"] = "append"
+    if setting.option.takes_several:
+        details |= {"action": "extend", "nargs": "+"}
     group.add_argument(*names, **details)
 
 

@@ -64,8 +64,8 @@ def _serve(config: EngineConfig, settings: ServerSettings) -> None:
         max_queued_requests=settings.max_num_queued_reqs,
         max_queued_tokens=settings.max_num_queued_tokens,
     )
-    name = settings.served_model_name or runtime.source.name
-    service = Service(engine, runtime.inputs, name, settings, keys)
+    name, *aliases = settings.served_model_name or (runtime.source.name,)
+    service = Service(engine, runtime.inputs, name, settings, keys, aliases=aliases)
     url = base_url(listener, "http" if tls is None else "https")
     message = how_to_try(url, service.model_name, settings)
 

@@ -97,7 +97,7 @@ def _read_value(setting: Setting, value: Any, place: str) -> Any:
             return setting.parse(value)
         return setting.check(value)
     except ValueError as error:
-        hint = " (in quotes, if it looks like something else)" if setting.kind is str else ""
+        hint = " (in quotes, if it looks like something else)" if setting.kind in (str, tuple) else ""
         raise ConfigError(f"{place}: {setting.name} is {setting.shown(value)}; {error}{hint}") from None
 
 

@@ -6,7 +6,7 @@ Knows the limits of the model and of the KV cache. Reads nothing that changes, s
 from array import array
 from dataclasses import dataclass
 
-from gradus.errors import ContextOverflowError, InvalidRequestError, context_overflow
+from gradus.errors import ContextOverflowError, InvalidRequestError, context_overflow, counted
 from gradus.messages import EngineRequest
 
 
@@ -40,13 +40,13 @@ class AdmissionLimits:
     def _kv_overflow(self, num_prompt: int, max_tokens: int) -> ContextOverflowError:
         """The error for a request that would need more blocks than there are, even if it ran alone."""
         capacity = self.num_blocks * self.block_size
-        remedy = f"Shorten the prompt to {capacity - 1:,} tokens or fewer."
+        remedy = f"Shorten the prompt to {counted(capacity - 1, 'token')} or fewer."
         if num_prompt < capacity:
             remedy = f"Lower max_tokens to {capacity - num_prompt:,} or shorten the prompt."
         return ContextOverflowError(
-            f"the prompt has {num_prompt:,} tokens and max_tokens is {max_tokens:,}, together "
-            f"{num_prompt + max_tokens:,}; the KV cache holds {capacity:,} ({self.num_blocks:,} blocks of "
-            f"{self.block_size}). {remedy}",
+            f"the prompt has {counted(num_prompt, 'token')} and max_tokens is {max_tokens:,}, together "
+            f"{num_prompt + max_tokens:,}; the KV cache holds {capacity:,} "
+            f"({counted(self.num_blocks, 'block')} of {self.block_size}). {remedy}",
             param="max_tokens" if num_prompt < capacity else "prompt",
         )
 

@@ -20,7 +20,7 @@ from gradus.engine.core import EngineCore
 from gradus.engine.rate_meter import RateMeter
 from gradus.engine.stats import EngineStats, StepRecord
 from gradus.engine.stream import RequestStream
-from gradus.errors import EngineDeadError, EngineStoppingError, InvalidRequestError, QueueFullError
+from gradus.errors import EngineDeadError, EngineStoppingError, InvalidRequestError, QueueFullError, counted
 from gradus.messages import EngineRequest, RequestUpdate
 from gradus.outputs import FinishReason
 
@@ -157,8 +157,8 @@ class AsyncEngine:
         num_queued = self._num_commanded + self._core.num_waiting
         if num_queued >= self._max_queued_requests:
             raise QueueFullError(
-                f"{num_queued:,} requests are waiting and at most {self._max_queued_requests:,} may; "
-                "try again later",
+                f"the queue has {counted(num_queued, 'request')} and may have at most "
+                f"{self._max_queued_requests:,}; try again later",
                 self._seconds_to_catch_up(),
             )
         self._check_queued_tokens(len(request.prompt_token_ids))
@@ -168,8 +168,8 @@ class AsyncEngine:
         most, num_queued = self._max_queued_tokens, self._num_queued_tokens
         if most is not None and num_queued and num_queued + num_new > most:
             raise QueueFullError(
-                f"prompts of {num_queued:,} tokens are waiting, at most {most:,} may, and this one has "
-                f"{num_new:,}; try again later",
+                f"the queue has prompts of {counted(num_queued, 'token')}, it may have at most {most:,}, and "
+                f"this one has {num_new:,}; try again later",
                 self._seconds_to_catch_up(),
             )
 

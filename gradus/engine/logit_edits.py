@@ -14,12 +14,14 @@ import numpy as np
 
 from gradus.batch import Float32, Int32, LogitEdits, UInt32
 from gradus.constraints import TokenConstraint
+from gradus.engine.thinking import ThinkingLimit
 from gradus.messages import EngineRequest
 
 if TYPE_CHECKING:
     from gradus.engine.request import Request
 
 _NO_IDS = np.empty(0, np.int32)
+_ALL = np.uint32(0xFFFFFFFF)
 
 
 def has_penalties(request: EngineRequest) -> bool:
@@ -30,7 +32,7 @@ def has_penalties(request: EngineRequest) -> bool:
 def is_edited(request: EngineRequest) -> bool:
     """Whether the request's logits are ever changed before sampling."""
     params = request.params
-    if request.grammar is not None:
+    if request.grammar is not None or request.thinking is not None:
         return True
     has_bans = bool(request.bad_words or (request.delayed_token_ids and params.min_tokens))
     has_lists = bool(params.logit_bias) or params.allowed_token_ids is not None
@@ -47,6 +49,10 @@ class EditState:
         self.grammar = request.grammar
         self._has_ends = bool(request.eos_token_ids)
         self._num_prompt = len(request.prompt_token_ids)
+        self._thinking: ThinkingLimit | None = None
+        if request.thinking is not None:
+            self._thinking = ThinkingLimit(request.thinking, self._num_prompt)
+            self.closing_mask = token_mask([request.thinking.closing_id], vocab_size)
         self._min_tokens = params.min_tokens
         self._delayed = list(request.delayed_token_ids)
         self._phrases = [word for word in request.bad_words if len(word) > 1]
@@ -67,6 +73,10 @@ class EditState:
     @property
     def has_mask(self) -> bool:
         return self.mask is not None or self.constraint is not None
+
+    def must_stop_thinking(self, token_ids: Sequence[int]) -> bool:
+        """Whether only `closing_mask` is allowed next, unless other masks forbid it."""
+        return self._thinking is not None and self._thinking.is_reached(token_ids)
 
     def accept(self, token_ids: Sequence[int]) -> None:
         """Output tokens, which the constraint goes on by.
@@ -160,20 +170,23 @@ def build_edits(rows: Sequence[int], requests: "Sequence[Request]", mask_rows: U
     if not edited:
         return None
     states = [request.edits for _, request in edited if request.edits is not None]
+    token_ids = [request.token_ids for _, request in edited]
+    stops = [state.must_stop_thinking(ids) for state, ids in zip(states, token_ids, strict=True)]
+    has_mask = [state.has_mask or stop for state, stop in zip(states, stops, strict=True)]
     mask_numbers = itertools.count()
     if all(state.is_mask_alone for state in states):
         others = _nothing_but_masks(len(states))
     else:
-        others = _by_token(states, [request.token_ids for _, request in edited])
+        others = _by_token(states, token_ids)
     start = time.monotonic()
-    masks = _masks([state for state in states if state.has_mask], mask_rows)
+    masks = _masks(list(itertools.compress(zip(states, stops, strict=True), has_mask)), mask_rows)
     seconds = time.monotonic() - start
     for _, request in edited:
         if request.edits is not None and request.edits.constraint is not None:
             request.metrics.add_grammar_time(seconds)
     return LogitEdits(
         rows=np.array([row for row, _ in edited], np.int32),
-        mask_index=np.array([next(mask_numbers) if s.has_mask else -1 for s in states], np.int32),
+        mask_index=np.array([next(mask_numbers) if has else -1 for has in has_mask], np.int32),
         masks=masks,
         **others,
     )
@@ -226,16 +239,20 @@ def _fixed_mask(request: EngineRequest, vocab_size: int) -> UInt32 | None:
     return mask
 
 
-def _masks(states: Sequence[EditState], mask_rows: UInt32) -> UInt32:
-    """What each of them allows next, in the first rows."""
-    masks = mask_rows[: len(states)]
-    places = [(s.constraint, row) for row, s in enumerate(states) if s.constraint is not None]
-    grammar = next((state.grammar for state in states if state.grammar is not None), None)
+def _masks(masked: Sequence[tuple[EditState, bool]], mask_rows: UInt32) -> UInt32:
+    """What each of them allows next, in the first rows; with each: whether it must stop thinking."""
+    masks = mask_rows[: len(masked)]
+    places = [(s.constraint, row) for row, (s, _) in enumerate(masked) if s.constraint is not None]
+    grammar = next((state.grammar for state, _ in masked if state.grammar is not None), None)
     if grammar is not None:
         grammar.fill_masks(places, masks)
-    for row, state in enumerate(states):
-        if state.mask is not None:
-            masks[row] = state.mask if state.constraint is None else masks[row] & state.mask
+    for row, (state, must_stop_thinking) in enumerate(masked):
+        if state.constraint is None:
+            masks[row] = _ALL if state.mask is None else state.mask
+        elif state.mask is not None:
+            masks[row] &= state.mask
+        if must_stop_thinking and (masks[row] & state.closing_mask).any():
+            masks[row] = state.closing_mask
     return masks
 
 

@@ -18,7 +18,7 @@ from gradus.text.input_processor import InputProcessor
 from gradus.text.output_processor import ChoiceDelta
 from gradus.text.reply.parser import ReplyParser
 from gradus.text.reply.parts import Part, ReplyMessage, joined
-from gradus.text.reply.reply_format import ReplyFormat
+from gradus.text.reply.reply_format import ReplyFormat, has_thought
 from gradus.text.reply.think import CLOSING, ThinkParser
 from gradus.text.reply.tools import FunctionTool, ToolChoice, check_tools
 from gradus.text.tokenizer import Tokenizer
@@ -33,6 +33,7 @@ class ChatTurn:
             `function.arguments` as an object, `tool_call_id`, `reasoning_content`.
         tools: what the model may call.
         parallel_tool_calls: false: at most one call.
+        continue_final_message: the reply goes on from the last message, which is the assistant's.
         template_kwargs: variables of the template, such as `enable_thinking`.
     """
 
@@ -41,6 +42,7 @@ class ChatTurn:
     tool_choice: ToolChoice = field(default_factory=ToolChoice)
     parallel_tool_calls: bool = True
     add_generation_prompt: bool = True
+    continue_final_message: bool = False
     template_kwargs: Mapping[str, Any] = field(default_factory=dict)
 
     @property
@@ -72,14 +74,15 @@ class OpenTurn:
 
         A required call is held to a grammar of the model's own format. An answer's form begins after the
         reasoning, and leaves the model free to call a tool instead. A strict tool's arguments are valid
-        whenever the model calls it.
+        whenever the model calls it. A prompt that has closed the reasoning leaves none to set a budget to.
 
         Raises:
             InvalidRequestError: the form contradicts a required call, or cannot be combined with calls.
         """
         form = params.structured_outputs
         form = reply_form(self.turn, self.reply_format, self.prompt, form, self.tokenizer)
-        return replace(params, structured_outputs=form)
+        budget = None if has_thought(self.prompt) else params.thinking_token_budget
+        return replace(params, structured_outputs=form, thinking_token_budget=budget)
 
     def reader(self, num_choices: int) -> "ReplyReader":
         names = [tool.name for tool in self.turn.tools] if self.turn.may_call else []
@@ -113,6 +116,7 @@ def render(inputs: InputProcessor, turn: ChatTurn, reply_format: ReplyFormat) ->
         messages,
         tools=[tool.for_template() for tool in turn.tools] if turn.may_call else None,
         add_generation_prompt=turn.add_generation_prompt,
+        continue_final_message=turn.continue_final_message,
         template_kwargs=turn.template_kwargs,
     )
 
@@ -122,7 +126,7 @@ def _check_can_call(turn: ChatTurn, reply_format: ReplyFormat) -> None:
         return
     if reply_format.tool_calls == "none":
         raise InvalidRequestError(
-            f"tools has {len(turn.tools)} entries, but this server reads no tool calls: the model's chat "
+            "tools is not empty, but this server reads no tool calls: the model's chat "
             "template shows no format that it knows, or --tool-call-parser is none. Leave them out or set "
             'tool_choice to "none"',
             "tools",

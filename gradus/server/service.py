@@ -42,11 +42,17 @@ class Service:
         settings: ServerSettings | None = None,
         keys: Keys | None = None,
         reply_format: ReplyFormat | None = None,
+        *,
+        aliases: Sequence[str] = (),
     ) -> None:
-        """`keys` and `reply_format` are those of the settings unless they are given."""
+        """`keys` and `reply_format` are those of the settings unless they are given.
+
+        aliases: names under which the model is served beside `model_name`, which answers have.
+        """
         self.engine = engine
         self.inputs = inputs
         self.model_name = model_name
+        self.model_names = tuple(dict.fromkeys([model_name, *aliases]))
         self.settings = settings or ServerSettings()
         self.keys = keys or Keys.load(self.settings)
         self.rate_limits = RateLimits()
@@ -63,6 +69,13 @@ class Service:
     @property
     def tokenizer(self) -> Tokenizer:
         return self.inputs.tokenizer
+
+    def refusal_of_model(self, name: str) -> str | None:
+        """Why a request for this model cannot be served; None if it can."""
+        if name in self.model_names:
+            return None
+        known = ", ".join(map(repr, self.model_names))
+        return f"there is no model {name[:200]!r} here; this server has {known}"
 
     async def compute(self, size: int, work: Callable[[], T]) -> T:
         """Do text work here or, where `size` bytes of input make it long, in a thread."""

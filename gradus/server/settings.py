@@ -22,8 +22,12 @@ class ServerSettings:
     uds: str | None = option(
         None, "listen on this Unix socket and on no port", metavar="PATH", group="server"
     )
-    served_model_name: str | None = option(
-        None, "what clients call the model", metavar="NAME", group="server"
+    served_model_name: tuple[str, ...] = option(
+        (),
+        "what clients call the model; of several names answers have the first",
+        metavar="NAME",
+        group="server",
+        takes_several=True,
     )
     allowed_origins: tuple[str, ...] = option(
         (), "web origins whose pages may call the server (CORS)", metavar="URL", group="server"

@@ -61,6 +61,11 @@ class Closer:
         self._braces = [
             _bits([i for i, text in enumerate(texts) if text == brace], len(texts)) for brace in (b"{", b"}")
         ]
+        self._starts = _bits([i for i, text in enumerate(texts) if not _goes_on(text)], len(texts))
+
+    def is_inside_character(self, mask: UInt32) -> bool:
+        """Whether nothing is allowed but the rest of a character's bytes."""
+        return not (mask & self._starts).any()
 
     def narrow(self, mask: UInt32) -> bool:
         """Leave only what ends most of a row's allowed tokens; whether that is an end of sequence."""
@@ -88,6 +93,11 @@ class Closer:
         return None
 
 
+def _goes_on(text: bytes) -> bool:
+    """Whether a token starts inside a character."""
+    return bool(text) and 0x80 <= text[0] < 0xC0
+
+
 def _bits(token_ids: Sequence[int], size: int) -> UInt32:
     bits = np.zeros(-(-size // 32) * 32, np.uint8)
     bits[list(token_ids)] = 1
@@ -100,10 +110,12 @@ class Deadline:
     Looking for the way costs as much as many tokens, so it is done at ever shorter intervals.
     """
 
-    __slots__ = ("_closer", "_is_closing", "_look_at", "_margin", "_was_in_reach", "num_left")
+    __slots__ = ("_closer", "_is_closing", "_look_at", "_margin", "_may_be_cut", "_was_in_reach", "num_left")
 
-    def __init__(self, closer: Closer, max_tokens: int) -> None:
+    def __init__(self, closer: Closer, max_tokens: int, *, may_be_cut: bool = False) -> None:
+        """may_be_cut: leave a text alone until it has come to where it cannot end; free text can anywhere."""
         self._closer = closer
+        self._may_be_cut = may_be_cut
         self._margin = min(MAX_MARGIN, int(max_tokens * MARGIN_SHARE))
         self._was_in_reach = False
         self._is_closing = False
@@ -116,6 +128,9 @@ class Deadline:
 
     def narrow(self, mask: UInt32, matcher: "LLMatcher") -> None:
         """Leave what ends the text in the mask, if it is time; call it when `is_near`."""
+        if self._may_be_cut and (matcher.is_accepting() or self._closer.is_inside_character(mask)):
+            return
+        self._may_be_cut = False
         if not self._is_closing:
             self._look(self._closer.num_tokens_to_end(matcher))
         if self._is_closing:

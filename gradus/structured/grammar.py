@@ -59,8 +59,8 @@ class MatcherGrammar:
 
     def new_constraint(self, max_tokens: int | None) -> MatcherConstraint:
         deadline = None
-        if self._ends_in_time and max_tokens is not None:
-            deadline = Deadline(self._vocabulary.closer, max_tokens)
+        if max_tokens is not None:
+            deadline = Deadline(self._vocabulary.closer, max_tokens, may_be_cut=not self._ends_in_time)
         return MatcherConstraint(self._matcher.deep_copy(), deadline)
 
     def fill_masks(self, places: Sequence[tuple[TokenConstraint, int]], masks: UInt32) -> None:

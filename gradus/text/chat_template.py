@@ -22,6 +22,7 @@ MAX_PROMPT_CHARS = 16 * 2**20
 MAX_RENDER_SECONDS = 10.0
 
 _RESERVED = ("messages", "tools", "documents", "add_generation_prompt")
+_CUT_HERE = "(the last message ends here) "  # the space is there unless a template strips its messages
 
 
 class ChatTemplate:
@@ -38,21 +39,30 @@ class ChatTemplate:
         *,
         tools: Sequence[Mapping[str, Any]] | None = None,
         add_generation_prompt: bool = True,
+        continue_final_message: bool = False,
         template_kwargs: Mapping[str, Any] | None = None,
     ) -> str:
         """The prompt for a conversation.
+
+        With `continue_final_message` it ends where the last message's content does, for the model to go on.
 
         Raises:
             InvalidRequestError: the template is broken, refuses the messages, or writes too much.
         """
         self._check(messages, template_kwargs or {})
+        if continue_final_message:
+            messages = [*messages[:-1], _with_mark(messages[-1])]
         variables = self._special_tokens | {
             **(template_kwargs or {}),
             "messages": messages,
             "tools": tools,
             "documents": None,
-            "add_generation_prompt": add_generation_prompt,
+            "add_generation_prompt": add_generation_prompt and not continue_final_message,
         }
+        text = self._generate(variables)
+        return _up_to_mark(text) if continue_final_message else text
+
+    def _generate(self, variables: Mapping[str, Any]) -> str:
         template = self._compiled
         try:
             return _join(template.generate(variables))
@@ -93,6 +103,30 @@ class ChatTemplate:
                 "works without it",
                 "messages",
             ) from error
+
+
+def _with_mark(message: Mapping[str, Any]) -> Mapping[str, Any]:
+    """A message to be continued, its end marked. Raises InvalidRequestError."""
+    content = message.get("content")
+    if message.get("role") != "assistant" or message.get("tool_calls") or not content:
+        raise InvalidRequestError(
+            "continue_final_message is true; the last message must be the assistant's, with a text to go on "
+            "from and without calls",
+            "continue_final_message",
+        )
+    return {**message, "content": f"{content}{_CUT_HERE}"}
+
+
+def _up_to_mark(text: str) -> str:
+    """As transformers' `continue_final_message` cuts, for templates that strip and that do not."""
+    place = text.rfind(_CUT_HERE.rstrip())
+    if place < 0:
+        raise InvalidRequestError(
+            "continue_final_message is true, but the model's chat template does not write the last message's "
+            "content, so it cannot be continued",
+            "continue_final_message",
+        )
+    return text[:place] if text.startswith(_CUT_HERE, place) else text[:place].rstrip()
 
 
 class _Refusal(Exception):  # noqa: N818

@@ -13,9 +13,11 @@ from typing import Any
 
 from gradus.constraints import Grammar, GrammarCompiler
 from gradus.errors import ContextOverflowError, InvalidRequestError, context_overflow
-from gradus.messages import EngineRequest, Pooling
+from gradus.messages import EngineRequest, Pooling, ThinkingBudget
+from gradus.parameter_checks import show
 from gradus.sampling_params import SamplingParams
 from gradus.text.chat_template import ChatTemplate
+from gradus.text.reply import think
 from gradus.text.tokenizer import Tokenizer
 
 MAX_PRIORITY = 2**31 - 1
@@ -80,6 +82,7 @@ class InputProcessor:
             self._check_vocabulary(field, getattr(params, field) or ())
         self._check_spaces(params)
         _check_priority(priority)
+        thinking = self._thinking_budget(params, token_ids)
         max_tokens = self._resolve_max_tokens(len(token_ids), params.max_tokens)
         if params.min_tokens > max_tokens:
             raise InvalidRequestError(
@@ -95,6 +98,7 @@ class InputProcessor:
             delayed_token_ids=self._delayed(params),
             bad_words=self._bad_words(params.bad_words or ()),
             grammar=self.compile_grammar(params),
+            thinking=thinking,
             seed=self._resolve_seed(params.seed),
             priority=priority,
             cache_salt=cache_salt,
@@ -173,6 +177,7 @@ class InputProcessor:
         *,
         tools: Sequence[Mapping[str, Any]] | None = None,
         add_generation_prompt: bool = True,
+        continue_final_message: bool = False,
         template_kwargs: Mapping[str, Any] | None = None,
         chat_template: str | None = None,
     ) -> str:
@@ -195,6 +200,7 @@ class InputProcessor:
             messages,
             tools=tools,
             add_generation_prompt=add_generation_prompt,
+            continue_final_message=continue_final_message,
             template_kwargs=template_kwargs,
         )
 
@@ -217,7 +223,7 @@ class InputProcessor:
             is_int = isinstance(token_id, int) and not isinstance(token_id, bool)
             if not is_int or not 0 <= token_id < self.vocab_size:
                 raise InvalidRequestError(
-                    f"the prompt has the token id {_shown(token_id)}; ids of this model are integers from 0 "
+                    f"the prompt has the token id {show(token_id)}; ids of this model are integers from 0 "
                     f"to {self.vocab_size - 1}",
                     "prompt",
                 )
@@ -236,8 +242,8 @@ class InputProcessor:
             return
         if self.tokenizer.pieces is None:
             raise InvalidRequestError(
-                "spaces_between_special_tokens is False; this model's tokenizer decides about spaces itself, "
-                "so only True works",
+                "spaces_between_special_tokens is false; this model's tokenizer decides about spaces itself, "
+                "so only true works",
                 "spaces_between_special_tokens",
             )
 
@@ -254,11 +260,43 @@ class InputProcessor:
             bare = word.lstrip()
             forms = [tuple(self.tokenizer.encode(s + bare, add_special_tokens=False)) for s in ("", " ")]
             if not forms[0]:
-                raise InvalidRequestError(f"bad_words has {_shown(word)}, which is no token", "bad_words")
+                raise InvalidRequestError(f"bad_words has {show(word)}, which is no token", "bad_words")
             found += forms
         for ids in found:
             self._check_vocabulary("bad_words", ids)
         return tuple(dict.fromkeys(found))
+
+    def _thinking_budget(self, params: SamplingParams, prompt: Sequence[int]) -> ThinkingBudget | None:
+        budget = params.thinking_token_budget
+        if budget is None:
+            return None
+        opening_id, closing_id = map(self.tokenizer.token_id, (think.OPENING, think.CLOSING))
+        if opening_id is None or closing_id is None or max(opening_id, closing_id) >= self.vocab_size:
+            raise InvalidRequestError(
+                f"thinking_token_budget is {budget}; this model has no tokens {think.OPENING} and "
+                f"{think.CLOSING}, so its thinking cannot be ended. Leave it out",
+                "thinking_token_budget",
+            )
+        form, allowed = params.structured_outputs, params.allowed_token_ids
+        if form is not None and form.kind != "grammar":
+            raise InvalidRequestError(
+                f"thinking_token_budget is {budget}, but {form.path} holds for the whole text, which leaves "
+                "no place for thinking; leave one of them out",
+                "thinking_token_budget",
+            )
+        if allowed is not None and closing_id not in allowed:
+            raise InvalidRequestError(
+                f"allowed_token_ids leaves out {closing_id}, {think.CLOSING}, which ends the thinking after "
+                "thinking_token_budget tokens; add it, or leave one of the two out",
+                "allowed_token_ids",
+            )
+        tokens = (token_id for token_id in reversed(prompt) if self.tokenizer.token_text(token_id).strip())
+        return ThinkingBudget(
+            num_tokens=budget,
+            opening_id=opening_id,
+            closing_id=closing_id,
+            is_open=next(tokens, None) == opening_id,
+        )
 
     def _resolve_max_tokens(self, num_prompt_tokens: int, max_tokens: int | None) -> int:
         if num_prompt_tokens + (max_tokens or 1) > self.max_model_len:
@@ -276,11 +314,6 @@ def _check_priority(priority: Any) -> None:
     is_int = isinstance(priority, int) and not isinstance(priority, bool)
     if not is_int or not -MAX_PRIORITY <= priority <= MAX_PRIORITY:
         raise InvalidRequestError(
-            f"priority is {_shown(priority)}; it must be an integer from {-MAX_PRIORITY} to {MAX_PRIORITY}",
+            f"priority is {show(priority)}; it must be an integer from {-MAX_PRIORITY} to {MAX_PRIORITY}",
             "priority",
         )
-
-
-def _shown(value: Any) -> str:
-    text = repr(value)
-    return text if len(text) <= 80 else text[:77] + "..."

@@ -42,7 +42,7 @@ def folder(tmp_path_factory, tiny_model_path):
 @pytest.fixture(scope="module")
 def url(folder):
     command = [sys.executable, "-m", "gradus", "serve", "--config", str(folder / "gradus.yaml")]
-    command += ["--served_model_name", "from-the-flag"]
+    command += ["--served_model_name", "from-the-flag", "another"]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     try:
         said = process.stdout.readline()
@@ -68,8 +68,16 @@ def client(url, context, key):
 
 def test_all_that_the_file_says_is_so(url, context):
     alice = client(url, context, "alices-key")
-    (model,) = alice.models.list().data
-    assert (model.id, model.max_model_len) == ("from-the-flag", 1000)
+    models = alice.models.list().data
+    assert [(model.id, model.max_model_len) for model in models] == [
+        ("from-the-flag", 1000),
+        ("another", 1000),
+    ]
+    for model in models:
+        assert alice.models.retrieve(model.id) == model
+        assert alice.completions.create(model=model.id, prompt="Hi", max_tokens=1).model == "from-the-flag"
+    with pytest.raises(openai.NotFoundError, match="'from-the-flag', 'another'"):
+        alice.models.retrieve("from-the-file")
     headers = {"authorization": "Bearer alices-key"}
     body = {"messages": [{"role": "user", "content": "Hi"}], "return_token_strs": True}
     told = httpx.post(f"{url}/tokenize", json=body, headers=headers, verify=context, timeout=60).json()

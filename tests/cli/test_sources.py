@@ -26,7 +26,7 @@ VALUES = {
     "enforce_eager": st.just(True),
     "scheduling": st.just("separated"),
     "shutdown_timeout": st.floats(5.5, 100),
-    "served_model_name": st.text("abcxyz-", min_size=1).filter(lambda text: not text.startswith("-")),
+    "ssl_keyfile": st.text("abcxyz-", min_size=1).filter(lambda text: not text.startswith("-")),
     "allowed_origins": st.lists(st.sampled_from(["http://a", "http://b"]), min_size=1).map(tuple),
 }
 
@@ -93,6 +93,17 @@ def test_flags_win_over_the_environment_and_that_over_the_file(tmp_path_factory,
             assert values[name].source.startswith(source)
         else:
             assert "gradus.yaml line" in values[name].source
+
+
+def test_a_model_has_several_names(tmp_path):
+    for flags in (["a", "b"], ["a", "--served-model-name", "b"], ["a,b"]):
+        assert configuration("--served-model-name", *flags)["served_model_name"].value == ("a", "b")
+    assert configuration(environment={"GRADUS_SERVED_MODEL_NAME": "a,b"})["served_model_name"].value == (
+        "a",
+        "b",
+    )
+    for file in ({"served_model_name": ["a", "b"]}, {"served_model_name": "a, b"}):
+        assert configuration(file=file, tmp=tmp_path)["served_model_name"].value == ("a", "b")
 
 
 def test_names_may_have_dashes_or_underscores(tmp_path):

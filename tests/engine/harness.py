@@ -24,7 +24,7 @@ def make_request(
     request_id: str = "r", prompt: Iterable[int] = (1, 2, 3), max_tokens: int = 4, **kwargs: Any
 ):
     """A request; keywords that `EngineRequest` does not know go to its `SamplingParams`."""
-    names = ("eos_token_ids", "seed", "priority", "cache_salt")
+    names = ("eos_token_ids", "thinking", "seed", "priority", "cache_salt")
     own = {name: kwargs.pop(name) for name in names if name in kwargs}
     return EngineRequest(
         request_id=request_id,

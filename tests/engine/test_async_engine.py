@@ -210,7 +210,7 @@ def test_admission_errors_reach_the_caller():
         with pytest.raises(InvalidRequestError, match="'r0' is in flight"):
             engine.add_request(make_request("r0"))
         streams += [engine.add_request(make_request(f"r{i}")) for i in (1, 2, 3)]
-        with pytest.raises(QueueFullError, match="3 requests are waiting and at most 3 may"):
+        with pytest.raises(QueueFullError, match="the queue has 3 requests and may have at most 3"):
             engine.add_request(make_request("r4"))
         engine._core.backend.open()
         for stream in streams:
@@ -228,7 +228,7 @@ def test_a_queue_is_full_of_tokens_too_and_lets_one_long_prompt_in():
         streams = [engine.add_request(make_request("running", prompt=[1] * 12))]
         await until(lambda: engine.stats().num_running == 1)
         streams.append(engine.add_request(make_request("long", prompt=[2] * 11)))
-        with pytest.raises(QueueFullError, match="11 tokens are waiting, at most 10 may, and this one has 1"):
+        with pytest.raises(QueueFullError, match="of 11 tokens, it may have at most 10, and this one has 1"):
             engine.add_request(make_request("short", prompt=[3]))
         engine.abort("long")
         core.backend.open()

@@ -9,10 +9,19 @@ from collections.abc import Callable
 
 import numpy as np
 
-from gradus.batch import Batch, SamplingBatch, StepResult
+from gradus.batch import Batch, LogitEdits, SamplingBatch, StepResult
 from gradus.errors import BackendError
 
 NextToken = Callable[[list[int], int], int]  # (tokens so far, choice index) -> next token
+
+
+def _obey(edits: LogitEdits, tokens: np.ndarray) -> None:
+    """Where a mask forbids what the script says, the first token that it allows comes instead."""
+    for row, index in zip(edits.rows.tolist(), edits.mask_index.tolist(), strict=True):
+        if index >= 0:
+            allowed = np.unpackbits(edits.masks[index].view(np.uint8), bitorder="little")
+            if not allowed[tokens[row, 0]]:
+                tokens[row] = np.flatnonzero(allowed)[0]
 
 
 class ScriptedBackend:
@@ -52,6 +61,8 @@ class ScriptedBackend:
             blocks = blocks[blocks >= 0]
             context = self._tokens[blocks].reshape(-1)[: batch.context_lens[sequence]].tolist()
             tokens[row] = self.next_token(context, int(sampling.choice_index[row]))
+        if sampling.edits is not None:
+            _obey(sampling.edits, tokens)
         if sampling.targets is not None:
             tokens[:, 0] = np.where(sampling.targets >= 0, sampling.targets, tokens[:, 0])
         top = (tokens + np.arange(num_top, dtype=np.int32)) % self.vocab_size

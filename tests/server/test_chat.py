@@ -172,6 +172,34 @@ def test_template_variables_reach_the_template(server):
     assert server.post("/v1/chat/completions", given).status_code == 200
 
 
+def test_the_last_message_is_continued(server):
+    """The prompt ends where the message does: neither the end of its turn follows nor the next turn."""
+    begun = [*USER, {"role": "assistant", "content": "The answer"}]
+    body = {"messages": begun, "continue_final_message": True}
+    tokens = server.post("/tokenize", body).json()["tokens"]
+    whole = server.post("/tokenize", {"messages": begun}).json()["tokens"]
+    assert server.tokenizer.decode(tokens, skip_special_tokens=False).endswith("The answer")
+    assert whole[: len(tokens)] == tokens
+    usage = server.post("/v1/chat/completions", {**body, "max_tokens": 1}).json()["usage"]
+    assert usage["prompt_tokens"] == len(tokens)
+
+
+@pytest.mark.parametrize(
+    ("messages", "more", "says"),
+    [
+        (USER, {}, "must be the assistant's"),
+        ([*USER, {"role": "assistant", "content": ""}], {}, "a text to go on from"),
+        ([*USER, {"role": "assistant", "content": "a"}], {"add_generation_prompt": True}, "both true"),
+    ],
+)
+def test_what_cannot_be_continued_is_refused(server, messages, more, says):
+    body = {"messages": messages, "continue_final_message": True, **more}
+    answer = server.post("/v1/chat/completions", body)
+    assert answer.status_code == 400
+    assert answer.json()["error"]["param"] == "continue_final_message"
+    assert says in answer.json()["error"]["message"]
+
+
 def test_a_second_turn_finds_its_prefix_in_the_cache(client):
     long = [{"role": "user", "content": "word " * 60}]
     first = client.chat.completions.create(model=MODEL, messages=long, max_tokens=1).usage

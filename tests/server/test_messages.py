@@ -9,8 +9,8 @@ import pytest
 from anthropic.types import Message, RawMessageStreamEvent
 from pydantic import TypeAdapter
 
-from tests.server.calling_model import ARGUMENTS, CALLS, SCHEMA, THOUGHT
-from tests.server.chat_templates import QWEN3, tokenizer_for
+from tests.server.calling_model import ARGUMENTS, CALLS, SCHEMA, THOUGHT, endless_thought
+from tests.server.chat_templates import QWEN3, THINKING, tokenizer_for
 from tests.server.harness import MODEL, hosting_demo, say, serving
 
 EVENT = TypeAdapter(RawMessageStreamEvent)
@@ -265,6 +265,16 @@ def test_cached_tokens_are_counted_apart_where_a_cache_is_asked_for(server):
     assert marked.input_tokens + marked.cache_read_input_tokens == first.input_tokens
 
 
+def test_a_begun_reply_is_continued(server):
+    """A last message of the assistant's is the reply's beginning: nothing comes between the two."""
+    begun = [*USER, {"role": "assistant", "content": "The answer"}]
+    chat = {"messages": begun, "continue_final_message": True}
+    expected = server.post("/tokenize", chat).json()["count"]
+    assert ask(server, begun, max_tokens=1).usage.input_tokens == expected
+    blocks = [*USER, {"role": "assistant", "content": [{"type": "text", "text": "The answer"}]}]
+    assert client_of(server).messages.count_tokens(model=MODEL, messages=blocks).input_tokens == expected
+
+
 def test_thinking_is_off_unless_asked_for():
     with serving(say("Yes."), tokenizer=tokenizer_for(QWEN3)) as server:
         off = ask(server).usage.input_tokens  # the template closes the thinking
@@ -273,10 +283,28 @@ def test_thinking_is_off_unless_asked_for():
             assert ask(server, thinking=on).usage.input_tokens < off
         kwargs = {"chat_template_kwargs": {"enable_thinking": True}}
         assert ask(server, extra_body=kwargs).usage.input_tokens < off
-        with pytest.raises(anthropic.BadRequestError, match="budget_tokens is 100; thinking is not ended"):
+        with pytest.raises(anthropic.BadRequestError, match="budget_tokens is 100; this model has no tokens"):
             ask(server, thinking={"type": "enabled", "budget_tokens": 100})
+        with pytest.raises(anthropic.BadRequestError, match="budget_tokens is -1; it must be an integer"):
+            ask(server, thinking={"type": "enabled", "budget_tokens": -1})
+        with pytest.raises(anthropic.BadRequestError, match="mean the same"):
+            ask(
+                server,
+                thinking={"type": "enabled", "budget_tokens": 400},
+                extra_body={"thinking_token_budget": 1},
+            )
         with pytest.raises(anthropic.BadRequestError, match="needs it"):
             ask(server, thinking={"type": "enabled"})
+
+
+def test_thinking_is_ended_by_its_budget():
+    tokenizer = tokenizer_for(THINKING, "<think>", "</think>")
+    with serving(endless_thought, tokenizer=tokenizer) as server:
+        message = ask(server, thinking={"type": "enabled", "budget_tokens": 9})
+        assert [block.type for block in message.content] == ["thinking", "text"]
+        assert message.content[0].thinking == "a" * 9
+        assert message.stop_reason == "end_turn"
+        assert message.usage.output_tokens_details.thinking_tokens == 9 + 1
 
 
 def test_thinking_blocks(thinking):
@@ -327,7 +355,7 @@ REFUSED = [
     ({"messages": [{"role": "user", "content": "x", "name": "n"}]}, "'name'"),
     ({"messages": [{"role": "user", "content": [{"type": "image", "source": {}}]}]}, "takes only"),
     ({"messages": [{"role": "user", "content": [{"type": "tool_result"}]}]}, "tool_use_id"),
-    ({"messages": [{"role": "assistant", "content": [{"type": "tool_use", "id": "a"}]}]}, "name is None"),
+    ({"messages": [{"role": "assistant", "content": [{"type": "tool_use", "id": "a"}]}]}, "name is null"),
     ({"messages": [{"role": "assistant", "content": [{"type": "redacted_thinking"}]}]}, "takes only"),
     ({"system": 5}, "system is 5"),
     ({"stop_sequences": [""]}, "stop_sequences"),

@@ -3,8 +3,9 @@
 import pytest
 
 from gradus.text.reply.reply_format import ReplyFormat
+from tests.server.calling_model import endless_thought
 from tests.server.chat_templates import HERMES, QWEN3, THINKING, tokenizer_for
-from tests.server.harness import MODEL, say, serving
+from tests.server.harness import MODEL, hosting_demo, say, serving
 from tests.server.test_tool_calls import CLOCK, accumulate
 
 USER = [{"role": "user", "content": "Is 7 a prime?"}]
@@ -129,3 +130,64 @@ def test_without_a_parser_the_text_is_the_models():
         message = chat(server).choices[0].message
         assert message.content == TEXT
         assert "reasoning" not in message.model_extra
+
+
+@pytest.fixture(scope="module")
+def stopped():
+    with serving(endless_thought, tokenizer=tokenizer_for(THINKING, "<think>", "</think>")) as running:
+        yield running
+
+
+@pytest.mark.parametrize("stream", [False, True])
+def test_thinking_is_ended_by_its_budget(stopped, stream):
+    body = {"thinking_token_budget": 12}
+    answer = chat(stopped, extra_body=body, stream=stream)
+    if stream:
+        assert read_stream(answer) == ("a" * 12, ANSWER)
+    else:
+        assert (answer.choices[0].message.reasoning, answer.choices[0].message.content) == ("a" * 12, ANSWER)
+        assert answer.usage.completion_tokens_details.reasoning_tokens == 12 + 1  # and the mark
+    assert chat(stopped, max_tokens=40).choices[0].finish_reason == "length"
+
+
+def test_a_budget_needs_tokens_for_the_marks(opened):
+    body = {"messages": USER, "thinking_token_budget": 12}
+    answer = opened.post("/v1/chat/completions", body)
+    assert answer.status_code == 400
+    assert answer.json()["error"]["param"] == "thinking_token_budget"
+
+
+@pytest.fixture(scope="module")
+def demo():
+    with hosting_demo() as running:
+        yield running
+
+
+def test_a_budget_holds_in_plain_prompts(demo):
+    """On the embedded model, which samples by itself: the same thoughts, up to the budget."""
+    prompt = "<|im_start|>user\nHello<|im_end|>\n<|im_start|>assistant\n<think>\n"
+    texts = []
+    for budget in (None, 3):
+        body = {"prompt": prompt, "max_tokens": 30, "thinking_token_budget": budget, "logprobs": 0}
+        texts.append(demo.post("/v1/completions", body).json()["choices"][0]["logprobs"]["tokens"])
+    assert "</think>" not in texts[0][:4]
+    assert texts[1][:4] == [*texts[0][:3], "</think>"]
+
+
+@pytest.mark.parametrize("thinks", [False, True])
+def test_a_budget_holds_beside_the_form_of_an_answer(demo, thinks):
+    body = {
+        "messages": USER,
+        "n": 8,
+        "temperature": 1.0,
+        "seed": 1,
+        "structured_outputs": {"choice": ["yes", "no"]},
+        "chat_template_kwargs": {"enable_thinking": thinks},
+        "thinking_token_budget": 2,
+    }
+    answer = demo.post("/v1/chat/completions", body).json()
+    assert {choice["message"]["content"] for choice in answer["choices"]} <= {"yes", "no"}
+    thoughts = [choice["message"].get("reasoning") for choice in answer["choices"]]
+    assert any(thoughts) == thinks
+    # The opening mark, two tokens and the closing mark, at most, for each choice.
+    assert answer["usage"]["completion_tokens_details"]["reasoning_tokens"] <= 4 * 8 * thinks

@@ -108,3 +108,13 @@ def test_a_line_names_the_client_whose_key_it_was_and_never_the_key(log, tmp_pat
     lines = [(fields["status"], fields.get("client")) for _, fields in log()]
     assert lines == [(200, "alice"), (401, None), (200, None)]
     assert "sesame" not in str(log())
+
+
+def test_whoever_is_not_let_in_is_logged_with_the_address(log):
+    """A wrong key, and a key that is no admin's."""
+    with serving(say(ANSWER), api_key=("open",), admin_api_key=("sesame",)) as server:
+        for key, status in (("wrong", 401), ("open", 403), ("sesame", 200)):
+            headers = {"authorization": f"Bearer {key}"}
+            assert server.http.get("/debug/trace", headers=headers).status_code == status
+    told = [(fields["status"], fields.get("address")) for _, fields in log()]
+    assert told == [(401, "127.0.0.1"), (403, "127.0.0.1"), (200, None)]

@@ -170,6 +170,29 @@ def test_free_text_beside_strict_tools_is_cut_off_as_any_text(client):
     assert beside.message.content == plain.message.content
 
 
+def test_a_strict_call_that_the_model_has_begun_is_complete_before_the_limit(client):
+    """Although the schema sets no bound to its texts, and the model would go on."""
+    schema = {"type": "object", "properties": {"towns": {"type": "array", "items": {"type": "string"}}}}
+    function = {"name": "weather", "description": "The weather.", "parameters": schema, "strict": True}
+    options = {
+        "messages": [{"role": "user", "content": "How is the weather in Paris?"}],
+        "tools": [{"type": "function", "function": function}],
+        "temperature": 1.5,
+        "n": 16,
+        "seed": 2,
+    }
+    longest = []
+    for limit in (400, 40):
+        choices = client.chat.completions.create(model="demo", max_tokens=limit, **options).choices
+        called = [choice for choice in choices if choice.message.tool_calls]
+        for choice in called:
+            assert choice.finish_reason == "tool_calls"
+            for call in choice.message.tool_calls:
+                jsonschema.validate(json.loads(call.function.arguments), schema)
+        longest.append(max(len(choice.message.tool_calls[0].function.arguments) for choice in called))
+    assert longest[0] > 2 * longest[1]
+
+
 @pytest.mark.parametrize("thinking", [False, True])
 def test_a_required_call_is_complete_before_the_limit(client, thinking):
     """Although the schema sets no bound to its texts, and the model would go on."""

@@ -198,3 +198,28 @@ def test_clients_that_leave_at_random_leave_nothing_behind(endless):
         time.sleep(0.01)
     assert not endless.server.server_state.tasks
     endless.engine._core.check_integrity()
+
+
+@pytest.mark.parametrize("path", [CHAT, COMPLETIONS])
+@pytest.mark.parametrize("n", [1, 3])
+def test_counts_in_every_chunk_grow_to_those_of_the_last(endless, path, n):
+    options = {"stream_options": {"include_usage": True, "continuous_usage_stats": True}, "n": n}
+    body = {"stream": True, "max_tokens": 60, **options}
+    body |= {"messages": MESSAGES} if path == CHAT else {"prompt": "Hi"}
+    events = list(events_of(endless.http.post(path, json=body).text.split("\n\n")))
+    assert events.pop() == "[DONE]"
+    usages = [event["usage"] for event in events]
+    counts = [usage["completion_tokens"] for usage in usages]
+    assert counts == sorted(counts)
+    assert 1 <= counts[0] < counts[-1] == 60 * n
+    assert usages[-2] == usages[-1]
+    for usage in usages:
+        assert usage["prompt_tokens"] == usages[-1]["prompt_tokens"]
+        assert usage["total_tokens"] == usage["prompt_tokens"] + usage["completion_tokens"]
+
+
+def test_counts_in_every_chunk_need_counts_at_all(server):
+    options = {"stream": True, "stream_options": {"continuous_usage_stats": True}}
+    answer = server.post(CHAT, {"messages": MESSAGES, **options})
+    assert answer.status_code == 400
+    assert answer.json()["error"]["param"] == "stream_options"

@@ -219,7 +219,7 @@ def function(**fields):
     [
         (["weather"], "tools[0] is 'weather'"),
         ([{"type": "web_search"}], "tools[0].type is 'web_search'; only \"function\""),
-        ([CLOCK, {"type": "function"}], "tools[1].function is None"),
+        ([CLOCK, {"type": "function"}], "tools[1].function is null"),
         ([function(name=5)], "tools[0].function is"),
         ([function(name="")], "1 to 64"),
         ([function(name="a b")], "'a b'"),
@@ -247,10 +247,10 @@ def test_tools_are_refused_by_name(hermes, tools, says):
     [
         ("maybe", "'maybe'"),
         (5, "tool_choice is 5"),
-        ({"type": "function"}, "tool_choice.function is None"),
+        ({"type": "function"}, "tool_choice.function is null"),
         ({"type": "function", "function": {"name": "rm"}}, "names the function 'rm'"),
         ({"type": "custom", "custom": {"name": "x"}}, "it must be"),
-        ({"type": "allowed_tools"}, "allowed_tools is None"),
+        ({"type": "allowed_tools"}, "allowed_tools is null"),
         ({"type": "allowed_tools", "allowed_tools": {"mode": "auto", "tools": []}}, "a list of tools"),
         (
             {"type": "allowed_tools", "allowed_tools": {"mode": "auto", "tools": [function(name="rm")]}},

@@ -83,6 +83,34 @@ def test_the_way_is_as_long_as_it_says(tokenizer):
         constraint.accept(32 * word + int(masks[0, word]).bit_length() - 1)
 
 
+FREE = """start: TEXT? (<[1]> marked)?
+TEXT: /(.|\\n)*/
+marked: %json {"type": "array", "items": {"type": "string"}}
+"""
+
+
+@pytest.mark.parametrize(("opens_at", "ends"), [(100, False), (70, True), (20, True)])
+def test_free_text_is_cut_off_but_what_it_has_begun_is_closed(tokenizer, opens_at, ends):
+    """Token 1 opens a list. Before that the text may end anywhere, but inside a character."""
+    grammar = make_compiler(tokenizer).compile(StructuredOutputsParams(grammar=FREE, ends_in_time=False))
+    draw, tokens = random.Random(1), []
+    constraint, unhurried = grammar.new_constraint(100), grammar.new_constraint(None)
+    while len(tokens) < 100 and tokens[-1:] != [EOS]:
+        choices = allowed(grammar, constraint, tokenizer.vocab_size)
+        if 1 not in tokens:
+            assert choices == allowed(grammar, unhurried, tokenizer.vocab_size)
+        if len(tokens) >= opens_at and 1 in choices:
+            token = 1
+        else:
+            token = draw.choice([token for token in choices if token not in (1, EOS)] or [EOS])
+        tokens.append(token)
+        constraint.accept(token)
+        unhurried.accept(token)
+    assert (tokens[-1] == EOS) == ends
+    if ends:
+        assert isinstance(json.loads(tokenizer.decode(tokens[tokens.index(1) + 1 : -1])), list)
+
+
 class CountingCloser:
     """Says how long the way is, and how often it was asked."""
 

@@ -73,6 +73,26 @@ def test_transformers_renders_the_same(byte_level_text, name, tools, kwargs, add
     assert ours.render(MESSAGES, **options) == expected
 
 
+@pytest.mark.parametrize("name", TEMPLATES)
+@pytest.mark.parametrize("begun", ["Well, 2 + 2 is", "end", "  spaced  \n"])
+def test_transformers_continues_a_message_in_the_same_way(byte_level_text, name, begun):
+    from tests.text.toy_tokenizers import fast_of
+
+    special = {"bos_token": "<|im_start|>", "eos_token": "<|im_end|>"}
+    theirs = transformers.PreTrainedTokenizerFast(tokenizer_object=fast_of(byte_level_text), **special)
+    messages = [*MESSAGES, {"role": "assistant", "content": begun}]
+    options = {"chat_template": TEMPLATES[name], "continue_final_message": True, "tokenize": False}
+    try:
+        expected = theirs.apply_chat_template(messages, **options)
+    except ValueError:  # the template does not write the last message
+        with pytest.raises(InvalidRequestError, match="does not write the last message"):
+            ChatTemplate(TEMPLATES[name], special).render(messages, continue_final_message=True)
+    else:
+        assert (
+            ChatTemplate(TEMPLATES[name], special).render(messages, continue_final_message=True) == expected
+        )
+
+
 def test_a_conversation_as_models_expect_it():
     text = ChatTemplate(CHATML).render(MESSAGES[:2], template_kwargs={"enable_thinking": False})
     assert text == (

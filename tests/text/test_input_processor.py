@@ -5,8 +5,11 @@ import dataclasses
 import pytest
 
 from gradus.errors import ContextOverflowError, InvalidRequestError
+from gradus.messages import ThinkingBudget
 from gradus.sampling_params import SamplingParams
+from gradus.structured_outputs import StructuredOutputsParams
 from gradus.text.input_processor import InputProcessor
+from tests.server.chat_templates import tokenizer_for
 
 
 @pytest.fixture
@@ -159,7 +162,7 @@ def test_a_decoder_that_puts_spaces_itself_cannot_be_told_not_to(processor, word
     unspaced = SamplingParams(skip_special_tokens=False, spaces_between_special_tokens=False)
     processor.process("a", [1], unspaced)
     window = InputProcessor(word_piece, eos_token_ids=(), max_model_len=64, vocab_size=512)
-    with pytest.raises(InvalidRequestError, match="only True works"):
+    with pytest.raises(InvalidRequestError, match="only true works"):
         window.process("a", [1], unspaced)
     window.process("a", [1], SamplingParams(spaces_between_special_tokens=False))
 
@@ -169,3 +172,48 @@ def test_a_pooling_request_may_fill_the_context(processor):
     assert (request.max_tokens, request.pooling) == (0, "mean")
     with pytest.raises(ContextOverflowError, match="65 tokens; this model's context is 64"):
         processor.process_pooling("a", [1] * 65, "last")
+
+
+def thinking_processor(*marks):
+    tokenizer = tokenizer_for("", *marks)
+    return InputProcessor(tokenizer, eos_token_ids={2}, max_model_len=64, vocab_size=512)
+
+
+@pytest.mark.parametrize(
+    ("prompt", "is_open"),
+    [
+        ("a<think>", True),
+        ("a<think>\n \n", True),
+        ("a<think>b", False),
+        ("<think>\n\n</think>\n\n", False),
+        ("a", False),
+    ],
+)
+def test_a_budget_of_thinking_begins_where_the_prompt_ends(prompt, is_open):
+    processor = thinking_processor("<think>", "</think>")
+    request = processor.process("a", prompt, SamplingParams(thinking_token_budget=9))
+    tokenizer = processor.tokenizer
+    assert request.thinking == ThinkingBudget(
+        num_tokens=9,
+        opening_id=tokenizer.token_id("<think>"),
+        closing_id=tokenizer.token_id("</think>"),
+        is_open=is_open,
+    )
+    assert processor.process("a", prompt, SamplingParams()).thinking is None
+
+
+def test_a_budget_of_thinking_that_could_not_be_kept_is_refused():
+    params = SamplingParams(thinking_token_budget=9)
+    with pytest.raises(InvalidRequestError, match="no tokens <think> and </think>") as caught:
+        thinking_processor().process("a", "b", params)
+    assert caught.value.param == "thinking_token_budget"
+    processor = thinking_processor("<think>", "</think>")
+    closing = processor.tokenizer.token_id("</think>")
+    params.allowed_token_ids = [1, 2]
+    with pytest.raises(InvalidRequestError, match=f"allowed_token_ids leaves out {closing}"):
+        processor.process("a", "b", params)
+    params.allowed_token_ids = [1, 2, closing]
+    assert processor.process("a", "b", params).thinking is not None
+    params.structured_outputs = StructuredOutputsParams(choice=["x"])
+    with pytest.raises(InvalidRequestError, match=r"structured_outputs\.choice holds for the whole text"):
+        processor.process("a", "b", params)

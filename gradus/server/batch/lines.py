@@ -11,10 +11,10 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from gradus.errors import ConfigError
+from gradus.parameter_checks import show
 from gradus.server.http.body import parse_object
 from gradus.server.http.context import new_id
 from gradus.server.http.errors import ApiError
-from gradus.server.http.protocol import show
 
 URLS = ("/v1/completions", "/v1/chat/completions")
 MAX_LINE_BYTES = 8 << 20  # as much as the HTTP API takes

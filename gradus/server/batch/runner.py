@@ -77,7 +77,7 @@ class BatchRunner:
         prepared = await _PREPARE[line.url](self._context, self._body(line), line.num_bytes)
         if prepared.is_stream:
             raise ApiError(
-                "stream is True; a batch has no streams, leave it out", param="stream", code="invalid_value"
+                "stream is true; a batch has no streams, leave it out", param="stream", code="invalid_value"
             )
         generation = self._context.service.generate(
             prepared.engine_requests, timeout=prepared.timeout, shown_special_ids=prepared.shown_special_ids

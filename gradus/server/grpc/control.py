@@ -70,7 +70,7 @@ class Control:
 
     def _list_models(self, _: Payload, client: Client) -> dict[str, Any]:
         service = self._service
-        return {"models": service.model_name, "max_model_len": service.inputs.max_model_len}
+        return {"models": ",".join(service.model_names), "max_model_len": service.inputs.max_model_len}
 
     def _get_streaming(self, _: Payload, client: Client) -> dict[str, Any]:
         settings = asdict(self._service.streaming)

@@ -151,10 +151,7 @@ class PredictCall:
         check_lists(self._service.settings, message)
         chunk_size = message.stream_chunk_size if message.HasField("stream_chunk_size") else None
         granularity = self._service.streaming.for_grpc(chunk_size)
-        request = await self._service.compute(
-            message.ByteSize(),
-            lambda: engine_request(self._service.inputs, message, f"grpc-{secrets.token_hex(16)}"),
-        )
+        request = await engine_request(self._service, message, f"grpc-{secrets.token_hex(16)}")
         generation = self._service.generate(
             [request], self._client, tenant=message.metadata.tenant, granularity=granularity
         )

@@ -16,6 +16,7 @@ from gradus.server.grpc.statuses import RpcError
 from gradus.server.http.caps import check_caps
 from gradus.server.service import Service
 from gradus.server.settings import ServerSettings
+from gradus.structured_outputs import StructuredOutputsParams
 from gradus.text.input_processor import InputProcessor
 
 MAX_LABEL_CHARS = 256
@@ -33,9 +34,18 @@ _OPTIONAL = (
     "frequency_penalty",
     "include_stop_str_in_output",
     "skip_special_tokens",
+    "thinking_token_budget",
 )
 _LISTS = ("stop", "stop_token_ids", "bad_words")
-_GENERATION_FIELDS = {"max_tokens", "temperature", *_NOT_ZERO, *_OPTIONAL, *_LISTS, "logit_bias"}
+_GENERATION_FIELDS = {
+    "max_tokens",
+    "temperature",
+    *_NOT_ZERO,
+    *_OPTIONAL,
+    *_LISTS,
+    "logit_bias",
+    "structured_outputs",
+}
 
 
 def check_readable(message: Message | None) -> None:
@@ -80,13 +90,9 @@ def labels_for_log(message: Message) -> dict[str, str]:
 
 def check_model(service: Service, message: Message) -> None:
     """Raises RpcError: another model or an adapter is asked for."""
-    if message.model_id not in ("", service.model_name):
-        raise RpcError(
-            grpc.StatusCode.NOT_FOUND,
-            f"there is no model {message.model_id[:200]!r} here; this server has {service.model_name!r}",
-            reason="model_not_found",
-            param="model_id",
-        )
+    refusal = service.refusal_of_model(message.model_id) if message.model_id else None
+    if refusal is not None:
+        raise RpcError(grpc.StatusCode.NOT_FOUND, refusal, reason="model_not_found", param="model_id")
     if message.adapter:
         raise RpcError(
             grpc.StatusCode.INVALID_ARGUMENT,
@@ -99,30 +105,44 @@ def check_model(service: Service, message: Message) -> None:
 def check_lists(settings: ServerSettings, message: Message) -> None:
     """Raises InvalidRequestError: there are more entries than the server's caps allow."""
     generation = message.generation
-    lists = {"stop": list(generation.stop), "logit_bias": dict(generation.logit_bias)}
+    fields = {
+        "stop": list(generation.stop),
+        "logit_bias": dict(generation.logit_bias),
+        "structured_outputs": _fields_of(generation.structured_outputs),
+    }
     try:
-        check_caps(lists, settings)
+        check_caps(fields, settings)
     except InvalidRequestError as error:
         raise _renamed(error) from None
 
 
-def engine_request(inputs: InputProcessor, message: Message, request_id: str) -> EngineRequest:
+async def engine_request(service: Service, message: Message, request_id: str) -> EngineRequest:
     """The request as the engine takes it.
 
     Raises:
         InvalidRequestError: names the field as the .proto does.
     """
     try:
-        return inputs.process(
-            request_id,
-            message.prompt,
-            sampling_params(message.generation, inputs.sampling_defaults),
-            priority=message.priority,
-            cache_salt=message.metadata.tenant,
-            add_special_tokens=not message.HasField("add_special_tokens") or message.add_special_tokens,
+        params = sampling_params(message.generation, service.inputs.sampling_defaults)
+        await service.compile_grammar(params)
+        return await service.compute(
+            message.ByteSize(), lambda: _processed(service.inputs, message, params, request_id)
         )
     except InvalidRequestError as error:
         raise _renamed(error) from None
+
+
+def _processed(
+    inputs: InputProcessor, message: Message, params: SamplingParams, request_id: str
+) -> EngineRequest:
+    return inputs.process(
+        request_id,
+        message.prompt,
+        params,
+        priority=message.priority,
+        cache_salt=message.metadata.tenant,
+        add_special_tokens=not message.HasField("add_special_tokens") or message.add_special_tokens,
+    )
 
 
 def sampling_params(generation: Message, defaults: Mapping[str, Any]) -> SamplingParams:
@@ -140,12 +160,25 @@ def sampling_params(generation: Message, defaults: Mapping[str, Any]) -> Samplin
     given |= {name: list(getattr(generation, name)) for name in _LISTS if getattr(generation, name)}
     if generation.logit_bias:
         given["logit_bias"] = dict(generation.logit_bias)
+    if generation.HasField("structured_outputs"):
+        given["structured_outputs"] = _form(generation.structured_outputs)
     return SamplingParams(**{**defaults, **given})
+
+
+def _form(message: Message) -> StructuredOutputsParams:
+    """Raises InvalidRequestError: there is none, more than one, or one that cannot be."""
+    return StructuredOutputsParams(**_fields_of(message))
+
+
+def _fields_of(message: Message) -> dict[str, Any]:
+    """What is set, by name; lists of texts as such."""
+    set_fields = {field.name: value for field, value in message.ListFields()}
+    return {n: v if isinstance(v, (str, bool)) else list(v) for n, v in set_fields.items()}
 
 
 def _renamed(error: InvalidRequestError) -> InvalidRequestError:
     """The same error in the .proto's names."""
-    if error.param not in _GENERATION_FIELDS:
+    if (error.param or "").split(".")[0] not in _GENERATION_FIELDS:
         return error
     name = "max_new_tokens" if error.param == "max_tokens" else error.param
     text = str(error).replace("max_tokens", "max_new_tokens")

@@ -23,6 +23,7 @@ from gradus.server.http.context import (
     closing_accounts,
     context_of,
     new_id,
+    usage_so_far,
 )
 from gradus.server.http.logprobs import chat_logprobs, prompt_logprobs
 from gradus.server.http.openapi import body_of
@@ -90,6 +91,7 @@ class _Reply:
         self._chat = chat
         self.id = completion_id
         self._created = int(time.time())
+        self._usage: dict[str, Any] | None = None  # of a stream, so far
 
     def turn(self) -> ChatTurn:
         """What the model is asked. Raises InvalidRequestError."""
@@ -125,6 +127,7 @@ class _Reply:
         async with aclosing(generation.deltas()) as batches:
             async for batch in batches:
                 parts: list[bytes] = []
+                self._usage = usage_so_far(generation, self._chat)
                 for delta in batch:
                     if not has_role[delta.index]:
                         has_role[delta.index] = True
@@ -166,7 +169,7 @@ class _Reply:
             choice["stop_reason"] = stop_reason
         chunk = self._envelope([choice])
         if self._chat.include_usage:
-            chunk["usage"] = None
+            chunk["usage"] = self._usage
         return event(chunk)
 
     def _envelope(self, choices: list[dict[str, Any]]) -> dict[str, Any]:

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from gradus.errors import InvalidRequestError
-from gradus.server.http.protocol import show
+from gradus.parameter_checks import show
 
 ROLES = ("system", "developer", "user", "assistant", "tool")
 

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from gradus.errors import InvalidRequestError
-from gradus.server.http.protocol import show
+from gradus.parameter_checks import show
 from gradus.text.reply.tools import FunctionTool, ToolChoice
 
 _FUNCTION_FIELDS = {"name", "description", "parameters", "strict"}

@@ -24,6 +24,7 @@ from gradus.server.http.context import (
     closing_accounts,
     context_of,
     new_id,
+    usage_so_far,
 )
 from gradus.server.http.logprobs import prompt_logprobs
 from gradus.server.http.openapi import body_of
@@ -81,6 +82,7 @@ class _Reply:
         self._prompts = prompts
         self._id = completion_id
         self._created = int(time.time())
+        self._usage: dict[str, Any] | None = None  # of a stream, so far
 
     def engine_requests(self, params: SamplingParams) -> list[EngineRequest]:
         """One engine request per prompt. InvalidRequestError names the prompt if there are many."""
@@ -127,6 +129,8 @@ class _Reply:
         shown = [self._shown(generation, index // n, index) for index in range(generation.num_choices)]
         async with aclosing(generation.deltas()) as batches:
             async for batch in batches:
+                so_far = usage_so_far(generation, self._completion)
+                self._usage = so_far and self._counted({"usage": so_far})["usage"]
                 taken = [shown[delta.index].take(delta) for delta in batch]
                 parts = [self._chunk(choice) for choice in taken if choice is not None]
                 if parts:
@@ -148,7 +152,7 @@ class _Reply:
 
     def _chunk(self, choice: dict[str, Any]) -> bytes:
         chunk = self._envelope([choice])
-        return event(chunk | {"usage": None} if self._completion.include_usage else chunk)
+        return event(chunk | {"usage": self._usage} if self._completion.include_usage else chunk)
 
     def _envelope(self, choices: list[dict[str, Any]]) -> dict[str, Any]:
         return {

@@ -8,7 +8,7 @@ from typing import Any
 from starlette.requests import Request
 from starlette.responses import Response
 
-from gradus.errors import InvalidRequestError
+from gradus.errors import InvalidRequestError, counted
 from gradus.messages import EngineRequest
 from gradus.server.generation import Generation
 from gradus.server.http.body import read_json
@@ -40,19 +40,16 @@ class AppContext:
         return body, size
 
     def check_model(self, name: str | None) -> None:
-        if name is not None and name != self.service.model_name:
-            raise ApiError(
-                f"there is no model {name[:200]!r} here; this server has {self.service.model_name!r}",
-                status=404,
-                param="model",
-                code="model_not_found",
-            )
+        refusal = None if name is None else self.service.refusal_of_model(name)
+        if refusal is not None:
+            raise ApiError(refusal, status=404, param="model", code="model_not_found")
 
     def check_num_choices(self, num_prompts: int, n: int) -> None:
         most = self.settings.max_choices
         if num_prompts * n > most:
             raise InvalidRequestError(
-                f"{num_prompts} prompts with n = {n} make {num_prompts * n:,} choices; at most {most:,} work",
+                f"{counted(num_prompts, 'prompt')} with n = {n} make {num_prompts * n:,} choices; "
+                f"at most {most:,} work",
                 "n",
             )
 
@@ -127,6 +124,11 @@ def closing_accounts(
     """The same for a stream's last chunk, which exists only if something is in it."""
     asked = accounts(generation, fields, num_reasoning_tokens)
     return asked if fields.include_usage else {name: asked[name] for name in asked if name != "usage"}
+
+
+def usage_so_far(generation: Generation, fields: GenerationRequest) -> dict[str, Any] | None:
+    """What a stream's chunk says of the cost: token counts where they are asked for in each, else nothing."""
+    return usage(generation) if fields.counts_continuously else None
 
 
 def usage(generation: Generation, num_reasoning_tokens: int | None = None) -> dict[str, Any]:

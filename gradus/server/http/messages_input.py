@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from gradus.errors import InvalidRequestError
-from gradus.server.http.protocol import show
+from gradus.parameter_checks import show
 from gradus.server.http.text_parts import (
     Kinds,
     read_part,

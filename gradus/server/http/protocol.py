@@ -6,7 +6,6 @@ Ranges are `SamplingParams`' business. Every refusal names the field, its value,
 """
 
 import json
-import reprlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
 from typing import Annotated, Any, TypeVar
@@ -14,6 +13,7 @@ from typing import Annotated, Any, TypeVar
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, WithJsonSchema
 
 from gradus.errors import InvalidRequestError
+from gradus.parameter_checks import show
 from gradus.sampling_params import MAX_LOGPROBS, MAX_N, SamplingParams
 from gradus.server.http.errors import ApiError
 from gradus.server.http.response_format import (
@@ -21,11 +21,6 @@ from gradus.server.http.response_format import (
     STRUCTURED_OUTPUTS_SCHEMA,
     read_form,
 )
-
-_repr = reprlib.Repr()
-_repr.maxstring = _repr.maxother = 60
-_repr.maxlist = _repr.maxdict = 3
-_repr.maxlevel = 2
 
 Stop = Annotated[
     Any,
@@ -43,6 +38,9 @@ class StreamOptions(BaseModel):
     model_config = STRICT
 
     include_usage: bool = Field(False, description="end the stream with a chunk of token counts")
+    continuous_usage_stats: bool = Field(
+        False, description="with include_usage: every chunk has the counts so far, of all choices together"
+    )
     include_obfuscation: bool = Field(False, description="only false: chunks are not padded")
 
 
@@ -72,6 +70,7 @@ class SamplingRequest(BaseModel):
     structured_outputs: Annotated[Any, WithJsonSchema(STRUCTURED_OUTPUTS_SCHEMA)] = Field(
         None, description="vLLM's way to say what the text must be: exactly one of its first five fields"
     )
+    thinking_token_budget: int | None = Field(None, description="reasoning is ended after so many tokens")
     priority: int = Field(0, description="lower runs earlier under the priority policy")
     cache_salt: str = Field("", description="only requests with the same one share cached prompts")
     timeout: float | None = Field(
@@ -123,6 +122,10 @@ class GenerationRequest(SamplingRequest):
     def include_usage(self) -> bool:
         return self.stream_options is not None and self.stream_options.include_usage
 
+    @property
+    def counts_continuously(self) -> bool:
+        return self.stream_options is not None and self.stream_options.continuous_usage_stats
+
     def check_stream_options(self) -> None:
         if self.stream and self.prompt_logprobs is not None:
             raise InvalidRequestError(
@@ -135,9 +138,14 @@ class GenerationRequest(SamplingRequest):
             return
         if not self.stream:
             raise InvalidRequestError("stream_options needs stream to be true", "stream_options")
+        if self.counts_continuously and not self.include_usage:
+            raise InvalidRequestError(
+                "stream_options.continuous_usage_stats is true; it needs include_usage to be true, too",
+                "stream_options",
+            )
         if self.stream_options.include_obfuscation:
             raise InvalidRequestError(
-                "stream_options.include_obfuscation is True; only false works here", "stream_options"
+                "stream_options.include_obfuscation is true; only false works here", "stream_options"
             )
 
 
@@ -259,11 +267,6 @@ def renamed(error: InvalidRequestError, names: Mapping[str, str]) -> InvalidRequ
     if error.param == "max_tokens":
         message = message.replace("Lower max_tokens", f"Lower {new}")
     return type(error)(message, new)
-
-
-def show(value: Any) -> str:
-    """A value for an error message: short, whatever it is."""
-    return _repr.repr(value)
 
 
 def _same(given: Any, value: Any) -> bool:

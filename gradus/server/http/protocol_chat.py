@@ -74,7 +74,6 @@ NEUTRAL: Mapping[str, Neutral] = {
     "verbosity": Neutral.values("medium"),
     "web_search_options": UNSUPPORTED,
     "echo": Neutral.values(False),
-    "continue_final_message": Neutral.values(False),
     "documents": UNSUPPORTED,
     "chat_template": UNSUPPORTED,
     "mm_processor_kwargs": UNSUPPORTED,
@@ -99,6 +98,9 @@ class ChatRequest(GenerationRequest):
         None, description="where the model's template knows it; none where thinking can be switched off"
     )
     add_generation_prompt: bool = Field(True, description="open the assistant's turn")
+    continue_final_message: bool = Field(
+        False, description="go on from the last message, the assistant's, in place of a turn of its own"
+    )
     add_special_tokens: bool = Field(False, description="also add the tokenizer's own; templates write them")
     chat_template_kwargs: dict[str, Any] = Field(
         {}, description="variables of the model's template", examples=[{"enable_thinking": False}]
@@ -134,6 +136,13 @@ class ChatRequest(GenerationRequest):
 
         template: the model's; whether an effort means something depends on it.
         """
+        opens_turn = self.add_generation_prompt and "add_generation_prompt" in self.model_fields_set
+        if self.continue_final_message and opens_turn:
+            raise InvalidRequestError(
+                "continue_final_message and add_generation_prompt are both true; a message is continued, "
+                "or a new one follows",
+                "continue_final_message",
+            )
         choice, tools = read_choice(self.tool_choice, read_tools(self.tools))
         return ChatTurn(
             messages=read_messages(self.messages),
@@ -141,6 +150,7 @@ class ChatRequest(GenerationRequest):
             tool_choice=choice,
             parallel_tool_calls=self.parallel_tool_calls,
             add_generation_prompt=self.add_generation_prompt,
+            continue_final_message=self.continue_final_message,
             template_kwargs=effort_kwargs(self.reasoning_effort, template or "", "reasoning_effort")
             | self.chat_template_kwargs,
         )

@@ -6,8 +6,9 @@ from typing import Annotated, Any
 from pydantic import Field, WithJsonSchema
 
 from gradus.errors import InvalidRequestError
+from gradus.parameter_checks import show
 from gradus.sampling_params import SamplingParams
-from gradus.server.http.protocol import COMMON_NEUTRAL, GenerationRequest, LogprobsCount, Neutral, show
+from gradus.server.http.protocol import COMMON_NEUTRAL, GenerationRequest, LogprobsCount, Neutral
 
 _TEXT = {"type": "string"}
 _IDS = {"type": "array", "items": {"type": "integer"}}

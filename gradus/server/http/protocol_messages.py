@@ -6,6 +6,7 @@ from typing import Annotated, Any
 from pydantic import BaseModel, Field, WithJsonSchema
 
 from gradus.errors import InvalidRequestError
+from gradus.parameter_checks import show
 from gradus.sampling_params import SamplingParams
 from gradus.server.chat_turn import ChatTurn
 from gradus.server.http.messages_input import (
@@ -14,7 +15,7 @@ from gradus.server.http.messages_input import (
     read_tools,
     sets_cache_control,
 )
-from gradus.server.http.protocol import STRICT, UNSUPPORTED, Neutral, SamplingRequest, renamed, show
+from gradus.server.http.protocol import STRICT, UNSUPPORTED, Neutral, SamplingRequest, renamed
 from gradus.server.http.reasoning_fields import SWITCH, effort_kwargs
 from gradus.server.http.response_format import read_json_schema, the_one_form
 from gradus.structured_outputs import StructuredOutputsParams
@@ -123,13 +124,17 @@ class MessagesRequest(SamplingRequest):
         form = None if self.output_config is None else self.output_config.form()
         form = the_one_form(form, self.structured_outputs, "output_config.format")
         return self.sampling_params(
-            defaults, max_tokens=self.max_tokens, stop=self.stop_sequences, structured_outputs=form
+            defaults,
+            max_tokens=self.max_tokens,
+            stop=self.stop_sequences,
+            structured_outputs=form,
+            **self._thinking_budget(),
         )
 
-    @staticmethod
-    def renamed(error: InvalidRequestError) -> InvalidRequestError:
+    def renamed(self, error: InvalidRequestError) -> InvalidRequestError:
         """The same error in this endpoint's own field names."""
-        return renamed(error, {"prompt": "messages", "stop": "stop_sequences"})
+        names = {"thinking_token_budget": "thinking.budget_tokens"} if self._thinking_budget() else {}
+        return renamed(error, names | {"prompt": "messages", "stop": "stop_sequences"})
 
     @property
     def shows_thinking(self) -> bool:
@@ -148,13 +153,20 @@ class MessagesRequest(SamplingRequest):
         tools = read_tools(self.tools)
         choice, parallel = read_tool_choice(self.tool_choice, bool(tools))
         kwargs = self._effort_kwargs(template or "") | self._thinking_kwargs(template or "", reasoning)
+        messages = read_conversation(self.messages, self.system)
         return ChatTurn(
-            messages=read_conversation(self.messages, self.system),
+            messages=messages,
+            continue_final_message=_is_begun_reply(messages),
             tools=tools,
             tool_choice=choice,
             parallel_tool_calls=parallel,
             template_kwargs=kwargs | self.chat_template_kwargs,
         )
+
+    def _thinking_budget(self) -> dict[str, int]:
+        """What bounds the thinking; a budget beyond `max_tokens` does not."""
+        given = None if self.thinking is None else self.thinking.budget_tokens
+        return {} if given is None or given >= self.max_tokens else {"thinking_token_budget": given}
 
     def _effort_kwargs(self, template: str) -> dict[str, Any]:
         effort = None if self.output_config is None else self.output_config.effort
@@ -182,17 +194,20 @@ class MessagesRequest(SamplingRequest):
             raise _thinking_error(f'display is {show(thinking.display)}; "summarized" and "omitted" work')
         if (thinking.budget_tokens is None) == (thinking.type == "enabled"):
             raise _thinking_error('budget_tokens belongs to the type "enabled", which needs it')
-        if thinking.budget_tokens is not None and thinking.budget_tokens < self.max_tokens:
-            raise _thinking_error(
-                f"budget_tokens is {thinking.budget_tokens}; thinking is not ended early here, so only "
-                f'max_tokens ({self.max_tokens}) or more works; or set the type to "adaptive"'
-            )
+        if thinking.budget_tokens is not None and self.thinking_token_budget is not None:
+            raise _thinking_error("budget_tokens and thinking_token_budget mean the same; give one")
 
 
 class CountTokensRequest(MessagesRequest):
     """A conversation as `/v1/messages` would get it; nothing is generated."""
 
     max_tokens: int = Field(1, description="has no effect here")
+
+
+def _is_begun_reply(messages: list[dict[str, Any]]) -> bool:
+    """Whether the last message is the beginning of the reply, which Anthropic calls a prefill."""
+    last = messages[-1] if messages else {}
+    return last.get("role") == "assistant" and bool(last["content"]) and "tool_calls" not in last
 
 
 def _thinking_error(message: str) -> InvalidRequestError:

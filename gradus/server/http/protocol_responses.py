@@ -6,6 +6,7 @@ from typing import Annotated, Any
 from pydantic import BaseModel, Field, WithJsonSchema
 
 from gradus.errors import InvalidRequestError
+from gradus.parameter_checks import show
 from gradus.sampling_params import SamplingParams
 from gradus.server.chat_turn import ChatTurn
 from gradus.server.http.chat_tools import read_choice, read_tools
@@ -17,7 +18,6 @@ from gradus.server.http.protocol import (
     SamplingRequest,
     Stop,
     renamed,
-    show,
 )
 from gradus.server.http.reasoning_fields import effort_kwargs
 from gradus.server.http.response_format import read_json_schema, the_one_form
@@ -197,7 +197,7 @@ class ResponsesRequest(SamplingRequest):
             raise InvalidRequestError("stream_options needs stream to be true", "stream_options")
         if self.stream_options.include_obfuscation:
             raise InvalidRequestError(
-                "stream_options.include_obfuscation is True; only false works here", "stream_options"
+                "stream_options.include_obfuscation is true; only false works here", "stream_options"
             )
 
 

@@ -3,7 +3,7 @@
 from typing import Any
 
 from gradus.errors import InvalidRequestError
-from gradus.server.http.protocol import show
+from gradus.parameter_checks import show
 
 SWITCH = "enable_thinking"  # the variable by which templates let thinking be switched on or off
 

@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from gradus.errors import InvalidRequestError
-from gradus.server.http.protocol import show
+from gradus.parameter_checks import show
 from gradus.server.http.text_parts import Kinds, read_part, read_text, refuse_others, required_text
 
 _ROLES = {"user": "user", "assistant": "assistant", "system": "system", "developer": "system"}

@@ -4,7 +4,7 @@ from collections.abc import Collection, Mapping
 from typing import Any
 
 from gradus.errors import InvalidRequestError
-from gradus.server.http.protocol import show
+from gradus.parameter_checks import show
 
 Kinds = Mapping[str, Collection[str]]
 """The types of parts that hold a text; for each, fields besides `text` that say nothing to the model."""

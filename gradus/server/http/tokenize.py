@@ -7,13 +7,14 @@ from pydantic import BaseModel, Field, WithJsonSchema
 from starlette.requests import Request
 
 from gradus.errors import InvalidRequestError
+from gradus.parameter_checks import show
 from gradus.server.chat_turn import ChatTurn, open_turn
 from gradus.server.http.answers import TEXT, TOKENS
 from gradus.server.http.chat_messages import read_messages
 from gradus.server.http.chat_tools import read_tools
 from gradus.server.http.context import context_of
 from gradus.server.http.openapi import body_of
-from gradus.server.http.protocol import STRICT, parse, show
+from gradus.server.http.protocol import STRICT, parse
 from gradus.server.service import Service
 
 router = APIRouter(tags=["tokenizer"])
@@ -29,6 +30,7 @@ class TokenizeRequest(BaseModel):
     messages: Annotated[Any, WithJsonSchema({"type": "array", "items": {"type": "object"}})] = None
     add_special_tokens: bool | None = Field(None, description="default: true for a text, false for messages")
     add_generation_prompt: bool = True
+    continue_final_message: bool = False
     chat_template_kwargs: dict[str, Any] = Field({})
     tools: list[Any] = Field([], description="with messages: functions that the model may call")
     return_token_strs: bool = Field(False, description="also name each token")
@@ -43,6 +45,7 @@ class TokenizeRequest(BaseModel):
                 messages=read_messages(self.messages),
                 tools=read_tools(self.tools),
                 add_generation_prompt=self.add_generation_prompt,
+                continue_final_message=self.continue_final_message,
                 template_kwargs=self.chat_template_kwargs,
             )
             text = open_turn(service, turn).prompt

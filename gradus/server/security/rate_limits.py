@@ -10,7 +10,7 @@ Knows a clock and names; lives in the event loop's thread.
 import time
 from collections.abc import Callable
 
-from gradus.errors import RateLimitError
+from gradus.errors import RateLimitError, counted
 from gradus.server.security.keys import Client, ClientLimits
 
 Clock = Callable[[], float]
@@ -60,8 +60,8 @@ class Account:
         limits = self.limits
         if limits.max_concurrent_requests is not None and self.num_running >= limits.max_concurrent_requests:
             raise RateLimitError(
-                f"{self.num_running:,} requests of this client are in flight and at most "
-                f"{limits.max_concurrent_requests:,} may be; wait for one of them",
+                f"this client has {counted(self.num_running, 'request')} in flight and may have at most "
+                f"{limits.max_concurrent_requests:,}; wait for one of them",
                 BUSY_SECONDS,
                 "concurrency_limit",
             )

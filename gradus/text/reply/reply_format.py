@@ -60,7 +60,7 @@ class ReplyFormat:
 
     def may_reason(self, prompt: str) -> bool:
         """Whether the reply to `prompt` can begin with reasoning: the template may have closed it already."""
-        return self.reasoning == "think" and not prompt.rstrip().endswith(think.CLOSING)
+        return self.reasoning == "think" and not has_thought(prompt)
 
     def marks(self, *, with_calls: bool) -> tuple[str, ...]:
         """What the parsers look for; where it is a special token, the text must show that."""
@@ -84,6 +84,11 @@ _CALL_MARKS: dict[str, tuple[str, ...]] = {
 def is_thinking(prompt: str) -> bool:
     """Whether the template has opened the reasoning already."""
     return prompt.rstrip().endswith(think.OPENING)
+
+
+def has_thought(prompt: str) -> bool:
+    """Whether the template has closed the reasoning already."""
+    return prompt.rstrip().endswith(think.CLOSING)
 
 
 def choose_format(

@@ -32,7 +32,7 @@ def reply_grammar(
 ) -> str:
     """Replies to `prompt` that call one or more of `tools`, or are an answer of the form `answer`.
 
-    With `is_free` the answer is any text, which calls may end.
+    With `is_free` the answer is any text, which calls may end. Such a reply may end anywhere but in a call.
 
     Reasoning comes first where the prompt has opened it, and may where the prompt has not closed it.
     """
@@ -53,6 +53,9 @@ def reply_grammar(
         rules += _answer(answer)
     reasoning = _reasoning(reply_format, prompt, mark, is_free)
     start = f"start: {'reasoning ' if reasoning else ''}({' | '.join(ways)})"
+    if reasoning and is_free:
+        start += " | unfinished"
+        rules += _unfinished(prompt, mark)
     return "\n".join([start, *rules, *reasoning]) + "\n"
 
 
@@ -72,6 +75,17 @@ def _reasoning(reply_format: ReplyFormat, prompt: str, mark: Mark, is_free: bool
     if not is_thinking(prompt):
         body = f"({mark(think.OPENING)} {body})?"
     return [f"reasoning: {body}", *thoughts]
+
+
+def _unfinished(prompt: str, mark: Mark) -> list[str]:
+    """The rule `unfinished`: reasoning and nothing else, for whoever ends there."""
+    closing = mark(think.CLOSING)
+    thought = "THOUGHT"
+    rules = []
+    if not is_token(closing):
+        thought = "UNCLOSED"
+        rules = [f"UNCLOSED: {ANYTHING} & ~/(.|\\n)*{_escaped(think.CLOSING)}(.|\\n)*/"]
+    return [f"unfinished: {'' if is_thinking(prompt) else mark(think.OPENING)} {thought}", *rules]
 
 
 def _answer(form: StructuredOutputsParams) -> list[str]:

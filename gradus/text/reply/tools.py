@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from gradus.errors import InvalidRequestError
+from gradus.parameter_checks import show
 
 MAX_TOOLS = 128
 MAX_TOOL_CHARS = 64 * 2**10  # of one tool's description and parameters
@@ -36,21 +37,21 @@ class FunctionTool:
     def __post_init__(self) -> None:
         if not isinstance(self.name, str) or not _NAME.fullmatch(self.name):
             raise _error(
-                f"a tool's name is {self.name!r:.80}; it must be 1 to 64 of a-z, A-Z, 0-9, '_', '-' and '.'"
+                f"a tool's name is {show(self.name)}; it must be 1 to 64 of a-z, A-Z, 0-9, '_', '-' and '.'"
             )
         if self.description is not None and not isinstance(self.description, str):
             raise _error(
-                f"the description of tool {self.name} is {self.description!r:.80}; it must be a string"
+                f"the description of tool {self.name} is {show(self.description)}; it must be a string"
             )
         if not isinstance(self.parameters, Mapping):
             raise _error(
-                f"the parameters of tool {self.name} are {self.parameters!r:.80}; "
+                f"the parameters of tool {self.name} are {show(self.parameters)}; "
                 "they must be a JSON Schema, an object"
             )
         kind = self.parameters.get("type", "object")
         if kind != "object":
             raise _error(
-                f"the parameters of tool {self.name} have the type {kind!r:.80}; arguments are an "
+                f"the parameters of tool {self.name} have the type {show(kind)}; arguments are an "
                 'object, so only "object" works'
             )
         if self.num_chars > MAX_TOOL_CHARS:
@@ -100,7 +101,7 @@ def check_tools(tools: Sequence[FunctionTool], choice: ToolChoice) -> None:
     if choice.name is not None and choice.name not in names:
         known = ", ".join(names[:20]) or "none"
         raise InvalidRequestError(
-            f"tool_choice names the function {choice.name!r:.80}, which is not among the tools: {known}",
+            f"tool_choice names the function {show(choice.name)}, which is not among the tools: {known}",
             "tool_choice",
         )
     if choice.mode == "required" and not tools:

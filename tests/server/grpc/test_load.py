@@ -81,3 +81,18 @@ def test_a_hundred_streams_at_once_equal_the_whole_answers(addresses, generated)
     streamed = {trace_id: text for responses in calls for trace_id, text in texts_of(responses).items()}
     assert streamed == {str(i): text for i, text in enumerate(whole)}
     assert not any(response.HasField("error") for responses in calls for response in responses)
+
+
+def test_a_form_holds_over_grpc_as_over_http(addresses, generated):
+    url, address = addresses
+    form = {"choice": ["yes", "no", "perhaps"]}
+    with grpc.insecure_channel(address) as channel:
+        client = GrpcClient(channel, *generated)
+        for seed in range(3):
+            fields = {"temperature": 1.0, "seed": seed}
+            request = client.request(structured_outputs=client.pb.StructuredOutputs(**form), **fields)
+            (text,) = texts_of(client.predict(request)).values()
+            assert text in form["choice"]
+            body = {"prompt": "Hi", "max_tokens": 50, "structured_outputs": form, **fields}
+            answer = httpx.post(f"{url}/completions", json=body, timeout=60).json()
+            assert text == answer["choices"][0]["text"]

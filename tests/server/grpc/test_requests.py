@@ -1,15 +1,20 @@
 """What each field means to the sampler: zeros of the old fields, presence of the later ones."""
 
+import asyncio
 import math
 
 import pytest
 
+from gradus.errors import InvalidRequestError
 from gradus.sampling_params import SamplingParams
 from gradus.server.grpc.proto import StreamPredictRequest
-from gradus.server.grpc.requests import engine_request, labels_for_log, sampling_params
+from gradus.server.grpc.requests import check_lists, engine_request, labels_for_log, sampling_params
+from gradus.server.settings import ServerSettings
+from gradus.structured_outputs import StructuredOutputsParams
 from tests.server.harness import say, toy_service
 
 GenerationParameters = type(StreamPredictRequest().generation)
+StructuredOutputs = type(GenerationParameters().structured_outputs)
 MODEL_S_OWN = {"temperature": 0.7, "top_p": 0.8, "top_k": 20, "min_p": 0.1, "repetition_penalty": 1.3}
 
 
@@ -67,6 +72,7 @@ def test_every_sampling_field_of_the_message_is_read():
     """A field that is added to the message and forgotten here would be ignored silently."""
     special = {"max_new_tokens": "max_tokens"}
     values = {"stop": ["a"], "stop_token_ids": [3], "bad_words": ["c"], "logit_bias": {5: -1.5}}
+    values["structured_outputs"] = StructuredOutputs(regex="a")
     before = sampling_params(GenerationParameters(), {})
     for field in GenerationParameters.DESCRIPTOR.fields:
         name = special.get(field.name, field.name)
@@ -79,9 +85,10 @@ def test_every_sampling_field_of_the_message_is_read():
 
 
 def test_the_engine_s_request():
-    inputs = toy_service(say("x")).inputs
+    service = toy_service(say("x"))
+    inputs = service.inputs
     message = StreamPredictRequest(prompt="Hi", priority=-4)
-    found = engine_request(inputs, message, "id-1")
+    found = asyncio.run(engine_request(service, message, "id-1"))
     assert found.request_id == "id-1"
     assert found.prompt_token_ids == inputs.tokenizer.encode("Hi")
     assert found.priority == -4
@@ -90,7 +97,49 @@ def test_the_engine_s_request():
     for add in (True, False):
         message.add_special_tokens = add
         expected = inputs.process("id", "Hi", SamplingParams(), add_special_tokens=add)
-        assert engine_request(inputs, message, "id").prompt_token_ids == expected.prompt_token_ids
+        request = asyncio.run(engine_request(service, message, "id"))
+        assert request.prompt_token_ids == expected.prompt_token_ids
+
+
+@pytest.mark.parametrize(
+    "form",
+    [
+        {"json": '{"type":"object"}'},
+        {"json": "true", "disable_any_whitespace": True},
+        {"json_object": True, "whitespace_pattern": " *"},
+        {"regex": "a+"},
+        {"choice": ["yes", "no"]},
+        {"grammar": 'start: "a"'},
+    ],
+)
+def test_a_form_is_what_the_fields_say(form):
+    message = GenerationParameters(structured_outputs=StructuredOutputs(**form))
+    assert sampling_params(message, {}).structured_outputs == StructuredOutputsParams(**form)
+
+
+@pytest.mark.parametrize(
+    ("form", "param", "says"),
+    [
+        ({}, "structured_outputs", "exactly one of"),
+        ({"regex": "a", "choice": ["b"]}, "structured_outputs", "regex and choice"),
+        ({"json": "{"}, "structured_outputs.json", "not JSON"),
+        ({"regex": ""}, "structured_outputs.regex", "non-empty"),
+    ],
+)
+def test_a_form_that_cannot_be_is_refused_by_its_field(form, param, says):
+    message = StreamPredictRequest(prompt="Hi")
+    message.generation.structured_outputs.CopyFrom(StructuredOutputs(**form))
+    with pytest.raises(InvalidRequestError, match=says) as caught:
+        asyncio.run(engine_request(toy_service(say("x")), message, "id"))
+    assert caught.value.param == f"generation.{param}"
+
+
+def test_a_forms_size_is_capped():
+    message = StreamPredictRequest(prompt="Hi")
+    message.generation.structured_outputs.regex = "a" * 100
+    with pytest.raises(InvalidRequestError, match="at most 50") as caught:
+        check_lists(ServerSettings(max_schema_chars=50), message)
+    assert caught.value.param == "generation.structured_outputs"
 
 
 def test_labels_are_carried_to_the_log_as_far_as_they_are_set():

@@ -180,6 +180,19 @@ def test_a_free_reply_says_anything_but_invalid_calls(name, marks):
         assert not walker.accepts(grammar, wrong), wrong
 
 
+@pytest.mark.parametrize("marks", [(), ("</think>",), ("<think>", "</think>")])
+@pytest.mark.parametrize("prompt", ["", "<think>\n"])
+def test_a_free_reply_may_end_in_its_reasoning_but_not_in_a_call(marks, prompt):
+    walker = Walker(*marks)
+    grammar = reply_grammar(FORMATS["hermes-think"], prompt, walker.tokenizer, tools=[WEATHER], is_free=True)
+    opening = "" if prompt else "<think>"
+    assert walker.accepts(grammar, opening + "hm\n< 5")
+    thought, call = opening + "hm</think>\n\n", WRITTEN["hermes"]
+    assert walker.accepts(grammar, thought + call)
+    assert not walker.accepts(grammar, thought + call[:-20])
+    assert not walker.accepts(grammar, thought + call.replace("3", "12"))
+
+
 FORMS = [
     (StructuredOutputsParams(json=CITY), '{"city":"Bern","days": 3}', '{"city": "Bern", "days": 10}'),
     (StructuredOutputsParams(json=True), "[1]", "[1"),

@@ -25,7 +25,7 @@ def test_templates_are_shown_openais_form():
         ({"name": ""}, "1 to 64"),
         ({"name": "a b"}, "'a b'"),
         ({"name": "ä"}, "'ä'"),
-        ({"name": None}, "None"),
+        ({"name": None}, "null"),
         ({"name": "f", "description": 1}, "description of tool f is 1"),
         ({"name": "f", "parameters": "x"}, "must be a JSON Schema"),
         ({"name": "f", "parameters": {"type": "array"}}, "the type 'array'"),
