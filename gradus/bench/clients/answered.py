@@ -10,7 +10,7 @@ class Answered:
     """One request that has ended. Times are seconds from the run's beginning.
 
     Attributes:
-        arrivals: when each piece of text came; a piece may be the text of several tokens.
+        arrivals: when each chunk with new tokens came; it may have several, and be known by its text alone.
         num_prompt_tokens, num_output_tokens: by the server's usage; None: it said nothing.
         error: why it failed; None: it did not.
     """

@@ -1,7 +1,8 @@
 """A streaming client of OpenAI's completions and chat completions, whoever serves them.
 
 Counts come from the server's usage, never from chunks: a chunk may carry the text of several tokens, or of
-none. A stream that breaks off, ends without usage or says an error is a failed request, not an exception.
+none. Servers that can are asked to count in every chunk, which tells when tokens without text came. A stream
+that breaks off, ends without usage or says an error is a failed request, not an exception.
 """
 
 import json
@@ -60,7 +61,7 @@ class CompletionsClient:
             **asked,
             "max_tokens": max_tokens,
             "stream": True,
-            "stream_options": {"include_usage": True},
+            "stream_options": {"include_usage": True, "continuous_usage_stats": True},
             **self._fields,
         }
 
@@ -92,15 +93,17 @@ def _take(line: bytes, answered: Answered, now: float) -> bool:
     event = json.loads(data)
     if "error" in event:
         raise RequestFailedError(f"the stream said: {json.dumps(event['error'])[:SHOWN]}")
+    usage, before = event.get("usage"), answered.num_output_tokens or 0
+    if usage:
+        answered.num_prompt_tokens = int(usage["prompt_tokens"])
+        answered.num_output_tokens = int(usage["completion_tokens"])
     for choice in event.get("choices") or ():
         text = _text(choice)
         answered.text += text
         answered.finish_reason = choice.get("finish_reason") or answered.finish_reason
-        if text or (answered.finish_reason and not answered.arrivals):  # all of it may be tokens without text
+        brings_tokens = (answered.num_output_tokens or 0) > before if usage else bool(text)
+        if brings_tokens or (answered.finish_reason and not answered.arrivals):  # none of it may have text
             answered.arrivals.append(now)
-    if usage := event.get("usage"):
-        answered.num_prompt_tokens = int(usage["prompt_tokens"])
-        answered.num_output_tokens = int(usage["completion_tokens"])
     return False
 
 

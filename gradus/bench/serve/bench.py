@@ -25,8 +25,9 @@ from gradus.text.tokenizer import Tokenizer
 
 METHOD = (
     "A client process of the server's HTTP API, one connection per request in flight, every answer streamed. "
-    "Tokens are counted by the usage at each stream's end; TTFT ends with the first piece of text, ITL is "
-    "from one piece of text to the next, which may be several tokens', TPOT = (E2E - TTFT) / (output tokens "
+    "Tokens are counted by the usage at each stream's end; TTFT ends with the first chunk that brings tokens: "
+    "by the counts in chunks where the server gives them, else by having text. ITL is from one "
+    "such chunk to the next, which may have several tokens. TPOT = (E2E - TTFT) / (output tokens "
     "- 1). Requests that failed count in the duration and in nothing else. Latencies are of all runs' "
     "requests, throughputs the spread over the runs."
 )
@@ -145,7 +146,7 @@ def _checks(runs: Sequence[ServedRun], options: ServeOptions) -> dict[str, bool 
         if options.ignore_eos
         else None,
         "no_request_gave_more_tokens_than_asked": all(count <= asked for count, asked in lengths),
-        "no_answer_had_more_pieces_than_tokens": all(
+        "no_answer_had_more_chunks_than_tokens": all(
             len(answer.arrivals) <= max(1, answer.num_output_tokens or 0) for _, answer in pairs
         ),
         "every_prompt_was_counted_as_sent": all(

@@ -5,7 +5,7 @@ import asyncio
 import pytest
 
 from gradus.bench.clients.completions import CHAT, COMPLETIONS, CompletionsClient, open_http, stopwatch
-from tests.bench.clients.scripted_stream import DONE, ScriptedServer, delta, text, usage
+from tests.bench.clients.scripted_stream import DONE, ScriptedServer, delta, event, text, usage
 
 
 def ask(server, endpoint=COMPLETIONS, prompt=(1, 2, 3), **fields):
@@ -64,6 +64,19 @@ def test_a_chats_role_is_no_token_and_its_thoughts_are():
     assert "prompt" not in server.bodies[0]
 
 
+def counted(value, completion, **fields):
+    counts = {"prompt_tokens": 3, "completion_tokens": completion}
+    return event({"choices": [{"text": value, "finish_reason": None, **fields}], "usage": counts})
+
+
+def test_where_chunks_are_counted_tokens_without_text_have_their_time():
+    pieces = [(1.0, counted("", 1)), (2.0, counted("ab", 3)), (3.0, counted("c", 3)), (4.0, counted("", 4))]
+    answered = ask(ScriptedServer([*pieces, (5.0, usage(3, 4) + DONE)]))
+    assert answered.arrivals == [1.0, 2.0, 4.0]
+    assert answered.text == "abc"
+    assert (answered.timing.ttft, answered.num_output_tokens) == (1.0, 4)
+
+
 def test_tokens_without_text_arrive_with_the_end():
     answered = ask(ScriptedServer([(1.0, text("")), (2.0, text("", "length")), (3.0, usage(1, 5) + DONE)]))
     assert answered.arrivals == [2.0]
@@ -77,7 +90,7 @@ def test_the_body_has_token_ids_the_length_and_the_fields():
             "prompt": [1, 2, 3],
             "max_tokens": 5,
             "stream": True,
-            "stream_options": {"include_usage": True},
+            "stream_options": {"include_usage": True, "continuous_usage_stats": True},
             "model": "m",
             "temperature": 0.0,
             "ignore_eos": True,

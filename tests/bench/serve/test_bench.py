@@ -82,7 +82,7 @@ def test_bodies_have_the_workloads_prompts_and_the_models_name(tokenizer):
         ),
         (
             {"tokens_fewer": -2, "lie": -2},
-            {"no_answer_had_more_pieces_than_tokens", "the_servers_own_counters_agree"},
+            {"no_answer_had_more_chunks_than_tokens", "the_servers_own_counters_agree"},
         ),
         ({"tokens_fewer": 2, "lie": 2}, {"the_servers_own_counters_agree"}),
         ({"prompt_lie": 1}, {"every_prompt_was_counted_as_sent"}),
