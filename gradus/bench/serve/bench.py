@@ -25,9 +25,9 @@ from gradus.text.tokenizer import Tokenizer
 
 METHOD = (
     "A client process of the server's HTTP API, one connection per request in flight, every answer streamed. "
-    "Tokens are counted by the usage at each stream's end; TTFT ends with the first chunk that brings tokens: "
-    "by the counts in chunks where the server gives them, else by having text. ITL is from one "
-    "such chunk to the next, which may have several tokens. TPOT = (E2E - TTFT) / (output tokens "
+    "Tokens are counted by the usage at each stream's end. TTFT ends with the first chunk that brings "
+    "tokens: by the counts in chunks where the server gives them, else by having text. ITL is from one such "
+    "chunk to the next, which may have several tokens. TPOT = (E2E - TTFT) / (output tokens "
     "- 1). Requests that failed count in the duration and in nothing else. Latencies are of all runs' "
     "requests, throughputs the spread over the runs."
 )
