@@ -58,7 +58,7 @@ class EngineWorker:
         driven = driver.run(requests, command["concurrency"])
         return {
             "began": began,
-            "requests": [request.raw() for request in driven.run.requests],
+            "requests": [request.as_dict() for request in driven.run.requests],
             "token_ids": driven.token_ids,
             "num_generated_tokens": driven.num_generated_tokens,
             "num_computed_prompt_tokens": driven.num_computed_prompt_tokens,

@@ -97,7 +97,7 @@ class ServedRun:
             **self.figures(goodput),
             "failures": self.failures[:SHOWN_FAILURES] or None,
             "server_counters": {name: asdict(counted) for name, counted in counters.items()} or None,
-            "requests": [timing.raw() for timing in self.timings],
+            "requests": [timing.as_dict() for timing in self.timings],
         }
 
 
