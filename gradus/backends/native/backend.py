@@ -14,6 +14,7 @@ from gradus.backends.native.eager import BufferPool, EagerOps
 from gradus.backends.native.fusion import fuse
 from gradus.backends.native.huge_pages import HugePageMover
 from gradus.backends.native.operations import Operation
+from gradus.backends.native.row_selection import select_rows_early
 from gradus.backends.native.step import make_step
 from gradus.backends.native.tracer import Tracer, compile_program
 from gradus.backends.native.weights import Weights
@@ -56,7 +57,8 @@ class NativeBackend:
             )
             self.operations = self._trace()  # as a step runs them
             if not options.enforce_eager:
-                self.operations, num_rows = fuse(self.operations), options.max_num_batched_tokens
+                self.operations = fuse(select_rows_early(self.operations))
+                num_rows = options.max_num_batched_tokens
                 self._program, arena_bytes = compile_program(self.operations, self._executor, num_rows)
         except _native.SetupError as error:
             raise ConfigError(str(error)) from error
@@ -88,6 +90,11 @@ class NativeBackend:
     def kv_bytes_per_token(self) -> int:
         """K and V of one token in all layers."""
         return kv_bytes_per_token(self._config, self._options.kv_cache_dtype)
+
+    @property
+    def kv_bytes(self) -> int:
+        """Reserved for the KV cache; a page of it is taken when a token first comes to lie there."""
+        return int(self._executor.kv_bytes)
 
     def execute(self, batch: Batch) -> StepResult:
         """Run one step; see `gradus.batch.Backend`.
