@@ -143,7 +143,7 @@ def _evidence(
 ) -> dict[str, Any]:
     is_native = config.backend == "native"
     return evidence(
-        "decode_one_stream",
+        "decode",
         software={"backend": config.backend, "kernels": chosen_variant() if is_native else None},
         model={
             "name": runtime.source.name,

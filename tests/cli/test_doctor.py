@@ -97,7 +97,7 @@ def test_bench_decode_ends_with_one_line_of_evidence(tiny_model_path):
     assert ran.returncode == 0, ran.stderr
     *table, last = ran.stdout.splitlines()
     found = json.loads(last)
-    assert found["test_name"] == "decode_one_stream"
+    assert found["test_name"] == "decode"
     assert len(found["runs"]) == 2
     assert all(run["num_tokens"] == 16 for run in found["runs"])
     assert all(found["verification"].values())
