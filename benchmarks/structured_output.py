@@ -104,7 +104,7 @@ def measure(
     sides = {name: [pair[name] for pair in runs] for name in runs[0]}
     ratio = advantage(sides["constrained"], sides["unconstrained"], lower_is_better=False)
     return evidence(
-        "structured_output",
+        "structured-output",
         model={"name": config.model},
         parameters={
             **engine_parameters(config),
