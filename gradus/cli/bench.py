@@ -15,8 +15,13 @@ BENCHES = {
     "latency": "how long one batch takes: latency, TTFT and TPOT",
     "milestones": "from static batches to 4-bit weights, one step at a time",
     "pair": "one switch of the engine on against off, in turns",
+    "ladder": "what each layer costs, from the kernels to HTTP and gRPC",
     "roofline": "where a step's time goes, and how close each operation is to this machine's ceilings",
+    "memory": "weights, KV cache, activations and peak, by the engine's books and by the system",
+    "scaling": "speed over threads and over worker processes, with the work fixed or growing along",
+    "startup": "process start to ready to first token, first starts and later ones",
     "peers": "Gradus against other engines, measured in turns",
+    "accuracy": "perplexity and right answers of the demo model by weights, KV cache and activations",
     "compare": "two documents of one bench, before and after; exit code 1 if a figure got worse",
     "code": "lines, functions, complexity and imports of the sources",
 }
