@@ -21,6 +21,7 @@ from gradus.bench.accuracy.quality import Text, greedy_answers, losses, perplexi
 from gradus.bench.evidence import evidence
 from gradus.bench.rounds import Report
 from gradus.config import EngineConfig
+from gradus.errors import ConfigError
 from gradus.llm import LLM
 from gradus.machine import available_cpus
 from gradus.models.sources import resolve_model
@@ -63,7 +64,10 @@ def bench_accuracy(
     Raises:
         ModelError, ConfigError: there is no such model, or it has no held-out questions.
     """
-    everything = load_questions(resolve_model(model).tokenizer_path)
+    source = resolve_model(model)
+    if source.kind not in ("demo", "local"):  # its tokenizer's folder would be another model's
+        raise ConfigError(f"{model} has no held-out questions, so its answers cannot be marked; give demo")
+    everything = load_questions(source.tokenizer_path)
     questions = everything if num_questions is None else sample(everything, num_questions)
     found: dict[str, Quality] = {}
     with TemporaryDirectory(prefix="gradus-accuracy-") as folder:

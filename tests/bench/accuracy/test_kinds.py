@@ -8,7 +8,7 @@ from gradus.runtime import load_runtime
 
 
 @pytest.mark.parametrize("name", ["f16", "kv-f16", "int8-f32", "int4-kv-f16", "q4_0"])
-def test_a_kind_loads_as_it_says(name, tmp_path, tiny_model_path):
+def test_a_kind_loads_as_it_says(name, tmp_path):
     kind = KINDS[name]
     config = kind.config("demo", 1, tmp_path)
     assert config.activation_dtype == kind.activations or kind.weights in ("f16", "f32")
