@@ -105,7 +105,7 @@ PATHS = {
                 max_input_len=24,
                 min_output_len=4,
                 max_output_len=32,
-                long_input_len=256,
+                long_input_len=192,
             ),
             num_streams=4,
             chunk=128,

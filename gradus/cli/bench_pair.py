@@ -103,8 +103,8 @@ def show(figure: str, value: float) -> str:
 
 def _list() -> int:
     from gradus.bench.pairs.switches import SWITCHES
-    from gradus.cli.bench_output import print_table
     from gradus.cli.exit_codes import DONE
 
-    print_table(("switch", ""), [(switch.name, switch.question) for switch in SWITCHES.values()])
+    for switch in SWITCHES.values():
+        print(f"{switch.name:<16} {switch.question}")
     return DONE

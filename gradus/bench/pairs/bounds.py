@@ -62,6 +62,11 @@ Bound = Callable[[Measured], BoundCheck | None]
 """None where the model's shapes do not tell it."""
 
 
+def asked_for(bound: float) -> float:
+    """What a gain should reach: most of its bound, and never a loss."""
+    return max(1.0, SHARE * bound)
+
+
 def occupancy(measured: Measured) -> BoundCheck:
     """Output tokens/s of full batches over those of static ones.
 
@@ -86,7 +91,7 @@ def occupancy(measured: Measured) -> BoundCheck:
         continuous,
         measured.rounds.ratio("output_tokens_per_second", continuous, static, lower_is_better=False),
         bound,
-        SHARE * bound,
+        asked_for(bound),
         {
             "steps_of_static_batches": len(active),
             "steps_of_full_batches": num_full,
@@ -168,7 +173,7 @@ def skipped_prefill(measured: Measured) -> BoundCheck | None:
         on,
         advantage(ours, theirs, lower_is_better=True),
         bound,
-        SHARE * bound,
+        asked_for(bound),
         {"multiply_adds_without": sum(known_whole), "multiply_adds_with": sum(known_left)},
         {
             "the_cache_found_what_prompts_have_in_common": all(
@@ -225,7 +230,7 @@ def resident_sequences(measured: Measured) -> BoundCheck:
         paged,
         advantage(ours, theirs, lower_is_better=False),
         bound,
-        SHARE * bound,
+        asked_for(bound),
         {
             "kv_cache_tokens": cache.num_tokens,
             "allowed": median(allowed),

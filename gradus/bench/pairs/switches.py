@@ -90,7 +90,7 @@ _ALL = (
         workload=UniformWorkload(
             name="memory-bound-cpu",
             concurrency=None,
-            num_requests=24,
+            num_requests=18,
             min_input_len=32,
             max_input_len=160,
             min_output_len=8,
@@ -141,7 +141,7 @@ _ALL = (
         workload=SharedPrefixWorkload(
             name="one-prefix-cpu",
             concurrency=1,
-            num_requests=4,
+            num_requests=3,
             input_len=800,
             output_len=4,
             share_of_requests=1.0,
@@ -185,8 +185,16 @@ _ALL = (
         question="prompts and running requests share steps, or never do?",
         sides={"separated": {"scheduling": "separated"}, "mixed": {"scheduling": "mixed"}},
         common=_alone(8),
-        workload=_STREAMS,
-        headlines=(*_SPEED, "num_steps"),
+        workload=UniformWorkload(
+            name="coming-and-going",
+            concurrency=8,
+            num_requests=24,
+            min_input_len=16,
+            max_input_len=48,
+            min_output_len=4,
+            max_output_len=40,
+        ),
+        headlines=(*_SPEED, "longest_gap_seconds", "num_steps"),
         same_tokens=True,
     ),
     Switch(

@@ -85,10 +85,12 @@ def macs(model, start, end):
     """By the architecture's formulas, of the tokens from `start` to `end` of a prompt."""
     hidden, heads, kv_heads, dim = model.hidden_size, model.num_heads, model.num_kv_heads, model.head_dim
     num_tokens, mlp = end - start, 3 * hidden * model.intermediate_size
+    projections, output = hidden * dim * (heads + 2 * kv_heads), hidden * dim * heads
     attended = sum(position + 1 for position in range(start, end))
-    attention = num_tokens * hidden * dim * (2 * heads + 2 * kv_heads) + 2 * attended * heads * dim
-    every_token = model.num_layers * attention + (model.num_layers - 1) * num_tokens * mlp
-    return every_token + mlp + hidden * model.vocab_size  # the last MLP and the head: of the last token alone
+    layer = num_tokens * (projections + output + mlp) + 2 * attended * heads * dim
+    # The last layer's attention and all that follows it: of the last token alone.
+    last = num_tokens * projections + 2 * end * heads * dim + output + mlp
+    return (model.num_layers - 1) * layer + last + hidden * model.vocab_size
 
 
 @pytest.mark.parametrize(("start", "end"), [(0, 100), (80, 100), (99, 100)])
