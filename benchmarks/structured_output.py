@@ -1,21 +1,23 @@
 """What structured output costs: tokens per second of 8 streams with a JSON Schema against 8 without.
 
-Both sides generate the same number of tokens from the same prompts, past the end of the sequence; no schema's
-shortest text is so short. They take turns, and the ratio of each pair is taken. The last line of standard
-output is the evidence as one JSON object.
+Both sides generate the same number of tokens from the same prompts: each request without a schema as many,
+past the end of the sequence, as its counterpart with one. They take turns, and the ratio of each pair is
+taken. The last line of standard output is the evidence as one JSON object.
 """
 
 import argparse
 import json
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from gradus.bench.evidence import engine_parameters, evidence, to_line
-from gradus.bench.statistics import spread
 from gradus.bench.ratios import advantage
+from gradus.bench.statistics import spread
 from gradus.config import EngineConfig
 from gradus.llm import LLM
+from gradus.outputs import CompletionOutput
 from gradus.sampling_params import SamplingParams
 from gradus.structured_outputs import StructuredOutputsParams
 
@@ -32,52 +34,69 @@ PERSON = {
     "required": ["name", "age", "tags", "active", "note"],
     "additionalProperties": False,
 }
+CONTACT = ["name", "city", "street", "mail", "note"]
 SCHEMAS: dict[str, dict[str, Any]] = {
     "records": {"type": "array", "items": PERSON, "minItems": 1000},
-    "text": {  # next to nothing is given, so no token is jumped over
+    "contact": {
         "type": "object",
-        "properties": {"text": {"type": "string", "minLength": 100_000}},
-        "required": ["text"],
+        "properties": {name: {"type": "string"} for name in CONTACT},
+        "required": CONTACT,
+        "additionalProperties": False,
     },
+    "texts": {"type": "array", "items": {"type": "string"}, "minItems": 1000},
 }
+ENDLESS = ("records", "texts")  # these go on past ends of sequence
 METHOD = (
-    f"{NUM_STREAMS} requests at once on the engine in process, in turns without and with a JSON Schema "
-    "(records: a list of at least 1,000 objects of five properties; text: one long string), the same "
-    "prompts and number of tokens, past the end of the sequence. One pair is left out. The ratio is "
-    "constrained tokens per second over unconstrained ones of the same round; above 1, the constrained side "
-    "is faster."
+    f"{NUM_STREAMS} requests at once on the engine in process, in turns without and with a JSON Schema: "
+    "records, a list of at least 1,000 objects of five properties; contact, an object of five strings, each "
+    "request to its end; texts, a list of at least 1,000 strings. The same prompts, and for each request the "
+    "same number of tokens. One pair is left out. The ratio is constrained tokens per second over "
+    "unconstrained ones of the same round; above 1, the constrained side is faster."
 )
 
 
-def tokens_per_second(llm: LLM, params: SamplingParams) -> tuple[float, list[str]]:
-    """One run, and its texts."""
-    prompts = [f"A list of people, number {i}: " for i in range(NUM_STREAMS)]
+def generate(llm: LLM, params: list[SamplingParams]) -> tuple[float, list[CompletionOutput]]:
+    """One run: seconds and what came."""
+    prompts = [f"A list of people, number {i}: " for i in range(len(params))]
     start = time.perf_counter()
-    outputs = [request.outputs[0] for request in llm.generate(prompts, params, use_tqdm=False)]
-    seconds = time.perf_counter() - start
-    if any(len(output.token_ids) != params.max_tokens for output in outputs):
-        raise SystemExit("a request ended before max_tokens; the sides cannot be compared")
-    return sum(len(output.token_ids) for output in outputs) / seconds, [output.text for output in outputs]
+    results = llm.generate(prompts, params, use_tqdm=False)
+    return time.perf_counter() - start, [request.outputs[0] for request in results]
+
+
+def tokens_per_second(llm: LLM, params: list[SamplingParams], lengths: list[int]) -> float:
+    seconds, outputs = generate(llm, params)
+    if [len(output.token_ids) for output in outputs] != lengths:
+        raise SystemExit("a request's number of tokens has changed; the sides cannot be compared")
+    return sum(lengths) / seconds
 
 
 def measure(
     config: EngineConfig, schema: str, num_tokens: int, num_rounds: int, temperature: float
 ) -> dict[str, Any]:
     """One model's evidence with one schema."""
-    form = StructuredOutputsParams(json=SCHEMAS[schema])
-    free, bound = (
-        SamplingParams(
-            temperature=temperature, seed=0, max_tokens=num_tokens, ignore_eos=True, structured_outputs=side
-        )
-        for side in (None, form)
+    with_schema = SamplingParams(
+        temperature=temperature,
+        seed=0,
+        max_tokens=num_tokens,
+        ignore_eos=schema in ENDLESS,
+        structured_outputs=StructuredOutputsParams(json=SCHEMAS[schema]),
     )
+    bound = [with_schema] * NUM_STREAMS
     runs = []
     with LLM.from_config(config) as llm:
-        tokens_per_second(llm, free)
-        _, texts = tokens_per_second(llm, bound)
+        _, outputs = generate(llm, bound)
+        is_begun = all(output.text[0] in "[{" for output in outputs)
+        lengths = [len(output.token_ids) for output in outputs]
+        free = [
+            replace(with_schema, max_tokens=length, ignore_eos=True, structured_outputs=None)
+            for length in lengths
+        ]
+        tokens_per_second(llm, free, lengths)
         for number in range(num_rounds):
-            pair = {"unconstrained": tokens_per_second(llm, free)[0]}
-            pair["constrained"] = tokens_per_second(llm, bound)[0]
+            pair = {
+                "unconstrained": tokens_per_second(llm, free, lengths),
+                "constrained": tokens_per_second(llm, bound, lengths),
+            }
             runs.append(pair)
             print(
                 f"{number + 1:3} {pair['unconstrained']:9.1f} {pair['constrained']:9.1f} tokens/s", flush=True
@@ -85,13 +104,14 @@ def measure(
     sides = {name: [pair[name] for pair in runs] for name in runs[0]}
     ratio = advantage(sides["constrained"], sides["unconstrained"], lower_is_better=False)
     return evidence(
-        "structured_output",
+        "structured-output",
         model={"name": config.model},
         parameters={
             **engine_parameters(config),
             "schema": schema,
             "num_streams": NUM_STREAMS,
-            "num_tokens": num_tokens,
+            "max_tokens": num_tokens,
+            "num_tokens": lengths,
             "num_rounds": num_rounds,
             "temperature": temperature,
         },
@@ -101,7 +121,7 @@ def measure(
             **{f"{name}_tokens_per_second": spread(values) for name, values in sides.items()},
         },
         runs=runs,
-        verification={"every_text_begins_as_the_schema_says": all(text[0] in "[{" for text in texts)},
+        verification={"every_text_begins_as_the_schema_says": is_begun},
     )
 
 
@@ -110,7 +130,7 @@ def main() -> None:
     parser.add_argument("--model", default="demo")
     parser.add_argument("--schema", choices=SCHEMAS, default="records")
     parser.add_argument("--quantization", default="none")
-    parser.add_argument("--tokens", type=int, default=200, help="of each stream")
+    parser.add_argument("--tokens", type=int, default=200, help="of each stream at most")
     parser.add_argument("--rounds", type=int, default=20)
     parser.add_argument("--temperature", type=float, default=0.0)
     parser.add_argument("--no-jump-forward", action="store_true")

@@ -54,8 +54,10 @@ void Executor::begin(Step step) {
   step.check(limits_);
   step_ = std::move(step);
   output_ = StepOutput(step_, shape_.vocab_size);
-  attention_items_ = step_.attention_items(
-      cache_.shape().num_kv_heads, shape_.num_heads / cache_.shape().num_kv_heads, attention_queries_at_once);
+  const int64_t num_kv_heads = cache_.shape().num_kv_heads;
+  const int64_t num_groups = shape_.num_heads / num_kv_heads;
+  attention_items_ = step_.attention_items(num_kv_heads, num_groups, attention_queries_at_once);
+  output_items_ = step_.output_attention_items(num_kv_heads, num_groups, attention_queries_at_once);
   for (int64_t i = 0; i < step_.num_copies(); ++i) {
     cache_.copy_block(step_.block_copies[2 * i], step_.block_copies[2 * i + 1]);
   }
@@ -237,10 +239,11 @@ void Executor::perform(const Attention& op) {
                            op.scale,
                            op.window,
                            op.soft_cap};
-  const auto num_items = static_cast<int64_t>(attention_items_.size());
+  const auto& items = op.out.rows == RowSet::tokens ? attention_items_ : output_items_;
+  const auto num_items = static_cast<int64_t>(items.size());
   pool_.parallel_for(num_items, 1, [&](int64_t begin, int64_t end, int thread) {
     for (int64_t i = begin; i < end; ++i) {
-      const AttentionItem& item = attention_items_[i];
+      const AttentionItem& item = items[i];
       if (op.blocked) {
         kernels_.attention_blocked(args, item, i + 1 < num_items ? &item + 1 : nullptr, scratch(thread));
       } else {

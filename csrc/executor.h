@@ -106,7 +106,8 @@ class Executor {
   StepLimits limits_;
   Step step_;
   StepOutput output_;
-  std::vector<AttentionItem> attention_items_;
+  std::vector<AttentionItem> attention_items_;  // of all rows,
+  std::vector<AttentionItem> output_items_;     // and of the output rows
   int64_t scratch_floats_;
   std::unique_ptr<Buffer> scratch_;  // [num_threads][scratch_floats_]
   int64_t logits_stride_;

@@ -98,18 +98,45 @@ void Step::check(const StepLimits& limits) const {
   if (edits.num_edited() > 0) edits.check(num_outputs(), limits.vocab_size);
 }
 
+namespace {
+
+// Cuts rows first .. last, consecutive positions of a sequence, into items of at most `most` rows, each for
+// one kv head.
+void add_items(std::vector<AttentionItem>& items, const int32_t* block_table, int64_t first, int64_t last,
+               int64_t position, int64_t most, int64_t num_kv_heads) {
+  for (int64_t row = first; row < last; row += most) {
+    for (int64_t head = 0; head < num_kv_heads; ++head) {
+      items.push_back({block_table, row, std::min(row + most, last), position + row - first, head});
+    }
+  }
+}
+
+}  // namespace
+
 std::vector<AttentionItem> Step::attention_items(int64_t num_kv_heads, int64_t num_groups,
                                                  int64_t queries) const {
-  const int64_t rows_per_item = std::max<int64_t>(1, queries / num_groups);
+  const int64_t most = std::max<int64_t>(1, queries / num_groups);
   std::vector<AttentionItem> items;
   for (int64_t seq = 0; seq < num_seqs(); ++seq) {
-    const int64_t end = query_start[seq + 1];
-    for (int64_t row = query_start[seq]; row < end; row += rows_per_item) {
-      for (int64_t head = 0; head < num_kv_heads; ++head) {
-        items.push_back({block_tables.data() + seq * max_blocks, row, std::min(row + rows_per_item, end),
-                         positions[row], head});
-      }
+    const int64_t first = query_start[seq];
+    add_items(items, block_tables.data() + seq * max_blocks, first, query_start[seq + 1], positions[first],
+              most, num_kv_heads);
+  }
+  return items;
+}
+
+std::vector<AttentionItem> Step::output_attention_items(int64_t num_kv_heads, int64_t num_groups,
+                                                        int64_t queries) const {
+  const int64_t most = std::max<int64_t>(1, queries / num_groups);
+  std::vector<AttentionItem> items;
+  int64_t seq = 0;
+  for (int64_t first = 0, last; first < num_outputs(); first = last) {
+    const int64_t row = output_rows[first];
+    while (row >= query_start[seq + 1]) ++seq;
+    for (last = first + 1; last < num_outputs(); ++last) {
+      if (output_rows[last] != row + last - first || output_rows[last] >= query_start[seq + 1]) break;
     }
+    add_items(items, block_tables.data() + seq * max_blocks, first, last, positions[row], most, num_kv_heads);
   }
   return items;
 }

@@ -59,6 +59,9 @@ struct Step {
 
   // The work of attention, in pieces of about `queries` queries. Valid after `check`.
   std::vector<AttentionItem> attention_items(int64_t num_kv_heads, int64_t num_groups, int64_t queries) const;
+  // The same for the output rows alone, which the items count.
+  std::vector<AttentionItem> output_attention_items(int64_t num_kv_heads, int64_t num_groups,
+                                                    int64_t queries) const;
 };
 
 struct StepOutput {

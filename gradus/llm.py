@@ -219,6 +219,11 @@ class LLM:
             outputs.append(EmbeddingRequestOutput(request.request_id, text, request.prompt_token_ids, output))
         return outputs
 
+    @property
+    def weight_bytes(self) -> int:
+        """What the weights take in memory."""
+        return self._runtime.weight_bytes
+
     def stats(self) -> EngineStats:
         """What the engine has counted since it was loaded, and what it holds now."""
         return self._runtime.core.stats()

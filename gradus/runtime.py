@@ -4,6 +4,8 @@ The only place that knows all of them. `LLM` and `gradus serve` start here.
 """
 
 import logging
+import time
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -25,6 +27,7 @@ from gradus.models.sources import ModelSource, resolve_model
 from gradus.structured.compiler import LlguidanceCompiler
 from gradus.text.hf_tokenizer import load_tokenizer
 from gradus.text.input_processor import InputProcessor
+from gradus.text.stand_in import StandInEncoder
 from gradus.text.tokenizer import Tokenizer
 
 logger = logging.getLogger("gradus")
@@ -41,6 +44,7 @@ class Runtime:
     inputs: InputProcessor
     cache: CachePlan
     weight_bytes: int  # in memory
+    load_seconds: Mapping[str, float]  # by phase, in their order
 
     @property
     def summary(self) -> str:
@@ -63,6 +67,7 @@ def load_runtime(config: EngineConfig) -> Runtime:
         ModelError: the model cannot be found, read or supported.
         ConfigError: the configuration cannot work with this model on this machine.
     """
+    clock = _PhaseClock()
     chat_template = _chat_template(config.chat_template)
     source = resolve_model(config.model, seed=config.seed or 0)
     check_quantization(config, source)
@@ -77,11 +82,14 @@ def load_runtime(config: EngineConfig) -> Runtime:
         )
     scheduler = config.scheduler(cache.max_model_len)
     generation = choose_generation_defaults(config.generation_config, source.generation)
+    clock.end("source")
     tokenizer = _tokenizer(config, source)
     tokenizer.start_loading()  # beside the weights
     options = _backend_options(config, source.config, scheduler, cache)
     backend = backend_class(config.backend)(source.config, source.checkpoint, options)
+    clock.end("weights")
     tokenizer.load()  # waits, and raises what is wrong with it
+    clock.end("rest_of_tokenizer")
     eos_token_ids, vocab_size = frozenset(generation.eos_token_ids), source.config.vocab_size
     inputs = InputProcessor(
         tokenizer,
@@ -94,7 +102,22 @@ def load_runtime(config: EngineConfig) -> Runtime:
         grammars=LlguidanceCompiler(tokenizer, vocab_size=vocab_size, end_token_ids=eos_token_ids),
         chat_template=chat_template,
     )
-    return Runtime(source, backend, EngineCore(backend, scheduler), tokenizer, inputs, cache, weight_bytes)
+    core = EngineCore(backend, scheduler)
+    clock.end("engine")
+    return Runtime(source, backend, core, tokenizer, inputs, cache, weight_bytes, clock.seconds)
+
+
+class _PhaseClock:
+    """Seconds of each phase, from the end of the one before it."""
+
+    def __init__(self) -> None:
+        self.seconds: dict[str, float] = {}
+        self._last = time.perf_counter()
+
+    def end(self, phase: str) -> None:
+        now = time.perf_counter()
+        self.seconds[phase] = now - self._last
+        self._last = now
 
 
 def _chat_template(path: str | None) -> str | None:
@@ -138,6 +161,8 @@ def check_quantization(config: EngineConfig, source: ModelSource | ModelOutline)
 def _tokenizer(config: EngineConfig, source: ModelSource) -> Tokenizer:
     size = _packed_cache_size(config)
     cache = None if size is None else DiskCache(max_bytes=size)
+    if source.kind == "dummy":
+        return load_tokenizer(source.tokenizer_path).over(StandInEncoder)
     if source.metadata is None:
         return load_tokenizer(source.tokenizer_path, cache)
     from gradus.text.gguf_tokenizer import gguf_tokenizer

@@ -2,9 +2,14 @@
 
 import os
 
+import hypothesis
 import pytest
 
 from tests.tiny_models import save_tiny_model
+
+# No test asserts a time, and a busy machine may take any.
+hypothesis.settings.register_profile("gradus", deadline=None)
+hypothesis.settings.load_profile("gradus")
 
 
 @pytest.fixture(scope="session", autouse=True)

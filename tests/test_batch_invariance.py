@@ -148,7 +148,7 @@ def fits(request: EngineRequest, scheduler: SchedulerConfig) -> bool:
     return len(request.prompt_token_ids) + request.max_tokens <= scheduler.max_model_len
 
 
-@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(workload=workloads(), scheduler=schedulers(), threads=st.sampled_from([1, 2]), data=st.data())
 def test_results_do_not_depend_on_what_else_runs(backends, workload, scheduler, threads, data):
     workload = [request for request in workload if fits(request, scheduler)]

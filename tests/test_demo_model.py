@@ -7,12 +7,13 @@ import pytest
 from transformers import AutoTokenizer
 
 from gradus import LLM, SamplingParams
+from gradus.bench.accuracy.held_out import load_questions
 
 ROOT = Path(__file__).parent.parent
 MODEL = ROOT / "gradus" / "demo_model"
 sys.path.insert(0, str(ROOT / "tools"))
 
-from score_demo_model import load_rows, score  # noqa: E402
+from score_demo_model import score  # noqa: E402
 
 
 @pytest.fixture(scope="module")
@@ -28,11 +29,11 @@ def accuracy(llm):
         outputs = llm.generate([{"prompt_token_ids": ids} for ids in prompts], params)
         return [output.outputs[0].token_ids for output in outputs]
 
-    return score(load_rows(MODEL), AutoTokenizer.from_pretrained(MODEL), generate)
+    return score(load_questions(MODEL), AutoTokenizer.from_pretrained(MODEL), generate)
 
 
 def test_enough_questions_are_held_out():
-    assert len(load_rows(MODEL)) >= 500
+    assert len(load_questions(MODEL)) >= 500
 
 
 def test_overall_accuracy_on_held_out_questions(accuracy):

@@ -117,8 +117,9 @@ def test_the_engine_knows_no_tensor_library_and_no_web_framework():
 
 
 def test_torch_and_transformers_are_imported_by_the_torch_backend_alone():
+    a_peer = "gradus.bench.peers.runners.transformers_generate"  # a script for another environment's Python
     for name, path in MODULES.items():
-        if not name.startswith("gradus.backends.torch"):
+        if not name.startswith("gradus.backends.torch") and name != a_peer:
             used = {module.split(".")[0] for module in imports_of(path, at_import_time=False)}
             assert not used & {"torch", "transformers"}, name
 

@@ -19,43 +19,15 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-Row = dict[str, Any]
+from gradus.bench.accuracy.held_out import MAX_NEW_TOKENS, Question, is_right, load_questions, shares
+
 # Prompts as token ids and the most new tokens in; the new token ids of each out, greedily chosen.
 Generate = Callable[[Sequence[list[int]], int], list[list[int]]]
 
 DEFAULT_MODEL = Path(__file__).resolve().parent.parent / "gradus" / "demo_model"
-MAX_NEW_TOKENS = 128
 
 
-def is_right(row: Row, answer: str) -> bool:
-    """Whether an answer passes its row's check."""
-    if row["check"] == "json":
-        return _parsed(answer) is not None and _parsed(answer) == _parsed(row["expected"])
-    if row["check"] == "tool_call":
-        calls = [_parsed(text.strip().removeprefix("<tool_call>").removesuffix("</tool_call>"))
-                 for text in (answer, row["expected"])]  # fmt: skip
-        return answer.strip().startswith("<tool_call>") and calls[0] is not None and calls[0] == calls[1]
-    if row["check"] == "thought":
-        thought, end, rest = answer.partition("</think>")
-        return bool(end) and thought.strip().startswith("<think>") and rest.strip() == row["expected"]
-    if row["check"] == "exact":
-        return answer.strip() == row["expected"]
-    raise ValueError(f"unknown check {row['check']!r}; it must be exact, json, tool_call or thought")
-
-
-def _parsed(text: str) -> Any:
-    try:
-        return json.loads(text)
-    except json.JSONDecodeError:
-        return None
-
-
-def load_rows(model: Path) -> list[Row]:
-    lines = (model / "held_out.jsonl").read_text(encoding="utf-8").splitlines()
-    return [json.loads(line) for line in lines]
-
-
-def prompt_ids(tokenizer: Any, row: Row) -> list[int]:
+def prompt_ids(tokenizer: Any, row: Question) -> list[int]:
     text = tokenizer.apply_chat_template(
         row["messages"],
         tools=row["tools"],
@@ -66,7 +38,9 @@ def prompt_ids(tokenizer: Any, row: Row) -> list[int]:
     return tokenizer.encode(text, add_special_tokens=False)
 
 
-def score(rows: list[Row], tokenizer: Any, generate: Generate, show_wrong: bool = False) -> dict[str, float]:
+def score(
+    rows: list[Question], tokenizer: Any, generate: Generate, show_wrong: bool = False
+) -> dict[str, float]:
     """The share of right answers per category, and overall under `overall`.
 
     Args:
@@ -74,16 +48,14 @@ def score(rows: list[Row], tokenizer: Any, generate: Generate, show_wrong: bool 
         show_wrong: print each wrong answer.
     """
     outputs = generate([prompt_ids(tokenizer, row) for row in rows], MAX_NEW_TOKENS)
-    marks: dict[str, list[bool]] = defaultdict(list)
+    marks = []
     for row, ids in zip(rows, outputs, strict=True):
         answer = tokenizer.decode(ids, skip_special_tokens=True)
-        right = is_right(row, answer)
-        marks[row["category"]].append(right)
-        if show_wrong and not right:
+        marks.append(is_right(row, answer))
+        if show_wrong and not marks[-1]:
             question = row["messages"][-1]["content"]
             print(f"[{row['category']}] {question!r} gave {answer!r}, not {row['answer']!r}")
-    everything = [right for category in marks.values() for right in category]
-    return {category: sum(m) / len(m) for category, m in {**marks, "overall": everything}.items()}
+    return shares(rows, marks)
 
 
 def gradus_engine(model: Path) -> Generate:
@@ -120,7 +92,7 @@ def transformers_engine(network: Any) -> Generate:
     return generate
 
 
-def perplexities(rows: list[Row], tokenizer: Any, network: Any) -> dict[str, float]:
+def perplexities(rows: list[Question], tokenizer: Any, network: Any) -> dict[str, float]:
     """Perplexity of the right answers' tokens, and of all tokens but the first, by transformers' logits."""
     import torch
 
@@ -149,7 +121,7 @@ def main() -> None:
     args = parser.parse_args()
     from transformers import AutoTokenizer
 
-    rows, tokenizer = load_rows(args.model), AutoTokenizer.from_pretrained(args.model)
+    rows, tokenizer = load_questions(args.model), AutoTokenizer.from_pretrained(args.model)
     print(f"{len(rows)} held-out questions, engine {args.engine}", file=sys.stderr)
     started = time.monotonic()
     evidence: dict[str, Any] = {"engine": args.engine, "questions": len(rows)}

@@ -188,7 +188,7 @@ void bind_cache_instructions(nb::class_<Executor>& executor) {
             require(layer >= 0 && layer < self.cache().shape().num_layers, "no such layer");
             require_width(q, self.shape().num_heads * self.cache().shape().head_dim);
             require_width(out, q.width);
-            require(q.rows == RowSet::tokens && out.rows == RowSet::tokens, "attention runs on all tokens");
+            require(q.rows == out.rows, "attention has a result for each of its queries");
             require(window >= 0 && soft_cap >= 0, "a window and a soft cap are positive, or 0 for none");
             return Instruction(Attention{q, layer, scale, blocked, out, window, soft_cap});
           },

@@ -35,18 +35,25 @@ struct Sweep {
   float* partial;
   float* o;
   index_t o_stride;
-  float* packed_q;  // [head_dim][R] of every tile of R queries
+  float* packed_q;  // of every tile of R queries: [head_dim / q_chunk][R][q_chunk]
   index_t num_queries;
   Query queries[attention_queries_at_once];
 
-  void begin(index_t first) {
+  Place place(const AttentionItem& of, index_t row, index_t head) const {
+    const index_t column = (of.kv_head * args.num_groups + head) * args.cache.head_dim;
+    return {args.q + (of.row_begin + row) * args.q_stride + column,
+            args.out + (of.row_begin + row) * args.out_stride + column};
+  }
+
+  void begin(index_t first, const AttentionItem* next) {
     const index_t head_dim = args.cache.head_dim;
     for (index_t i = 0; i < num_queries; ++i) {
       const index_t row = (first + i) / args.num_groups;
-      const index_t column = (item.kv_head * args.num_groups + (first + i) % args.num_groups) * head_dim;
+      const index_t head = (first + i) % args.num_groups;
       const index_t position = item.first_position + row;
-      queries[i] = {args.q + (item.row_begin + row) * args.q_stride + column,
-                    args.out + (item.row_begin + row) * args.out_stride + column,
+      const bool has_next = next && next->row_begin + row < next->row_end;
+      queries[i] = {place(item, row, head),
+                    has_next ? place(*next, row, head) : Place{},
                     o + i * o_stride,
                     first_token(args, position),
                     position,
@@ -55,8 +62,12 @@ struct Sweep {
     }
     for_tiles([&](auto height, index_t at) {
       constexpr int R = decltype(height)::value;
+      float* packed = packed_q + at * padded_to_chunks(head_dim);
       for (int r = 0; r < R; ++r) {
-        for (index_t d = 0; d < head_dim; ++d) packed_q[at * head_dim + d * R + r] = queries[at + r].q[d];
+        for (index_t d = 0; d < head_dim; d += panel_width) {
+          const f32x16 slice = load_first(queries[at + r].place.q + d, head_dim - d);
+          store(packed + (d / q_chunk * R + r) * q_chunk + d % q_chunk, slice);
+        }
       }
     });
   }
@@ -97,9 +108,17 @@ struct Sweep {
     const index_t first_seen = tile_queries[0].first - here.begin;
     if (num_tokens <= 0 || first_seen >= partition_size) return;
     const index_t begin_group = first_seen > 0 ? first_seen / panel_width : 0;
-    Tile<Stored, R>{
-        args,  tile_queries, packed_q + first * args.cache.head_dim,       weights,   partial, o_stride, here,
-        ahead, begin_group,  (num_tokens + panel_width - 1) / panel_width, num_tokens}
+    Tile<Stored, R>{args,
+                    tile_queries,
+                    packed_q + first * padded_to_chunks(args.cache.head_dim),
+                    weights,
+                    partial,
+                    o_stride,
+                    here,
+                    ahead,
+                    begin_group,
+                    (num_tokens + panel_width - 1) / panel_width,
+                    num_tokens}
         .run();
   }
 
@@ -126,7 +145,7 @@ struct Sweep {
     for (index_t i = 0; i < num_queries; ++i) {
       const f32x16 total = broadcast(queries[i].sum);
       for (index_t d = 0; d < args.cache.head_dim; d += panel_width)
-        store_first(queries[i].out + d, load(queries[i].o + d) / total, args.cache.head_dim - d);
+        store_first(queries[i].place.out + d, load(queries[i].o + d) / total, args.cache.head_dim - d);
     }
   }
 };
@@ -147,7 +166,7 @@ void run_item(const AttentionArgs& args, const AttentionItem& item, const Attent
                         partial + (attention_queries + attention_queries_at_once) * o_stride,
                         min_of(attention_queries_at_once, num_queries - first),
                         {}};
-    sweep.begin(first);
+    sweep.begin(first, next);
     sweep.run(next);
   }
 }

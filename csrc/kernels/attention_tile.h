@@ -54,9 +54,9 @@ index_t first_token(const AttentionArgs& args, index_t position) {
   return args.window > 0 && position >= args.window ? position + 1 - args.window : 0;
 }
 
-// acc[r][p] += sum over i, in order, of x[i * Step + r * RowStride] * w[p][i * w_stride + lane]: one register
+// acc[r][p] += sum over i, in order, of x[r * RowStride + i] * w[p][i * w_stride + lane]: one register
 // addresses all of x, where a pointer for each row would not stay in registers.
-template <class Stored, int R, int P, int Step, int RowStride>
+template <class Stored, int R, int P, int RowStride>
 inline __attribute__((always_inline)) void accumulate(const float* x,
                                                       const typename Stored::type* const (&w)[P],
                                                       index_t w_stride, index_t n, f32x16 (&acc)[R][P]) {
@@ -66,18 +66,12 @@ inline __attribute__((always_inline)) void accumulate(const float* x,
 #pragma GCC unroll 16
     for (int p = 0; p < P; ++p) local[r][p] = acc[r][p];
   }
-  for (index_t i = 0; i < n; ++i, x += Step) {
-    f32x16 factors[R];
-    if constexpr (P > 1) {
-#pragma GCC unroll 16
-      for (int r = 0; r < R; ++r) factors[r] = broadcast(x[r * RowStride]);
-    }
+  for (index_t i = 0; i < n; ++i, ++x) {
 #pragma GCC unroll 16
     for (int p = 0; p < P; ++p) {
       const f32x16 lanes = Stored::load16(w[p] + i * w_stride);
 #pragma GCC unroll 16
-      for (int r = 0; r < R; ++r)
-        local[r][p] = fma(P > 1 ? factors[r] : broadcast(x[r * RowStride]), lanes, local[r][p]);
+      for (int r = 0; r < R; ++r) local[r][p] = fma_broadcast(x + r * RowStride, lanes, local[r][p]);
     }
   }
 #pragma GCC unroll 16
@@ -127,10 +121,16 @@ void exponentials(float* row, index_t first, index_t end, index_t begin_group, i
   *sum_out = sum(total);
 }
 
+// A query and its result, of head_dim floats.
+struct Place {
+  const float* q = nullptr;
+  float* out = nullptr;
+};
+
 // One query and its running softmax.
 struct Query {
-  const float* q;
-  float* out;
+  Place place;
+  Place next;     // of the next item, if there is one that is not prefetched yet
   float* o;       // [head_dim]
   index_t first;  // token that it sees
   index_t position;
@@ -145,7 +145,7 @@ struct Tile {
 
   const AttentionArgs& args;
   Query* queries;  // [R]
-  const float* q;  // [head_dim][R], theirs
+  const float* q;  // [head_dim / q_chunk][R][q_chunk], theirs
   float* weights;  // [R][partition_size] scores, then their exponentials
   float* partial;  // [R][o_stride] weighted sums of the partition
   index_t o_stride;
@@ -161,10 +161,19 @@ struct Tile {
       __builtin_prefetch(p + at, 0, 2);
   }
 
+  void prefetch(Place& place) const {
+    if (!place.q) return;
+    for (index_t d = 0; d < args.cache.head_dim; d += panel_width) {
+      __builtin_prefetch(place.q + d, 0, 2);
+      __builtin_prefetch(place.out + d, 1, 2);
+    }
+    place = {};
+  }
+
   template <int P>
   index_t scores_while(index_t group) {
     const index_t head_dim = args.cache.head_dim;
-    const index_t d_block = ahead ? 32 : head_dim;
+    const index_t d_block = ahead ? 32 : q_chunk;
     for (; group + P <= end_group; group += P) {
       f32x16 acc[R][P];
       for (int r = 0; r < R; ++r) {
@@ -176,7 +185,8 @@ struct Tile {
           k[p] = here.groups[group + p].k + d * panel_width;
           if (ahead) prefetch(here.groups[group + p].v, d / d_block, (head_dim + d_block - 1) / d_block);
         }
-        accumulate<Stored, R, P, R, 1>(q + d * R, k, panel_width, min_of(d_block, head_dim - d), acc);
+        accumulate<Stored, R, P, q_chunk>(q + d / q_chunk * R * q_chunk + d % q_chunk, k, panel_width,
+                                          min_of(d_block, head_dim - d), acc);
       }
       for (int r = 0; r < R; ++r) {
         for (int p = 0; p < P; ++p) {
@@ -190,7 +200,7 @@ struct Tile {
   void scores() {
     index_t group = begin_group;
     if constexpr (R == 1) group = scores_while<4>(group);
-    if constexpr (R <= 3) group = scores_while<2>(group);
+    if constexpr (R <= rows_of_two) group = scores_while<2>(group);
     scores_while<1>(group);
   }
 
@@ -212,8 +222,8 @@ struct Tile {
       for (index_t g = group; g < end; ++g) {
         const T* v[P];
         for (int p = 0; p < P; ++p) v[p] = here.groups[g].v + d + p * panel_width;
-        accumulate<Stored, R, P, 1, partition_size>(weights + g * panel_width, v, head_dim,
-                                                    min_of(panel_width, num_tokens - g * panel_width), acc);
+        accumulate<Stored, R, P, partition_size>(weights + g * panel_width, v, head_dim,
+                                                 min_of(panel_width, num_tokens - g * panel_width), acc);
       }
       for (int r = 0; r < R; ++r) {
         for (int p = 0; p < P; ++p) store(partial + r * o_stride + d + p * panel_width, acc[r][p]);
@@ -222,17 +232,17 @@ struct Tile {
     return d;
   }
 
-  // As many groups at a time as stay in the first level of the cache, or one, for whose sake the next K's is
-  // prefetched.
+  // Slices of 16 dimensions are half a line of f16: as many groups at a time as stay in the first level of
+  // the cache, or one, for whose sake the next K's is prefetched.
   void values() {
-    const index_t most_groups = ahead ? 1 : 4;
+    const index_t most_groups = ahead ? 1 : R <= rows_of_two ? groups_per_partition : 4;
     for (index_t group = begin_group; group < end_group; group += most_groups) {
       const index_t end = min_of(group + most_groups, end_group);
       const index_t same = ahead ? ahead->first_group + group - begin_group : 0;
       const T* next_k = ahead && same < ahead->num_groups ? ahead->groups[same].k : nullptr;
       index_t d = 0;
       if constexpr (R == 1) d = values_while<4>(group, end, d, next_k);
-      if constexpr (R <= 3) d = values_while<2>(group, end, d, next_k);
+      if constexpr (R <= rows_of_two) d = values_while<2>(group, end, d, next_k);
       values_while<1>(group, end, d, next_k);
     }
   }
@@ -251,6 +261,7 @@ struct Tile {
     float take[R];
     for (int r = 0; r < R; ++r) {
       Query& query = queries[r];
+      prefetch(query.next);
       const index_t first = query.first - here.begin;
       const index_t end = min_of(query.position + 1 - here.begin, num_tokens);
       float* row = weights + r * partition_size;

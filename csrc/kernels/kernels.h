@@ -172,9 +172,14 @@ struct Kernels {
 constexpr int64_t gemm_scratch_floats = partition_size * panel_width;
 constexpr int64_t attention_queries = 6;           // queries of one tile
 constexpr int64_t attention_queries_at_once = 48;  // that sweep a context together
+constexpr int64_t q_chunk = 128;                   // of a query's dimensions, side by side in a tile
+static constexpr int64_t padded_to_chunks(int64_t head_dim) {
+  return (head_dim + q_chunk - 1) / q_chunk * q_chunk;
+}
 constexpr int64_t attention_scratch_floats(int64_t head_dim) {
   return attention_queries * partition_size +
-         (attention_queries + 2 * attention_queries_at_once) * (head_dim + panel_width);
+         (attention_queries + attention_queries_at_once) * (head_dim + panel_width) +
+         attention_queries_at_once * padded_to_chunks(head_dim);
 }
 
 const Kernels& kernels_portable();

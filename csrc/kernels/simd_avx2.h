@@ -47,6 +47,9 @@ inline f32x16 min(f32x16 a, f32x16 b) { return {_mm256_min_ps(a.lo, b.lo), _mm25
 inline f32x16 fma(f32x16 a, f32x16 b, f32x16 c) {
   return {_mm256_fmadd_ps(a.lo, b.lo, c.lo), _mm256_fmadd_ps(a.hi, b.hi, c.hi)};
 }
+// c + *a * b
+inline f32x16 fma_broadcast(const float* a, f32x16 b, f32x16 c) { return fma(broadcast(*a), b, c); }
+constexpr int rows_of_two = 3;  // rows whose sums with two vectors each stay in registers
 // c - a * b
 inline f32x16 negative_fma(f32x16 a, f32x16 b, f32x16 c) {
   return {_mm256_fnmadd_ps(a.lo, b.lo, c.lo), _mm256_fnmadd_ps(a.hi, b.hi, c.hi)};

@@ -37,6 +37,13 @@ inline f32x16 max(f32x16 a, f32x16 b) { return {_mm512_max_ps(a.v, b.v)}; }
 inline f32x16 min(f32x16 a, f32x16 b) { return {_mm512_min_ps(a.v, b.v)}; }
 // a * b + c
 inline f32x16 fma(f32x16 a, f32x16 b, f32x16 c) { return {_mm512_fmadd_ps(a.v, b.v, c.v)}; }
+// c + *a * b, the factor being part of the instruction: a broadcast into a register would take a slot of the
+// units that multiply.
+inline f32x16 fma_broadcast(const float* a, f32x16 b, f32x16 c) {
+  __asm__("vfmadd231ps %2%{1to16%}, %1, %0" : "+v"(c.v) : "v"(b.v), "m"(*a));
+  return c;
+}
+constexpr int rows_of_two = 6;  // rows whose sums with two vectors each stay in registers
 // c - a * b
 inline f32x16 negative_fma(f32x16 a, f32x16 b, f32x16 c) { return {_mm512_fnmadd_ps(a.v, b.v, c.v)}; }
 inline f32x16 round_nearest(f32x16 x) {

@@ -57,6 +57,9 @@ inline f32x16 min(f32x16 a, f32x16 b) {
 }
 // a * b + c
 inline f32x16 fma(f32x16 a, f32x16 b, f32x16 c) { return {a.v * b.v + c.v}; }
+// c + *a * b
+inline f32x16 fma_broadcast(const float* a, f32x16 b, f32x16 c) { return fma(broadcast(*a), b, c); }
+constexpr int rows_of_two = 3;  // rows whose sums with two vectors each stay in registers
 // c - a * b
 inline f32x16 negative_fma(f32x16 a, f32x16 b, f32x16 c) { return {c.v - a.v * b.v}; }
 inline f32x16 round_nearest(f32x16 x) {

@@ -98,7 +98,7 @@ class EngineRuns:
                 **figures,
                 "percentiles": latencies(driven.run.requests),
                 "steps": driven.steps.as_dict(),
-                "requests": [request.raw() for request in driven.run.requests],
+                "requests": [request.as_dict() for request in driven.run.requests],
             }
             for driven, figures in zip(self.runs, self.figures, strict=True)
         ]

@@ -27,6 +27,10 @@ class StepSize(Protocol):
         """Pairs of a token of the step and a token that it attends to."""
 
     @property
+    def num_sampled_attended(self) -> int:
+        """Those pairs of the rows that are sampled from."""
+
+    @property
     def num_context(self) -> int:
         """Tokens of all sequences after the step."""
 
@@ -76,11 +80,14 @@ def _attention(operation: Operation, shape: StepSize, model: ModelConfig, kv_byt
     window = operation.arguments["window"]
     if window and window < shape.length:
         return OpCost(f"attention, window {window}")
+    is_whole = operation.inputs[0].rows == "tokens"
+    num_attended = shape.num_attended if is_whole else shape.num_sampled_attended
+    num_read = min(num_attended, shape.num_context)  # a sequence without a sampled row is not read
     return OpCost(
-        "attention",
+        "attention" if is_whole else "attention of sampled rows",
         "f32",
-        2 * shape.num_attended * model.num_heads * model.head_dim,
-        shape.num_context * kv_bytes // model.num_layers,
+        2 * num_attended * model.num_heads * model.head_dim,
+        num_read * kv_bytes // model.num_layers,
     )
 
 

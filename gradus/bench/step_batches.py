@@ -39,6 +39,11 @@ class StepShape:
         before, new = self.context, self.num_new
         return self.num_seqs * (new * before + new * (new + 1) // 2)
 
+    @property
+    def num_sampled_attended(self) -> int:
+        """The same pairs of the tokens that are sampled from, the last of each sequence."""
+        return self.num_seqs * self.length
+
     def num_blocks(self, block_size: int) -> int:
         return self.num_seqs * -(-self.length // block_size)
 

@@ -48,7 +48,7 @@ def bench_throughput(
         method=METHOD,
         results={
             **found.summary(),
-            "goodput_requests_per_second": _goodput(found, objectives),
+            "good_requests_per_second": _goodput(found, objectives),
             **found.results(),
         },
         runs=found.runs_as_dicts(),

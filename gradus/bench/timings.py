@@ -56,8 +56,8 @@ class RequestTiming:
         """The gaps between successive tokens; empty where their times were not recorded."""
         return [later - earlier for earlier, later in pairwise(self.token_times)]
 
-    def raw(self) -> dict[str, float]:
-        """For the evidence: what `from_dict` reads, without the tokens' times."""
+    def as_dict(self) -> dict[str, float]:
+        """What `from_dict` reads: the fields' names and values, without the tokens' times."""
         return {
             "start": self.start,
             "first_token": self.first_token,

@@ -27,6 +27,7 @@ class StepWork:
     Attributes:
         num_seqs: rows that are sampled from.
         num_attended: pairs of a token of the step and a token that it attends to.
+        num_sampled_attended: those of the rows that are sampled from.
         num_context: tokens of all its sequences after the step.
         length: tokens of the longest.
     """
@@ -34,6 +35,7 @@ class StepWork:
     num_tokens: int
     num_seqs: int
     num_attended: int
+    num_sampled_attended: int
     num_context: int
     length: int
 
@@ -42,8 +44,14 @@ class StepWork:
         new = np.diff(batch.query_start).astype(np.int64)
         lengths = batch.context_lens.astype(np.int64)
         attended = new * (lengths - new) + new * (new + 1) // 2
+        sampled = batch.positions[batch.output_rows].astype(np.int64) + 1
         return StepWork(
-            batch.num_tokens, batch.num_outputs, int(attended.sum()), int(lengths.sum()), int(lengths.max())
+            batch.num_tokens,
+            batch.num_outputs,
+            int(attended.sum()),
+            int(sampled.sum()),
+            int(lengths.sum()),
+            int(lengths.max()),
         )
 
 

@@ -4,6 +4,7 @@ import argparse
 from typing import TYPE_CHECKING
 
 from gradus.cli.engine_args import add_engine_arguments, engine_config
+from gradus.cli.number_list import number_list
 from gradus.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -31,7 +32,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     config = engine_config(args)
-    streams, prefills = _numbers("streams", args.streams), _numbers("prefill", args.prefill)
+    streams, prefills = number_list("streams", args.streams), number_list("prefill", args.prefill)
     if args.context < 1:
         raise ConfigError(f"context is {args.context}; it must be 1 or more")
     from gradus.bench.roofline import bench_roofline
@@ -42,13 +43,6 @@ def run(args: argparse.Namespace) -> int:
     shapes += [prefill_shape(count) for count in prefills]
     print(f"{config.model}: {args.repetitions} repetitions of each step", flush=True)
     return finish(bench_roofline(config, shapes, args.repetitions, _print_ceilings, _print_step), args)
-
-
-def _numbers(name: str, text: str) -> list[int]:
-    parts = [part.strip() for part in text.split(",")]
-    if not all(part.isdecimal() and int(part) > 0 for part in parts):
-        raise ConfigError(f"--{name} is {text!r}; it must be numbers of 1 or more with commas between")
-    return [int(part) for part in parts]
 
 
 def _print_ceilings(ceilings: "Ceilings") -> None:

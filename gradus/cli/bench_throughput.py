@@ -76,8 +76,8 @@ def _print_more(results: dict[str, Any]) -> None:
         for name, values in classes.items():
             words = name.replace("_", " ")
             print(f"  {words}: p50 {1000 * values['p50']:,.1f} ms of {values['num_requests']} requests")
-    if "goodput_requests_per_second" in results:
-        print(f"goodput {results['goodput_requests_per_second']['median']:,.2f} requests/s")
+    if "good_requests_per_second" in results:
+        print(f"goodput {results['good_requests_per_second']['median']:,.2f} requests/s")
     counters = results["counters"]
     if "prefix_cache_hit_rate" in counters:
         print(

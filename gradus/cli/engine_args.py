@@ -1,7 +1,7 @@
 """The flags that every command which loads a model shares, and their way into an `EngineConfig`."""
 
 import argparse
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 from gradus.cli.flags import add_flags, given_flags
@@ -21,11 +21,14 @@ _SAMPLING_FLAGS = (
 )
 
 
-def add_engine_arguments(parser: argparse.ArgumentParser) -> None:
-    """The model, and one flag per other field of `EngineConfig`; destinations are the fields' names."""
+def add_engine_arguments(parser: argparse.ArgumentParser, leave_out: Collection[str] = ()) -> None:
+    """The model, and one flag per other field of `EngineConfig`; destinations are the fields' names.
+
+    leave_out: fields without a flag, where a command means something else by it.
+    """
     settings = settings_of(EngineConfig)
     parser.add_argument("model", nargs="?", help=settings["model"].option.help)
-    add_flags(parser, [setting for name, setting in settings.items() if name != "model"])
+    add_flags(parser, [setting for name, setting in settings.items() if name not in ("model", *leave_out)])
 
 
 def engine_config(args: argparse.Namespace) -> EngineConfig:

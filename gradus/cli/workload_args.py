@@ -58,8 +58,11 @@ def workload_of(args: argparse.Namespace) -> "Workload":
     from gradus.bench.workloads.registry import changed_workload
 
     names = [name.replace("-", "_") for name in (*_COUNTS, "request-rate", "burstiness")]
-    numbers = {name: getattr(args, name) for name in names}
-    return changed_workload(args.workload, args.workload_file, **numbers, **_options(args.workload_option))
+    numbers = {name: value for name in names if (value := getattr(args, name)) is not None}
+    options = _options(args.workload_option)
+    if twice := sorted(numbers.keys() & options.keys()):
+        raise ConfigError(f"{twice[0]} is given by a flag of its own and by --workload-option; give it once")
+    return changed_workload(args.workload, args.workload_file, **numbers, **options)
 
 
 def _options(texts: list[str]) -> dict[str, float]:

@@ -53,6 +53,7 @@ class BlockPool:
 
     def __init__(self, num_blocks: int) -> None:
         self.num_blocks = num_blocks
+        self.peak_used = 0  # blocks held at once at most so far
         self._ref_counts = [0] * num_blocks
         self._hashes: list[BlockHash | None] = [None] * num_blocks
         self._block_of: dict[BlockHash, BlockId] = {}
@@ -91,6 +92,7 @@ class BlockPool:
         for block in blocks:
             self._forget(block)
             self._ref_counts[block] = 1
+        self.peak_used = max(self.peak_used, self.num_used)
         return blocks
 
     def touch(self, blocks: Iterable[BlockId]) -> None:
@@ -99,6 +101,7 @@ class BlockPool:
             if self._ref_counts[block] == 0:
                 del self._free[block]
             self._ref_counts[block] += 1
+        self.peak_used = max(self.peak_used, self.num_used)
 
     def free(self, blocks: Sequence[BlockId]) -> None:
         """Let go of a sequence's blocks. Its tail is evicted first: its head serves more other sequences."""

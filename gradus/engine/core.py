@@ -158,6 +158,7 @@ class EngineCore:
             num_blocks=self.pool.num_blocks,
             num_free_blocks=self.pool.num_free,
             num_used_blocks=self.pool.num_used,
+            peak_used_blocks=self.pool.peak_used,
             num_cached_blocks=self.pool.num_cached,
             **asdict(self.counters),
         )

@@ -68,11 +68,9 @@ class EditState:
             may_close = is_free and not params.ignore_eos
             self.constraint = request.grammar.new_constraint(request.max_tokens if may_close else None)
             self._may_jump = is_free and params.logprobs is None
-        self.is_mask_alone = not (len(self._bias_ids) or self._phrases or self._delayed or self._seen)
-
-    @property
-    def has_mask(self) -> bool:
-        return self.mask is not None or self.constraint is not None
+        self.has_mask = self.mask is not None or self.constraint is not None
+        has_others = len(self._bias_ids) or self._phrases or self._delayed or self._seen
+        self.is_mask_alone = self.has_mask and not has_others
 
     def must_stop_thinking(self, token_ids: Sequence[int]) -> bool:
         """Whether only `closing_mask` is allowed next, unless other masks forbid it."""
@@ -165,39 +163,44 @@ def build_edits(rows: Sequence[int], requests: "Sequence[Request]", mask_rows: U
     mask_rows: [at least len(rows), ceil(vocab_size / 32)], where the masks are written.
     """
     edited = [
-        (row, request) for row, request in zip(rows, requests, strict=True) if request.edits is not None
+        (row, request, request.edits)
+        for row, request in zip(rows, requests, strict=True)
+        if request.edits is not None
     ]
     if not edited:
         return None
-    states = [request.edits for _, request in edited if request.edits is not None]
-    token_ids = [request.token_ids for _, request in edited]
+    states = [state for _, _, state in edited]
+    token_ids = [request.token_ids for _, request, _ in edited]
     stops = [state.must_stop_thinking(ids) for state, ids in zip(states, token_ids, strict=True)]
     has_mask = [state.has_mask or stop for state, stop in zip(states, stops, strict=True)]
-    mask_numbers = itertools.count()
+    edited_rows = tuple([row for row, _, _ in edited])
     if all(state.is_mask_alone for state in states):
-        others = _nothing_but_masks(len(states))
+        others = _nothing_but_masks(edited_rows)
     else:
-        others = _by_token(states, token_ids)
+        others = _all_kinds(edited_rows, has_mask, states, token_ids)
     start = time.monotonic()
     masks = _masks(list(itertools.compress(zip(states, stops, strict=True), has_mask)), mask_rows)
     seconds = time.monotonic() - start
-    for _, request in edited:
-        if request.edits is not None and request.edits.constraint is not None:
+    for _, request, state in edited:
+        if state.constraint is not None:
             request.metrics.add_grammar_time(seconds)
-    return LogitEdits(
-        rows=np.array([row for row, _ in edited], np.int32),
-        mask_index=np.array([next(mask_numbers) if has else -1 for has in has_mask], np.int32),
-        masks=masks,
-        **others,
-    )
+    return LogitEdits(masks=masks, **others)
 
 
-def _by_token(states: Sequence[EditState], token_ids: Sequence[Sequence[int]]) -> dict[str, Any]:
-    """Biases and penalties, of the fields' names in `LogitEdits`."""
+def _all_kinds(
+    rows: tuple[int, ...],
+    has_mask: Sequence[bool],
+    states: Sequence[EditState],
+    token_ids: Sequence[Sequence[int]],
+) -> dict[str, Any]:
+    """The fields of `LogitEdits` but the masks themselves."""
     biases = [state.biases(ids) for state, ids in zip(states, token_ids, strict=True)]
     seen = [state.seen(ids) for state, ids in zip(states, token_ids, strict=True)]
     penalties = np.array([state.penalties for state in states], np.float32)
+    mask_numbers = itertools.count()
     return {
+        "rows": np.array(rows, np.int32),
+        "mask_index": np.array([next(mask_numbers) if has else -1 for has in has_mask], np.int32),
         "bias_start": _starts([ids for ids, _ in biases]),
         "bias_ids": np.concatenate([ids for ids, _ in biases]),
         "biases": np.concatenate([values for _, values in biases]),
@@ -211,10 +214,13 @@ def _by_token(states: Sequence[EditState], token_ids: Sequence[Sequence[int]]) -
 
 
 @lru_cache(maxsize=64)
-def _nothing_but_masks(num_states: int) -> dict[str, Any]:
-    """The same for rows without any, which most constrained ones are; every step needs it, so it is kept."""
+def _nothing_but_masks(rows: tuple[int, ...]) -> dict[str, Any]:
+    """The same where every row has a mask alone, as most constrained ones do; kept, since steps are alike."""
+    num_states = len(rows)
     starts, zeros = np.zeros(num_states + 1, np.int32), np.zeros(num_states, np.float32)
     return {
+        "rows": np.array(rows, np.int32),
+        "mask_index": np.arange(num_states, dtype=np.int32),
         "bias_start": starts,
         "bias_ids": _NO_IDS,
         "biases": np.empty(0, np.float32),
@@ -234,9 +240,14 @@ def _fixed_mask(request: EngineRequest, vocab_size: int) -> UInt32 | None:
         mask = token_mask(allowed, vocab_size)
     if request.grammar is not None and request.grammar.end_token_ids and not request.eos_token_ids:
         # The request ignores ends of sequence, which the grammar would take for the end.
-        ends = token_mask(request.grammar.end_token_ids, vocab_size)
-        mask = ~ends if mask is None else mask & ~ends
+        others = _all_but(tuple(request.grammar.end_token_ids), vocab_size)
+        mask = others if mask is None else mask & others
     return mask
+
+
+@lru_cache(maxsize=8)
+def _all_but(token_ids: tuple[int, ...], vocab_size: int) -> UInt32:
+    return ~token_mask(token_ids, vocab_size)
 
 
 def _masks(masked: Sequence[tuple[EditState, bool]], mask_rows: UInt32) -> UInt32:
@@ -246,11 +257,17 @@ def _masks(masked: Sequence[tuple[EditState, bool]], mask_rows: UInt32) -> UInt3
     grammar = next((state.grammar for state, _ in masked if state.grammar is not None), None)
     if grammar is not None:
         grammar.fill_masks(places, masks)
+    fixed = [state.mask for state, _ in masked]
+    if places and len(places) == len(masked) and all(mask is fixed[0] for mask in fixed):
+        if fixed[0] is not None:
+            masks &= fixed[0]
+    else:
+        for row, (state, _) in enumerate(masked):
+            if state.constraint is None:
+                masks[row] = _ALL if state.mask is None else state.mask
+            elif state.mask is not None:
+                masks[row] &= state.mask
     for row, (state, must_stop_thinking) in enumerate(masked):
-        if state.constraint is None:
-            masks[row] = _ALL if state.mask is None else state.mask
-        elif state.mask is not None:
-            masks[row] &= state.mask
         if must_stop_thinking and (masks[row] & state.closing_mask).any():
             masks[row] = state.closing_mask
     return masks

@@ -70,6 +70,7 @@ class EngineStats:
     Attributes:
         num_running: choices that hold KV blocks.
         num_waiting: choices that do not, preempted ones included.
+        peak_used_blocks: blocks held at once at most since the engine began.
         num_cached_blocks: blocks that carry findable content, held or not.
     """
 
@@ -78,6 +79,7 @@ class EngineStats:
     num_blocks: int
     num_free_blocks: int
     num_used_blocks: int
+    peak_used_blocks: int
     num_cached_blocks: int
     num_steps: int
     num_failed_steps: int

@@ -134,14 +134,14 @@ async def join_deltas(batches: DeltaBatches, granularity: Granularity) -> DeltaB
     A consumer that is slow gets what has arrived meanwhile in one batch, so no more than the request's own
     tokens ever wait. An error of `batches` comes after what arrived before it.
     """
-    if granularity.is_immediate:
-        async with aclosing(batches):
+    async with aclosing(batches):
+        if granularity.is_immediate:
             async for batch in batches:
                 yield batch
-        return
-    async with aclosing(_Joiner(batches, granularity).read()) as joined:
-        async for batch in joined:
-            yield batch
+            return
+        async with aclosing(_Joiner(batches, granularity).read()) as joined:
+            async for batch in joined:
+                yield batch
 
 
 class _Joiner:
@@ -155,6 +155,9 @@ class _Joiner:
         self._timer: asyncio.TimerHandle | None = None
 
     async def read(self) -> DeltaBatches:
+        async for batch in self._batches:  # the first one without a task: it takes no turn of the event loop
+            self._add(batch)
+            break
         pump = asyncio.create_task(self._pump())
         pump.add_done_callback(lambda _: self._wake.set())
         try:
@@ -171,14 +174,16 @@ class _Joiner:
             await asyncio.gather(pump, return_exceptions=True)
 
     async def _pump(self) -> None:
-        loop = asyncio.get_running_loop()
-        async with aclosing(self._batches) as batches:
-            async for batch in batches:
-                self._buffer.add(batch)
-                if self._buffer.is_due:
-                    self._wake.set()
-                elif self._timer is None:
-                    self._timer = loop.call_later(self._max_seconds, self._wake.set)
+        async for batch in self._batches:
+            self._add(batch)
+
+    def _add(self, batch: list[ChoiceDelta]) -> None:
+        self._buffer.add(batch)
+        if self._buffer.is_due:
+            self._wake.set()
+        elif self._timer is None:
+            loop = asyncio.get_running_loop()
+            self._timer = loop.call_later(self._max_seconds, self._wake.set)
 
     def _stop_timer(self) -> None:
         if self._timer is not None:

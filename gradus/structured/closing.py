@@ -4,6 +4,9 @@ A model may go on inside a string, a list or a number for as long as it is let. 
 are left as the shortest way to a complete text needs, that way is taken: of the tokens that the grammar
 allows, only the class that ends most is left. The classes suit JSON; for other grammars they mean that an end
 is taken wherever there is one. Knows masks and matchers, no requests.
+
+Sets of tokens are integers here, token t being bit t: for the hundreds of operations that looking for a way
+takes, NumPy's calls would cost more than the words that they work on.
 """
 
 from collections.abc import Callable, Sequence
@@ -55,40 +58,44 @@ class Closer:
                 name = next((name for name, holds in _CLASSES.items() if holds(text)), None)
                 if name is not None:
                     members[name].append(token_id)
-        masks = {name: _bits(ids, len(texts)) for name, ids in members.items()}
-        self._outside = [masks[name] for name in _OUTSIDE]
-        self._in_string = [masks[name] for name in _IN_STRING]
+        sets = {name: _set_of(ids, len(texts)) for name, ids in members.items()}
+        self._outside = [sets[name] for name in _OUTSIDE]
+        self._in_string = [sets[name] for name in _IN_STRING]
         self._braces = [
-            _bits([i for i, text in enumerate(texts) if text == brace], len(texts)) for brace in (b"{", b"}")
+            _set_of([i for i, text in enumerate(texts) if text == brace], len(texts))
+            for brace in (b"{", b"}")
         ]
-        self._starts = _bits([i for i, text in enumerate(texts) if not _goes_on(text)], len(texts))
+        self._starts = _set_of([i for i, text in enumerate(texts) if not _goes_on(text)], len(texts))
 
-    def is_inside_character(self, mask: UInt32) -> bool:
+    def is_inside_character(self, allowed: int) -> bool:
         """Whether nothing is allowed but the rest of a character's bytes."""
-        return not (mask & self._starts).any()
+        return not allowed & self._starts
 
-    def narrow(self, mask: UInt32) -> bool:
-        """Leave only what ends most of a row's allowed tokens; whether that is an end of sequence."""
+    def narrow(self, allowed: int) -> tuple[int, bool]:
+        """What ends most of the tokens that are allowed; whether that is an end of sequence."""
         # Between JSON's parts an object may begin or end, never both.
-        is_string = all((mask & brace).any() for brace in self._braces)
+        is_string = all(allowed & brace for brace in self._braces)
         for index, tokens in enumerate(self._in_string if is_string else self._outside):
-            left = mask & tokens
-            if left.any():
-                mask[:] = left
-                return index == 0
-        return False
+            if left := allowed & tokens:
+                return left, index == 0
+        return allowed, False
 
-    def num_tokens_to_end(self, matcher: "LLMatcher") -> int | None:
-        """How many tokens a text takes from here to its end, that of the end included; None if too many."""
+    def num_tokens_to_end(self, matcher: "LLMatcher", most: int) -> int | None:
+        """How many tokens a text takes from here to its end, that one included; None if over `most`."""
         scout = matcher.deep_copy()
-        mask = np.zeros(len(self._braces[0]), np.uint32)
-        for num_tokens in range(1, MAX_TOKENS + 1):
-            scout.unsafe_compute_mask_ptr(mask.ctypes.data, mask.nbytes)
-            if self.narrow(mask):
+        num_tokens = 0
+        while num_tokens < most:
+            if given := scout.compute_ff_tokens():  # without a choice, so without a mask
+                if not scout.consume_tokens(given):
+                    return None
+                num_tokens += len(given)
+                continue
+            left, is_end = self.narrow(int.from_bytes(scout.compute_bitmask(), "little"))
+            num_tokens += 1
+            if is_end:
                 return num_tokens
             # The highest token id of a class: later merges are longer, as a model's own tokens are.
-            word = int(np.flatnonzero(mask)[-1])
-            if not scout.consume_token(32 * word + int(mask[word]).bit_length() - 1):
+            if not left or not scout.consume_token(left.bit_length() - 1):
                 return None
         return None
 
@@ -98,45 +105,80 @@ def _goes_on(text: bytes) -> bool:
     return bool(text) and 0x80 <= text[0] < 0xC0
 
 
-def _bits(token_ids: Sequence[int], size: int) -> UInt32:
-    bits = np.zeros(-(-size // 32) * 32, np.uint8)
+def _set_of(token_ids: Sequence[int], size: int) -> int:
+    bits = np.zeros(size, np.uint8)
     bits[list(token_ids)] = 1
-    return np.packbits(bits, bitorder="little").view("<u4").astype(np.uint32)
+    return int.from_bytes(np.packbits(bits, bitorder="little").tobytes(), "little")
 
 
 class Deadline:
     """When one choice has to take the way to its end.
 
-    Looking for the way costs as much as many tokens, so it is done at ever shorter intervals.
+    Looking for the way costs as much as many tokens, so it is done at ever shorter intervals, and not again
+    while the text stays in one place, such as inside a string: masks are all alike there, and so are ways.
     """
 
-    __slots__ = ("_closer", "_is_closing", "_look_at", "_margin", "_may_be_cut", "_was_in_reach", "num_left")
+    __slots__ = (
+        "_closer",
+        "_is_closing",
+        "_look_at",
+        "_margin",
+        "_may_be_cut",
+        "_num_needed",
+        "_place",
+        "_seen_at",
+        "_was_in_reach",
+        "num_left",
+    )
 
-    def __init__(self, closer: Closer, max_tokens: int, *, may_be_cut: bool = False) -> None:
-        """may_be_cut: leave a text alone until it has come to where it cannot end; free text can anywhere."""
+    def __init__(
+        self, closer: Closer, max_tokens: int, num_needed: int | None, *, may_be_cut: bool = False
+    ) -> None:
+        """What is known at the start.
+
+        num_needed: tokens of the shortest text; None if they are more than are looked for.
+        may_be_cut: leave a text alone until it has come to where it cannot end; free text can anywhere.
+        """
         self._closer = closer
         self._may_be_cut = may_be_cut
         self._margin = min(MAX_MARGIN, int(max_tokens * MARGIN_SHARE))
         self._was_in_reach = False
         self._is_closing = False
         self._look_at = MAX_TOKENS  # tokens left when it is time to look again
+        self._place = 0  # the mask at the last look
+        self._num_needed: int | None = None  # from there; None: the text has left it
+        self._seen_at = 0  # tokens left when the place was last seen
         self.num_left = max_tokens
+        if self.is_near and not may_be_cut:
+            self._decide(num_needed)
 
     @property
     def is_near(self) -> bool:
-        return self.num_left <= self._look_at
+        return self.num_left <= MAX_TOKENS
 
     def narrow(self, mask: UInt32, matcher: "LLMatcher") -> None:
-        """Leave what ends the text in the mask, if it is time; call it when `is_near`."""
-        if self._may_be_cut and (matcher.is_accepting() or self._closer.is_inside_character(mask)):
+        """Leave what ends the text in the mask, if it is time; call it at every step when `is_near`."""
+        allowed = int.from_bytes(mask.astype("<u4").tobytes(), "little")
+        if self._may_be_cut and (matcher.is_accepting() or self._closer.is_inside_character(allowed)):
             return
         self._may_be_cut = False
         if not self._is_closing:
-            self._look(self._closer.num_tokens_to_end(matcher))
+            # Of several tokens in one step some may have led away and back.
+            if allowed != self._place or self._seen_at - self.num_left > 1:
+                self._num_needed = None
+            self._seen_at = self.num_left
+            if self.num_left > self._look_at:
+                return
+            if self._num_needed is None:
+                self._place = allowed
+                self._num_needed = self._closer.num_tokens_to_end(matcher, min(self.num_left, MAX_TOKENS))
+            self._decide(self._num_needed)
         if self._is_closing:
-            self._closer.narrow(mask)
+            left, _ = self._closer.narrow(allowed)
+            mask[:] = np.frombuffer(left.to_bytes(mask.nbytes, "little"), "<u4")
 
-    def _look(self, num_needed: int | None) -> None:
+    def _decide(self, num_needed: int | None) -> None:
+        """Take the way now, or say when to look again."""
         needed = self.num_left + 1 if num_needed is None else num_needed
         spare = self.num_left - self._margin - needed
         if spare > 0:
@@ -144,6 +186,5 @@ class Deadline:
             self._look_at = self.num_left - max(1, spare // 4)
         elif needed <= self.num_left or self._was_in_reach:
             self._is_closing = True
-            self._look_at = self.num_left
         else:
             self._look_at = self.num_left // 2  # out of reach, but that may change

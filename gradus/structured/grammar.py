@@ -12,7 +12,7 @@ import numpy as np
 from gradus.batch import UInt32
 from gradus.constraints import TokenConstraint
 from gradus.errors import ConstraintError
-from gradus.structured.closing import Deadline
+from gradus.structured.closing import MAX_TOKENS, Deadline
 from gradus.structured.vocabulary import Vocabulary
 
 if TYPE_CHECKING:
@@ -52,6 +52,7 @@ class MatcherGrammar:
         self._matcher = matcher
         self._ends_in_time = ends_in_time
         self._vocabulary = vocabulary
+        self._num_needed = vocabulary.closer.num_tokens_to_end(matcher, MAX_TOKENS) if ends_in_time else None
 
     @property
     def end_token_ids(self) -> Sequence[int]:
@@ -60,7 +61,8 @@ class MatcherGrammar:
     def new_constraint(self, max_tokens: int | None) -> MatcherConstraint:
         deadline = None
         if max_tokens is not None:
-            deadline = Deadline(self._vocabulary.closer, max_tokens, may_be_cut=not self._ends_in_time)
+            closer, may_be_cut = self._vocabulary.closer, not self._ends_in_time
+            deadline = Deadline(closer, max_tokens, self._num_needed, may_be_cut=may_be_cut)
         return MatcherConstraint(self._matcher.deep_copy(), deadline)
 
     def fill_masks(self, places: Sequence[tuple[TokenConstraint, int]], masks: UInt32) -> None:

@@ -37,6 +37,10 @@ class Tokenizer:
         self.chat_template = chat_template
         self.special_tokens = dict(special_tokens or {})
 
+    def over(self, change: Callable[[Encoder], Encoder]) -> "Tokenizer":
+        """The same roles and chat template over a vocabulary that is made of this one's at first use."""
+        return Tokenizer(lambda: change(self._encoder), self.special_tokens, self.chat_template)
+
     def start_loading(self) -> None:
         """Read the vocabulary in a thread; what goes wrong there is for `load()` to say."""
 

@@ -5,6 +5,8 @@ from dataclasses import replace
 
 import pytest
 
+from gradus.bench import engine_runs
+from gradus.bench.ceilings import Ceilings
 from gradus.bench.engine_driver import EngineDriver
 from gradus.bench.evidence import to_line
 from gradus.bench.statistics import spread
@@ -56,7 +58,7 @@ def test_an_unmeasured_field_is_absent():
     assert "tpot_seconds" not in document["results"]
     assert "tpot_seconds" not in document["results"]["percentiles"]
     assert set(document["results"]["steps"]) == {"prefill"}
-    for name in ("utilization", "goodput_requests_per_second"):
+    for name in ("utilization", "good_requests_per_second"):
         assert name not in document["results"]
     assert "null" not in json.dumps(document)
 
@@ -90,7 +92,7 @@ def test_goodput_counts_the_requests_that_kept_the_limits():
     assert "prefix_cache_hit_rate" not in document["results"]["counters"]
     assert document["parameters"]["goodput_seconds"] == {"ttft": 1000.0}
     rates = [run["requests_per_second"] for run in document["runs"]]
-    assert document["results"]["goodput_requests_per_second"] == spread(rates)  # a limit that all keep
+    assert document["results"]["good_requests_per_second"] == spread(rates)  # a limit that all keep
 
 
 @pytest.mark.parametrize("name", ["multi-turn-cpu", "standard-prompts", "poisson", "sharegpt-generated"])
@@ -117,3 +119,18 @@ def test_a_wrong_count_is_seen(monkeypatch):
 
     monkeypatch.setattr(EngineDriver, "run", miscounting)
     assert measured()["verification"]["every_prompt_token_was_computed_or_cached"] is False
+
+
+def test_utilization_falls_as_the_machines_ceilings_rise(monkeypatch):
+    config = EngineConfig(num_threads=1)
+    shares = []
+    for rate in (1e9, 2e9):
+        ceilings = Ceilings({(kind, 1): [rate] for kind in ("f32", "int8", "int4")}, {1: [rate]})
+        monkeypatch.setattr(engine_runs, "measure_ceilings", lambda variant, threads, found=ceilings: found)
+        workload = FixedWorkload(name="small", num_requests=2, concurrency=2, input_len=9, output_len=5)
+        document = bench_throughput(config, workload, 1, lambda run: None, with_utilization=True)
+        found, (run,) = document["results"]["utilization"], document["runs"]
+        seconds = sum(kind["seconds"] for kind in run["steps"].values())
+        shares.append(found["all"]["median"] * seconds)  # the bound, which does not depend on the time
+        assert found["ceilings"] == ceilings.as_dict()
+    assert shares[0] == pytest.approx(2 * shares[1])

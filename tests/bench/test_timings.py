@@ -72,4 +72,4 @@ def test_ttft_is_told_apart_by_the_prompts_length():
 
 
 def test_raw_values_give_the_timing_back():
-    assert RequestTiming.from_dict(SLOW.raw()) == SLOW
+    assert RequestTiming.from_dict(SLOW.as_dict()) == SLOW

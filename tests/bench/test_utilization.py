@@ -34,7 +34,7 @@ def bounds(runtime, macs, read):
 )
 def test_a_batch_is_as_large_as_the_shape_that_it_was_made_of(shape):
     work = StepWork.of(make_batch(shape, 16, 100))
-    for name in ("num_tokens", "num_seqs", "num_attended", "num_context", "length"):
+    for name in ("num_tokens", "num_seqs", "num_attended", "num_sampled_attended", "num_context", "length"):
         assert getattr(work, name) == getattr(shape, name)
 
 
@@ -43,8 +43,10 @@ def test_sequences_of_several_lengths_add_up():
     batch.query_start = np.array([0, 1, 4], np.int32)  # one token after 10, and three after 5
     batch.context_lens = np.array([11, 8], np.int32)
     batch.token_ids = np.zeros(4, np.int32)
+    batch.positions = np.array([10, 5, 6, 7], np.int32)
+    batch.output_rows = np.array([0, 3], np.int32)
     attended = 11 + (6 + 7 + 8)  # each token attends to those before it and to itself
-    assert StepWork.of(batch) == StepWork(4, 2, attended, 19, 11)
+    assert StepWork.of(batch) == StepWork(4, 2, attended, 11 + 8, 19, 11)
 
 
 def test_the_engines_steps_are_seen_with_every_token(runtime):

@@ -18,12 +18,49 @@ def evidence(*arguments):
 
 def test_throughput_shows_runs_latencies_and_steps(tiny_model_path):
     lengths = ["--input-len", "9", "--output-len", "5", "--num-requests", "4", "--concurrency", "2"]
-    table, document = evidence("throughput", tiny_model_path, "--runs", "2", *lengths)
-    for word in ("output tok/s", "median", "TTFT", "TPOT", "E2E", "decode"):
+    flags = ["--runs", "2", "--no-utilization"]
+    table, document = evidence("throughput", tiny_model_path, *flags, *lengths)
+    for word in ("output tok/s", "median", "TTFT", "TPOT", "ITL", "E2E", "decode"):
         assert any(word in line for line in table)
     assert document["parameters"]["workload"]["name"] == "fixed"
+    assert document["parameters"]["enable_prefix_caching"] is False
     steps = document["results"]["steps"].values()
     assert sum(kind.get("num_decode_tokens", 0) for kind in steps) == 2 * 4 * 4
+
+
+def test_throughput_shows_what_was_found_and_kept(tiny_model_path):
+    flags = ["--workload", "shared-prefix", "--num-requests", "10", "--input-len", "200", "--output-len", "2"]
+    flags += ["--workload-option", "share-of-prompt=0.5", "--concurrency", "1"]
+    more = ["--enable-prefix-caching", "--goodput", "ttft:60000", "--runs", "1", "--no-utilization"]
+    table, document = evidence("throughput", tiny_model_path, *flags, *more)
+    prefix = 96  # the whole blocks of 16 in the shared 100 tokens
+    assert any(f"prefix cache: {6 * prefix} of 2,000 prompt tokens found" in line for line in table)
+    assert any(line.startswith("goodput ") for line in table)
+    results = document["results"]
+    assert results["good_requests_per_second"] == results["requests_per_second"]
+    assert "utilization" not in results
+
+
+def test_latency_shows_a_batchs_percentiles(tiny_model_path):
+    flags = ["--batch-size", "2", "--input-len", "9", "--output-len", "4", "--num-iters", "2"]
+    table, document = evidence("latency", tiny_model_path, *flags, "--num-iters-warmup", "0")
+    for word in ("latency, mean", "LATENCY p10", "TTFT", "decode"):
+        assert any(word in line for line in table)
+    assert document["parameters"]["batch_size"] == 2
+    assert len(document["runs"]) == 2
+
+
+def test_the_ladder_shows_each_rungs_losses(tmp_path):
+    lengths = ["--input-len", "9", "--output-len", "5", "--num-requests", "4", "--concurrency", "2"]
+    output = tmp_path / "ladder.json"
+    table, document = evidence(
+        "ladder", "demo", "--runs", "1", "--rungs", "2,8", *lengths, "--output", output
+    )
+    assert [line.split()[:2] for line in table[-3:]] == [["0", "kernels:"], ["2", "runner:"], ["8", "HTTP"]]
+    for word in ("loss to 0", "to below", "CPU ms"):
+        assert word in table[-4]
+    assert json.loads(output.read_text()) == document
+    assert document["results"]["rungs"][1]["num_steps"]["median"] == 10
 
 
 def test_roofline_shows_ceilings_and_operations(tiny_model_path):
@@ -51,10 +88,20 @@ def test_peers_that_are_not_there_are_said_to_be_absent_and_the_file_is_written(
     ("arguments", "said"),
     [
         (["throughput", "demo", "--workload", "none-such"], "reference"),
+        (["throughput", "demo", "--workload-option", "concurrency=many"], "NAME=NUMBER"),
+        (["throughput", "demo", "--workload", "nano", "--input-len", "9"], "nano has no input_len"),
+        (["throughput", "demo", "--goodput", "itl:9"], "ttft, tpot, e2el"),
+        (["throughput", "demo", "--burstiness", "2"], "request rate"),
+        (["latency", "demo", "--num-iters", "0"], "1 or more"),
         (["roofline", "demo", "--streams", "1,x"], "commas"),
         (["peers", "demo", "--weights", ".", "--peer", "llama.cpp"], "NAME=PYTHON"),
         (["peers", "demo", "--weights", ".", "--rows", "none-such"], "decode-4bit"),
         (["peers", "demo", "--weights", ".", "--rounds", "0"], "1 or more"),
+        (["ladder", "demo", "--rungs", "12"], "numbers from 0 to 9"),
+        (["ladder", "demo", "--peer", "vllm=python"], "llama.cpp=PYTHON"),
+        (["ladder", "demo", "--prefix-caching"], "leave --prefix-caching out"),
+        (["ladder", "demo", "--runs", "0"], "1 or more"),
+        (["ladder", "demo", "--workload", "multi-turn-cpu"], "after one another"),
     ],
 )
 def test_what_cannot_be_measured_is_a_usage_error(arguments, said):

@@ -53,7 +53,7 @@ def test_views_outlive_the_entry_and_the_file(path):
     assert view == SECTIONS["a page and a bit"]
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None, max_examples=300)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=300)
 @given(position=st.integers(min_value=0), bit=st.integers(0, 7))
 def test_a_flipped_bit_is_found(path, position, bit):
     """In the header or the index when the file is opened, in a section by `verify`; padding holds nothing."""

@@ -104,7 +104,7 @@ class PoolMachine(RuleBasedStateMachine):
 
 
 TestPool = PoolMachine.TestCase
-TestPool.settings = settings(max_examples=150, stateful_step_count=40, deadline=None)
+TestPool.settings = settings(max_examples=150, stateful_step_count=40)
 
 
 def test_a_block_hash_covers_all_tokens_before():
@@ -156,3 +156,13 @@ def test_check_integrity_finds_a_leak_and_a_foreign_block():
     with pytest.raises(BlockAccountingError):
         pool.check_integrity([table, [1 - table[0]]])
     pool.check_integrity([table])
+
+
+def test_the_peak_is_what_was_held_at_once():
+    pool = BlockPool(8)
+    first, second = pool.allocate(3), pool.allocate(2)
+    pool.free(second)
+    pool.touch(first)  # held twice is held once
+    assert (pool.num_used, pool.peak_used) == (3, 5)
+    pool.allocate(4)
+    assert pool.peak_used == 7

@@ -27,7 +27,7 @@ PROMPT = list(range(1, 12))
 NUM_WHOLE_BLOCKS = len(PROMPT) // BLOCK_SIZE * BLOCK_SIZE
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(requests=workloads(), config=configs(), backend=backends())
 def test_steps_and_co_batches_are_those_that_the_backend_saw(requests, config, backend):
     backend.record = True

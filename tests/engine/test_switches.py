@@ -66,14 +66,14 @@ def test_every_combination_gives_the_same_tokens(chunked, caching, batching, sch
         assert core.stats().num_preemptions > 0
 
 
-@settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=300, suppress_health_check=[HealthCheck.too_slow])
 @given(workloads(), configs(), backends())
 def test_any_workload_gives_what_the_oracle_says(workload, config, backend):
     core = make_core(backend=backend, **config)
     run_and_check(core, workload)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(workloads(), configs(), backends())
 def test_tokens_do_not_depend_on_what_else_runs(workload, config, backend):
     together = run(make_core(backend=backend, **config), workload)
@@ -83,7 +83,7 @@ def test_tokens_do_not_depend_on_what_else_runs(workload, config, backend):
             assert token_ids == together.token_ids[key]
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(st.integers(1, 3))
 def test_several_accepted_tokens_per_step_are_the_same_tokens_in_fewer_steps(tokens_per_step):
     backend = FakeBackend(40, BLOCK_SIZE, VOCAB_SIZE, tokens_per_step=tokens_per_step)

@@ -21,7 +21,6 @@ def groups_of(matrix, fill=0.0):
     return padded.reshape(len(matrix), -1, GROUP_SIZE)
 
 
-@settings(deadline=None)
 @given(MATRICES)
 def test_int8_is_off_by_half_a_step_at_most(matrix):
     quantized = quantize(matrix, "int8")
@@ -32,7 +31,6 @@ def test_int8_is_off_by_half_a_step_at_most(matrix):
     assert np.abs(quantized.codes.astype(int)).max() <= 127
 
 
-@settings(deadline=None)
 @given(MATRICES)
 def test_int4_has_at_most_the_squared_error_of_even_steps_between_the_ends(matrix):
     quantized = quantize(matrix, "int4")
@@ -47,7 +45,7 @@ def test_int4_has_at_most_the_squared_error_of_even_steps_between_the_ends(matri
 
 
 @given(MATRICES, st.sampled_from(["int8", "int4", "int4_symmetric"]))
-@settings(deadline=None, max_examples=30)
+@settings(max_examples=30)
 def test_missing_inputs_have_codes_of_zero(matrix, width):
     quantized = quantize(matrix, width)
     assert quantized.codes.shape == (len(matrix), -(-matrix.shape[1] // 32) * 32)

@@ -57,7 +57,7 @@ def context():
 def test_a_body_is_prepared_or_refused(context, route):
     outcomes = set()
 
-    @settings(max_examples=300, deadline=None, derandomize=True)
+    @settings(max_examples=300, derandomize=True)
     @given(st.dictionaries(st.sampled_from(FIELDS[route]), values, max_size=4))
     def check(fields):
         error = refusal(context, route, {**GOOD[route], **fields})

@@ -102,7 +102,7 @@ def test_any_body_gets_a_declared_answer(running, api, path):
         lambda each: json.dumps(each).encode()
     )
 
-    @settings(max_examples=60, derandomize=True, deadline=None, suppress_health_check=list(HealthCheck))
+    @settings(max_examples=60, derandomize=True, suppress_health_check=list(HealthCheck))
     @given(bodies | st.binary(max_size=60))
     def check(data):
         response = running.http.post(path, content=data, headers={"content-type": "application/json"})

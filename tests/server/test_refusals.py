@@ -420,7 +420,7 @@ plausible = st.sampled_from(
 )
 
 
-@settings(max_examples=400, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=400, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     path=st.sampled_from([CHAT, COMPLETIONS, "/tokenize", "/detokenize"]),
     good=st.booleans(),
@@ -439,7 +439,7 @@ def test_no_json_makes_the_server_fail(server, path, good, fields):
         refused(response, response.status_code)
 
 
-@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     st.binary(max_size=200)
     | st.text(alphabet='{}[]",:0123456789.eEnulltruefalse\\ ', max_size=80).map(str.encode)

@@ -87,7 +87,7 @@ async def collect(generation):
     return [texts[i] for i in sorted(texts)]
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(
     sizes=st.lists(st.integers(1, 5), min_size=1, max_size=6),
     num_requests=st.integers(1, 3),

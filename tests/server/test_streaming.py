@@ -128,6 +128,25 @@ def test_the_timer_does_not_wait_for_the_next_token():
     assert [(round(time, 6), delta.text) for time, delta in handed_on] == [(0, "a"), (0.06, "b"), (60.01, "")]
 
 
+def test_the_first_text_takes_no_turn_of_the_event_loop():
+    """Others that are ready would go first, and there may be a hundred of them."""
+    steps = [(0.0, [token(0, 0, "a")]), (0.0, [ChoiceDelta(index=0, finish_reason="length")])]
+
+    async def read():
+        others = []
+        asyncio.get_running_loop().call_soon(others.append, "ran")
+        async with aclosing(
+            join_deltas(feed(steps, []), Granularity(max_tokens=9, max_seconds=1))
+        ) as batches:
+            (delta,) = await anext(batches)
+            assert delta.text == "a"
+            assert not others
+            (delta,) = await anext(batches)
+            assert delta.finish_reason == "length"
+
+    run(read())
+
+
 def test_a_slow_reader_finds_all_that_has_arrived_in_one_batch():
     steps = [(0.001, [token(0, number, "x")]) for number in range(1000)]
     steps.append((0.0, [ChoiceDelta(index=0, finish_reason="length")]))

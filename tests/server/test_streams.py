@@ -10,7 +10,7 @@ import httpx
 import openai
 import pytest
 
-from tests.server.harness import MODEL, say, serving
+from tests.server.harness import MODEL, VOCAB_SIZE, say, serving
 
 MESSAGES = [{"role": "user", "content": "Hi"}]
 CHAT, COMPLETIONS = "/v1/chat/completions", "/v1/completions"
@@ -216,6 +216,18 @@ def test_counts_in_every_chunk_grow_to_those_of_the_last(endless, path, n):
     for usage in usages:
         assert usage["prompt_tokens"] == usages[-1]["prompt_tokens"]
         assert usage["total_tokens"] == usage["prompt_tokens"] + usage["completion_tokens"]
+
+
+@pytest.mark.parametrize("path", [CHAT, COMPLETIONS])
+def test_tokens_without_text_have_a_chunk_where_chunks_are_counted(path):
+    body = {"stream": True, "max_tokens": 20, "ignore_eos": True}
+    body |= {"messages": MESSAGES} if path == CHAT else {"prompt": "Hi"}
+    counted = {"stream_options": {"include_usage": True, "continuous_usage_stats": True}}
+    with serving(lambda *_: VOCAB_SIZE - 1, delay=0.02) as running:  # the tokenizer does not know it
+        answers = [running.http.post(path, json=body | extra).text for extra in ({}, counted)]
+    events, with_counts = (list(events_of(answer.split("\n\n")))[:-1] for answer in answers)
+    assert len({event["usage"]["completion_tokens"] for event in with_counts}) > 2
+    assert len(events) <= 2  # a chat's role, and the end
 
 
 def test_counts_in_every_chunk_need_counts_at_all(server):

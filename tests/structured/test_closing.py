@@ -73,14 +73,14 @@ def test_the_way_is_as_long_as_it_says(tokenizer):
     closer, constraint = compiler._vocabulary.closer, grammar.new_constraint(None)
     for token in tokenizer.encode('{"name": "some'):
         constraint.accept(token)
-    expected = closer.num_tokens_to_end(constraint.matcher)
-    masks = np.zeros((1, -(-tokenizer.vocab_size // 32)), np.uint32)
+    expected = closer.num_tokens_to_end(constraint.matcher, MAX_TOKENS)
+    assert closer.num_tokens_to_end(constraint.matcher, expected) == expected
+    assert closer.num_tokens_to_end(constraint.matcher, expected - 1) is None
     for num_tokens in range(1, expected + 1):
-        grammar.fill_masks([(constraint, 0)], masks)
-        is_end = closer.narrow(masks[0])
+        choices = sum(1 << token for token in allowed(grammar, constraint, tokenizer.vocab_size))
+        left, is_end = closer.narrow(choices)
         assert is_end == (num_tokens == expected)
-        word = int(np.flatnonzero(masks[0])[-1])
-        constraint.accept(32 * word + int(masks[0, word]).bit_length() - 1)
+        constraint.accept(left.bit_length() - 1)
 
 
 FREE = """start: TEXT? (<[1]> marked)?
@@ -115,27 +115,29 @@ class CountingCloser:
     """Says how long the way is, and how often it was asked."""
 
     def __init__(self, num_needed):
-        self.num_needed, self.num_looks, self.narrowed_at = num_needed, 0, []
+        self.num_needed, self.num_looks, self.num_uses = num_needed, 0, 0
 
-    def num_tokens_to_end(self, matcher):
+    def num_tokens_to_end(self, matcher, most):
         self.num_looks += 1
-        return self.num_needed
+        return None if self.num_needed is None or self.num_needed > most else self.num_needed
 
-    def narrow(self, mask):
-        return False
+    def narrow(self, allowed):
+        self.num_uses += 1
+        return allowed, False
 
 
 def narrowed(num_needed, max_tokens):
     """Tokens left when the closer was first used, and the number of looks."""
     closer = CountingCloser(num_needed)
-    deadline = Deadline(closer, max_tokens)
-    first = []
-    closer.narrow = lambda mask: first.append(deadline.num_left)
+    deadline = Deadline(closer, max_tokens, num_needed)
+    first = None
     while deadline.num_left > 0:
         if deadline.is_near:
-            deadline.narrow(None, None)
+            deadline.narrow(np.ones(1, np.uint32), None)
+        if closer.num_uses == 1 and first is None:
+            first = deadline.num_left
         deadline.num_left -= 1
-    return (first or [None])[0], closer.num_looks
+    return first, closer.num_looks
 
 
 def test_looks_become_frequent_only_near_the_end():
@@ -164,9 +166,8 @@ def test_tokens_that_open_come_last():
     closer = Closer(texts, frozenset({12}), [12])
 
     def left(*ids):
-        mask = closing._bits(ids, len(texts))
-        is_end = closer.narrow(mask)
-        return set(np.flatnonzero(np.unpackbits(mask.view(np.uint8), bitorder="little")).tolist()), is_end
+        tokens, is_end = closer.narrow(sum(1 << token for token in ids))
+        return {token for token in range(len(texts)) if tokens >> token & 1}, is_end
 
     assert left(12, 1, 9) == ({12}, True)
     assert left(1, 2, 6) == ({1}, False)

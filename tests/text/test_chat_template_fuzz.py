@@ -57,7 +57,7 @@ def rendered(template, messages, tools):
 
 
 @pytest.mark.parametrize("name", TEMPLATES)
-@settings(max_examples=30, deadline=None, derandomize=True)
+@settings(max_examples=30, derandomize=True)
 @given(messages=st.lists(PLAIN, min_size=1, max_size=4), tools=TOOLS)
 def test_plain_messages_are_rendered_as_transformers_does(theirs, name, messages, tools):
     ours = rendered(TEMPLATES[name], messages, tools)
@@ -71,7 +71,7 @@ def test_plain_messages_are_rendered_as_transformers_does(theirs, name, messages
 
 
 @pytest.mark.parametrize("name", TEMPLATES)
-@settings(max_examples=30, deadline=None, derandomize=True)
+@settings(max_examples=30, derandomize=True)
 @given(messages=st.lists(ODD, min_size=1, max_size=3), tools=TOOLS)
 def test_odd_messages_are_rendered_or_refused(name, messages, tools):
     prompt = rendered(TEMPLATES[name], messages, tools)
@@ -82,7 +82,7 @@ PIECES = ["{{", "}}", "{%", "%}", " for m in messages ", " endfor ", " if ", " e
 PIECES += [" * 9 ** 99", "|tojson", "|list", "[0]", ".__class__", " set x = ", "range(99999999)", "'ab'", "("]
 
 
-@settings(max_examples=80, deadline=None, derandomize=True)
+@settings(max_examples=80, derandomize=True)
 @given(st.lists(st.sampled_from(PIECES), max_size=9).map("".join))
 def test_a_template_of_any_pieces_is_rendered_or_refused(source):
     prompt = rendered(source, [{"role": "user", "content": "Hi"}], None)

@@ -40,7 +40,7 @@ sentencepiece_ids = st.lists(st.integers(0, 410) | st.integers(0, 5), max_size=6
 cuts = st.lists(st.integers(0, 60), max_size=20)
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(ids=byte_level_ids, cuts=cuts, skip=st.booleans())
 def test_byte_level_equals_the_librarys_decode_of_the_whole(byte_level, byte_level_text, ids, cuts, skip):
     expected = fast_of_cached(byte_level_text).decode(ids, skip_special_tokens=skip)
@@ -48,13 +48,13 @@ def test_byte_level_equals_the_librarys_decode_of_the_whole(byte_level, byte_lev
     assert byte_level.decode(ids, skip_special_tokens=skip) == expected
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(ids=sentencepiece_ids, cuts=cuts)
 def test_sentencepiece_equals_its_own_decode_of_the_whole(sentencepiece, ids, cuts):
     assert streamed(sentencepiece, split(ids, cuts)) == sentencepiece.decode(ids)
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(text=st.text(max_size=40), cuts=cuts)
 def test_sentencepiece_equals_the_librarys_decode_for_real_text(
     sentencepiece, sentencepiece_text, text, cuts
@@ -64,7 +64,7 @@ def test_sentencepiece_equals_the_librarys_decode_for_real_text(
     assert streamed(sentencepiece, split(ids, cuts)) == expected
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(text=st.text(max_size=60), cuts=cuts)
 def test_byte_level_gives_any_text_back(byte_level, text, cuts):
     ids = byte_level.encode(text)
@@ -73,7 +73,7 @@ def test_byte_level_gives_any_text_back(byte_level, text, cuts):
         assert streamed(byte_level, split(ids, cuts)) == text
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(ids=st.lists(st.integers(0, 310), max_size=40), cuts=cuts)
 def test_word_piece_equals_the_librarys_decode(word_piece, word_piece_text, ids, cuts):
     expected = fast_of_cached(word_piece_text).decode(ids, skip_special_tokens=True)

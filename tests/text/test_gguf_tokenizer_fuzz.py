@@ -123,7 +123,7 @@ def hostile(draw):
     return prefixed(values)
 
 
-@settings(deadline=None, max_examples=250)
+@settings(max_examples=250)
 @given(hostile(), st.lists(st.sampled_from(ODD_NUMBERS), max_size=5))
 def test_metadata_that_contradicts_itself(metadata, token_ids):
     refusal = ""
@@ -144,7 +144,7 @@ def test_metadata_that_contradicts_itself(metadata, token_ids):
     _ = tokenizer.bos_token_id, tokenizer.eos_token_id, tokenizer.pad_token_id
 
 
-@settings(deadline=None, max_examples=100)
+@settings(max_examples=100)
 @given(st.lists(st.sampled_from(TEMPLATE_PARTS), max_size=12).map(" ".join))
 def test_templates_are_rendered_or_refused(source):
     tokenizer = gguf_tokenizer({**byte_level_metadata(), "tokenizer.chat_template": source}, "some.gguf")

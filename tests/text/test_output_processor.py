@@ -95,7 +95,7 @@ def test_what_was_held_back_comes_out_at_the_end(byte_level):
     assert state.apply(update(byte_level.encode("龘")[:2], finish="length")).text == "abc\ufffd"
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(
     ids=st.lists(st.integers(3, 425), min_size=1, max_size=40),
     stop=st.lists(st.text(alphabet="abeo 你�", min_size=1, max_size=3), max_size=3),

@@ -21,7 +21,7 @@ def oracle(text, stop):
     return text[: end - len(string)], string
 
 
-@settings(max_examples=500, deadline=None)
+@settings(max_examples=500)
 @given(text=small, stop=stops, cuts=st.lists(st.integers(0, 30), max_size=12))
 def test_the_result_is_that_of_find_however_the_text_is_cut(text, stop, cuts):
     edges = [0, *sorted({min(cut, len(text)) for cut in cuts}), len(text)]
@@ -36,7 +36,7 @@ def test_the_result_is_that_of_find_however_the_text_is_cut(text, stop, cuts):
     assert (out, matcher.matched) == oracle(text, stop)
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(text=small, stop=stops)
 def test_no_more_is_held_back_than_could_still_match(text, stop):
     matcher = StopMatcher(stop)

@@ -15,7 +15,8 @@ sys.path.insert(0, str(ROOT / "tools"))
 
 from demo_corpus import CATEGORIES, held_out_row, held_out_samples, is_held_out, training_stream  # noqa: E402
 from demo_corpus.template import CHAT_TEMPLATE, render_prompt  # noqa: E402
-from score_demo_model import is_right  # noqa: E402
+
+from gradus.bench.accuracy.held_out import is_right  # noqa: E402
 
 MODEL = ROOT / "gradus" / "demo_model"
 NUM_TRAINING_SAMPLES = 20_000

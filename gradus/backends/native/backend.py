@@ -14,11 +14,12 @@ from gradus.backends.native.eager import BufferPool, EagerOps
 from gradus.backends.native.fusion import fuse
 from gradus.backends.native.huge_pages import HugePageMover
 from gradus.backends.native.operations import Operation
+from gradus.backends.native.row_selection import select_rows_early
 from gradus.backends.native.step import make_step
 from gradus.backends.native.tracer import Tracer, compile_program
 from gradus.backends.native.weights import Weights
 from gradus.backends.options import BackendOptions, kv_bytes_per_token
-from gradus.batch import Batch, StepResult
+from gradus.batch import Batch, Int32, StepResult
 from gradus.disk_cache.store import DiskCache
 from gradus.errors import BackendError, ConfigError
 from gradus.models.checkpoint.base import Checkpoint
@@ -56,7 +57,8 @@ class NativeBackend:
             )
             self.operations = self._trace()  # as a step runs them
             if not options.enforce_eager:
-                self.operations, num_rows = fuse(self.operations), options.max_num_batched_tokens
+                self.operations = fuse(select_rows_early(self.operations))
+                num_rows = options.max_num_batched_tokens
                 self._program, arena_bytes = compile_program(self.operations, self._executor, num_rows)
         except _native.SetupError as error:
             raise ConfigError(str(error)) from error
@@ -89,6 +91,11 @@ class NativeBackend:
         """K and V of one token in all layers."""
         return kv_bytes_per_token(self._config, self._options.kv_cache_dtype)
 
+    @property
+    def kv_bytes(self) -> int:
+        """Reserved for the KV cache; a page of it is taken when a token first comes to lie there."""
+        return int(self._executor.kv_bytes)
+
     def execute(self, batch: Batch) -> StepResult:
         """Run one step; see `gradus.batch.Backend`.
 
@@ -103,6 +110,21 @@ class NativeBackend:
                 return StepResult(**dict(zip(_RESULT_FIELDS, self._run(step), strict=True)))
             except (_native.StepError, _native.SetupError, MemoryError) as error:
                 raise BackendError(str(error)) from error
+
+    def replay_of(self, batch: Batch) -> Callable[[], Int32]:
+        """A function that runs the step's kernels and nothing else, as often as it is called.
+
+        It gives the chosen tokens, [num_outputs, k], or raises what C++ raises.
+
+        Raises:
+            BackendError: the batch contradicts itself.
+        """
+        step = make_step(batch)
+
+        def replay() -> Int32:
+            return self._run(step)[0]
+
+        return replay
 
     def time_operations(self, batch: Batch) -> list[float]:
         """Run one step for its times: the seconds of each of `operations`.

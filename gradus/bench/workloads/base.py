@@ -84,7 +84,7 @@ class Workload(ABC):
             ConfigError: there is no such number in this kind of workload, or the value cannot work.
         """
         given: dict[str, Any] = {name: value for name, value in values.items() if value is not None}
-        known = [field.name for field in fields(self) if field.name != "name"]
+        known = [field.name for field in fields(self) if self._is_number(field.name)]
         for name, value in given.items():
             if name not in known:
                 raise ConfigError(f"{self.name} has no {name} to change; it has {', '.join(known)}")
@@ -95,6 +95,9 @@ class Workload(ABC):
     def as_dict(self) -> dict[str, Any]:
         """For the evidence's parameters."""
         return asdict(self)
+
+    def _is_number(self, name: str) -> bool:
+        return name == "concurrency" or isinstance(getattr(self, name), int | float)
 
     @property
     def _changed_name(self) -> str:

@@ -108,7 +108,7 @@ def find_workload(name: str, path: str | None = None) -> Workload:
     return WORKLOADS["sharegpt-generated" if name == "sharegpt" else name]
 
 
-def changed_workload(name: str, path: str | None = None, **numbers: float | None) -> Workload:
+def changed_workload(name: str, path: str | None = None, /, **numbers: float | None) -> Workload:
     """A workload by name with other numbers; `request_rate` and `burstiness` make any an open loop.
 
     Raises:

@@ -142,7 +142,8 @@ class _Reply:
         """One chunk per part; logprobs go with the first, the finish reason with the last."""
         shown = [part_delta(part) for part in reader.read(delta) if self._shows(part)]
         logprobs = self._logprobs(delta.logprobs)
-        if not shown and (logprobs or delta.finish_reason is not None):
+        counts = self._chat.counts_continuously and delta.token_ids
+        if not shown and (logprobs or counts or delta.finish_reason is not None):
             shown = [{}]
         chunks = [
             self._chunk(delta.index, part, logprobs if i == 0 else None) for i, part in enumerate(shown[:-1])

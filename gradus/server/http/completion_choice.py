@@ -31,7 +31,8 @@ class ShownChoice:
 
     def take(self, piece: ChoiceDelta | CompletionOutput) -> dict[str, Any] | None:
         """The entry of `choices` for a piece; None where there is nothing to say yet."""
-        if not (piece.text or piece.logprobs or piece.finish_reason is not None):
+        counts = self._completion.counts_continuously and piece.token_ids
+        if not (piece.text or piece.logprobs or counts or piece.finish_reason is not None):
             return None
         echo, about_prompt = self._take_echo()
         text, logprobs, reason, stop_reason = piece.text, None, piece.finish_reason, piece.stop_reason

@@ -39,7 +39,9 @@ class StreamOptions(BaseModel):
 
     include_usage: bool = Field(False, description="end the stream with a chunk of token counts")
     continuous_usage_stats: bool = Field(
-        False, description="with include_usage: every chunk has the counts so far, of all choices together"
+        False,
+        description="with include_usage: every chunk has the counts so far, of all choices together, and "
+        "tokens without text have a chunk, too",
     )
     include_obfuscation: bool = Field(False, description="only false: chunks are not padded")
 

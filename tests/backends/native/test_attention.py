@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from gradus.backends.native import _native
-from tests.backends.native.harness import Tensor, make_executor, make_step, run
+from tests.backends.native.harness import OUTPUTS, Tensor, make_executor, make_step, run
 
 CUTS = [(16, 1, (1, 64, 7)), (32, 3, (256, 3)), (64, 2, (100,)), (128, 2, (33, 250)), (544, 2, (300, 2))]
 CONTEXTS = [1, 5, 16, 17, 40, 255, 256, 257, 300, 530]
@@ -132,6 +132,8 @@ def assert_close(found, expected, atol=2e-5):
         (3, 3, 80),
         (16, 2, 18),
         (4, 1, 128),
+        (2, 1, 160),
+        (7, 1, 260),
     ],
 )
 def test_agrees_with_the_formula(cpu_variant, num_heads, num_kv_heads, head_dim, kv_format, blocked):
@@ -158,6 +160,38 @@ def test_a_row_is_the_same_however_the_work_is_cut(cpu_variant, num_heads, num_k
         )
         for found, expected in zip(pieces, whole, strict=True):
             assert np.array_equal(found, expected), (block_size, num_threads, chunks)
+
+
+@pytest.mark.parametrize("blocked", [True, False])
+@pytest.mark.parametrize(
+    "output_rows",
+    [
+        [],
+        [69],  # a prompt's last row
+        [3, 4, 5, 68, 69, 70, 71],  # across the first sequence's end
+        [0, 2, 40, 70, 71, 72, 73, 90],
+        list(range(91)),
+    ],
+)
+def test_output_rows_alone_get_the_bits_that_all_rows_get(cpu_variant, output_rows, blocked):
+    contexts, rows = [300, 40, 21], [70, 1, 20]  # three sequences: a chunk, a decoded token, a prompt but one
+    shape = {"num_heads": 6, "num_kv_heads": 2, "head_dim": 40}
+    executor = make_executor(cpu_variant, kv_format="f16", max_rows=91, **shape)
+    random = np.random.default_rng(2)
+    step = make_step(contexts, rows, output_rows=output_rows)
+    k, v = (Tensor.of(random.normal(size=(91, 80))) for _ in range(2))
+    q = Tensor.of(random.normal(size=(91, 240)))
+    chosen, some = (Tensor(len(output_rows), 240, OUTPUTS) for _ in range(2))
+    out = Tensor(91, 240)
+    run(
+        executor,
+        step,
+        executor.kv_write(k.view, v.view, 0),
+        executor.attention(q.view, 0, 0.2, blocked, out.view),
+        _native.select_rows(q.view, chosen.view),
+        executor.attention(chosen.view, 0, 0.2, blocked, some.view),
+    )
+    assert np.array_equal(some.array, out.array[output_rows])
 
 
 @pytest.mark.parametrize("soft_cap", [0.0, 2.0])

@@ -230,7 +230,7 @@ def test_logits_do_not_depend_on_company_chunks_threads_or_blocks(cpu_variant, c
         )
         return alone.execute(batch).logits
 
-    @settings(max_examples=25, deadline=None)
+    @settings(max_examples=25)
     @given(st.lists(st.integers(1, 60), min_size=1, max_size=4), st.integers(0, 2**32 - 1))
     def check(lengths, seed):
         random = np.random.default_rng(seed)

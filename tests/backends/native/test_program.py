@@ -69,8 +69,8 @@ def test_naive_and_blocked_attention_agree(cpu_variant):
 def test_fusion_leaves_nine_instructions_a_layer():
     """Four linears, two sums with norms, rope with KV write, attention, SiLU; and six more for the whole.
 
-    Those are the rope table, embedding, first norm, selection of rows, lm_head, and the last layer's second
-    norm, which the selection of rows keeps apart from its sum.
+    Those are the rope table, embedding, first norm, lm_head, and two selections of rows in the last layer: of
+    its queries and of what its attention is added to.
     """
     assert len(tiny_backend(config=tiny_config(num_layers=5))._program) == 5 * 9 + 6
 

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
@@ -40,7 +40,6 @@ def test_random_matrices(cpu_variant, width, shape, scale):
 
 @pytest.mark.parametrize("width", ["int8", "int4", "int4_symmetric"])
 @pytest.mark.parametrize("variant", _native.available_variants())
-@settings(deadline=None)
 @given(
     matrix=st.tuples(st.integers(1, 20), st.integers(1, 70)).flatmap(
         lambda shape: arrays(np.float32, shape, elements=VALUES)

@@ -121,7 +121,7 @@ def test_broken_files_say_what_is_wrong(tmp_path: Path, data: bytes, message: st
 SOUND = save(TENSORS, {"format": "pt"})
 
 
-@settings(max_examples=500, deadline=None)
+@settings(max_examples=500)
 @given(
     st.lists(st.tuples(st.integers(0, len(SOUND) - 1), st.integers(0, 255)), max_size=4), st.integers(0, 40)
 )
@@ -166,7 +166,7 @@ ENTRIES = st.builds(
 HEADERS = st.dictionaries(st.sampled_from(["x", "y", "", "__metadata__"]), ENTRIES | ANYTHING, max_size=3)
 
 
-@settings(max_examples=500, deadline=None)
+@settings(max_examples=500)
 @given(HEADERS | st.binary(max_size=30), st.binary(max_size=24), st.none() | NUMBERS.filter(is_length))
 @example({"x": entry("F32", [2], [0, 8])}, bytes(8), None)
 def test_a_header_of_anything_gives_an_error_or_no_more_than_the_file_has(

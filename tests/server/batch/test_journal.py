@@ -26,7 +26,7 @@ RESULTS = [
 ]
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(cut=st.integers(0, sum(map(len, RESULTS))))
 def test_after_a_kill_at_any_byte_the_complete_results_are_known_and_the_rest_is_gone(tmp_path_factory, cut):
     path = tmp_path_factory.mktemp("cut") / "out.jsonl"

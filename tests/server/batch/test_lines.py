@@ -76,7 +76,7 @@ def test_a_file_that_is_not_there_is_a_configuration_error(tmp_path):
         list(read_lines(tmp_path / "missing.jsonl"))
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(st.lists(st.one_of(st.binary(max_size=40), st.just(line("q")))))
 def test_any_bytes_give_one_item_per_line_that_is_not_blank(tmp_path_factory, raw):
     path = tmp_path_factory.mktemp("any") / "in.jsonl"

@@ -9,7 +9,7 @@ from gradus.server.grpc.proto import POOL, ControlMessage, StreamPredictRequest,
 from tests.server.grpc.harness import texts_of
 from tests.server.harness import MODEL, say, serving
 
-FUZZ = settings(max_examples=200, derandomize=True, deadline=None, suppress_health_check=list(HealthCheck))
+FUZZ = settings(max_examples=200, derandomize=True, suppress_health_check=list(HealthCheck))
 TEXTS = st.text(st.characters(exclude_categories=["Cs"]), max_size=20)
 EDGES = [0, 1, -1, 2**31 - 1, -(2**31), 2**31, 2**32 - 1, 2**63 - 1, -(2**63), 2**64 - 1]
 

@@ -32,16 +32,7 @@ class GradusEngine:
             raise RuntimeError("nothing is loaded")
         requests = [WorkloadRequest(prompt, command["output_len"]) for prompt in command["prompts"]]
         driven = self._driver.run(requests, command["concurrency"])
-        return [
-            {
-                "start": request.start,
-                "first_token": request.first_token,
-                "end": request.end,
-                "num_prompt_tokens": request.num_prompt_tokens,
-                "num_output_tokens": request.num_output_tokens,
-            }
-            for request in driven.run.requests
-        ]
+        return [request.as_dict() for request in driven.run.requests]
 
 
 def engine_options(num_sequences: int, context: int) -> dict[str, Any]:

@@ -90,13 +90,19 @@ def closed_loop(
 
 
 def serve(runner: Runner) -> None:
-    """Answer commands until standard input ends."""
+    """Answer a runner's commands until standard input ends."""
+    answer_commands(
+        {
+            "load": lambda command: {"software": runner.load(command)},
+            "run": lambda command: {"requests": runner.run(command)},
+        }
+    )
+
+
+def answer_commands(handlers: dict[str, Callable[[dict[str, Any]], dict[str, Any]]]) -> None:
+    """Answer commands by name until standard input ends."""
     answers = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)  # what the engine's libraries print must not be taken for an answer
-    handlers: dict[str, Callable[[dict[str, Any]], dict[str, Any]]] = {
-        "load": lambda command: {"software": runner.load(command)},
-        "run": lambda command: {"requests": runner.run(command)},
-    }
     for line in sys.stdin:
         command = json.loads(line)
         try:

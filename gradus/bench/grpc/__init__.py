@@ -1,0 +1,1 @@
+"""`gradus bench grpc`: what streaming over gRPC costs, and what it keeps."""

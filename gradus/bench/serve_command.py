@@ -1,0 +1,23 @@
+"""The command line of `gradus serve` for a configuration."""
+
+import sys
+from typing import Any
+
+from gradus.config import EngineConfig
+from gradus.options import settings_of
+
+
+def serve_command(config: EngineConfig) -> list[str]:
+    """Flags for what differs from the defaults; the port is not among them."""
+    command = [sys.executable, "-m", "gradus", "serve", config.model]
+    for name, setting in settings_of(EngineConfig).items():
+        value = getattr(config, name)
+        if name != "model" and value != setting.default:
+            command += _flag(name.replace("_", "-"), value)
+    return command
+
+
+def _flag(name: str, value: Any) -> list[str]:
+    if isinstance(value, bool):
+        return [f"--{name}" if value else f"--no-{name}"]
+    return [f"--{name}", str(value)]

@@ -1,0 +1,60 @@
+"""The outside reference: which weights it gets, and how it is run."""
+
+import sys
+from pathlib import Path
+
+import pytest
+
+from gradus.bench.ladder.peer import LlamaCpp, PeerChoice
+from gradus.bench.peers.sides import RUNNERS
+from gradus.config import EngineConfig
+from gradus.errors import ConfigError
+from gradus.models.checkpoint.gguf.file import open_parts
+from tests.bench.ladder.conftest import WORKLOAD
+
+FAKE = f"""#!{sys.executable}
+import sys
+sys.path.insert(0, {str(RUNNERS)!r})
+from peer_protocol import serve
+
+class Fake:
+    def load(self, command):
+        return {{"threads": command["num_threads"]}}
+
+    def run(self, command):
+        seconds = 1.0 if command["options"]["flash_attention"] else 0.5
+        return [
+            {{"start": 0.0, "first_token": seconds, "end": seconds, "num_prompt_tokens": len(prompt),
+              "num_output_tokens": command["output_len"]}}
+            for prompt in command["prompts"]
+        ]
+
+serve(Fake())
+"""
+
+
+def test_the_faster_of_its_settings_is_kept(ladder, tmp_path):
+    python = tmp_path / "python"
+    python.write_text(FAKE)
+    python.chmod(0o700)
+    llama = LlamaCpp(str(python), Path("w.gguf"), 1, 4, 13)
+    try:
+        assert llama.software == {"threads": 1}
+        for index in range(2):
+            figures = llama.run(ladder.requests(index), 4)
+            num_tokens = WORKLOAD.num_requests * WORKLOAD.output_len
+            assert figures == {"tokens_per_second": num_tokens / 0.5}
+    finally:
+        llama.close()
+
+
+def test_its_weights_are_given_or_the_model_or_written(tmp_path):
+    given = tmp_path / "given.gguf"
+    with pytest.raises(ConfigError, match=r"given\.gguf, and there is no such file"):
+        PeerChoice("python", given).find_weights(EngineConfig(), tmp_path)
+    given.touch()
+    assert PeerChoice("python", given).find_weights(EngineConfig(), tmp_path) == given
+    assert PeerChoice("python").find_weights(EngineConfig(model=str(given)), tmp_path) == given
+    written = PeerChoice("python").find_weights(EngineConfig(quantization="int8"), tmp_path)
+    types = {tensor.type.name for tensor in open_parts(written)[0].tensors.values()}
+    assert types == {"F32", "Q8_0"}
