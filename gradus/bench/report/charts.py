@@ -85,7 +85,7 @@ def cdf_chart(panels: Mapping[str, Mapping[str, Sequence[float]]]) -> Paint:
                 style = LINES[index // len(COLOURS) % len(LINES)]
                 axes.ecdf(values, color=COLOURS[index % len(COLOURS)], linestyle=style, label=label(name))
             axes.set_xlabel(f"{title}, ms")
-            axes.set_xlim(left=0)
+            axes.set_xlim(0, 1.05 * max(1000 * max(seconds) for seconds in series.values()))
             axes.set_ylim(0, 1.03)
             axes.yaxis.set_major_formatter(FuncFormatter(lambda share, _: f"{100 * share:.0f} %"))
         every_axes[0].set_ylabel("share of requests")

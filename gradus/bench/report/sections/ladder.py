@@ -80,7 +80,7 @@ def _waterfall(document: Document) -> Plot:
         axes.axvline(1, color=GREY, linewidth=1)
         rows_axis(axes, [_name(document, index) for index in range(len(rungs))])
         low, high = axes.get_xlim()
-        axes.set_xlim(low, high + 0.12 * (high - low))
+        axes.set_xlim(low - 0.02 * (high - low), high + 0.12 * (high - low))
         axes.xaxis.set_major_formatter(FuncFormatter(lambda share, _: f"{100 * share:g} %"))
         axes.set_xlabel("tokens per second, share of rung 0's")
 

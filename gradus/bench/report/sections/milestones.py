@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from gradus.bench.report.document import Document
+from gradus.bench.report.document import Document, Key, pointer
 from gradus.bench.report.parts import Cell, Content, Plot, Table, text_cell
 from gradus.bench.report.plots import BLUE, INK, draw, small_text
 from gradus.bench.report.sections.pair import bound_cells
@@ -101,13 +101,18 @@ def _targets(document: Document) -> list[Table]:
                     document.number(*place, "measured"),
                     document.number(*place, "least"),
                     document.number(*place, "most"),
-                    text_cell("met" if document.find(*place, "is_met") else "not met"),
+                    _met(document, *place),
                     document.text(*place, "differs"),
                 ]
             )
     title = f"Published targets ({document.find('results', 'published', 'source')})"
-    header = ("step", "measured", "published, from", "to", "", "why it may differ here")
+    header = ("step", "measured", "published, from", "to", "met", "why it may differ here")
     return [Table(title, header, rows)] if rows else []
+
+
+def _met(document: Document, *place: Key) -> Cell:
+    is_met = bool(document.find(*place, "is_met"))
+    return Cell("yes" if is_met else "no", document.path, pointer(*place, "is_met"))
 
 
 def _bars(document: Document, names: Sequence[str]) -> Plot:

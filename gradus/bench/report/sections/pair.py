@@ -1,7 +1,10 @@
 """The section of `pair`: one switch of the engine, its sides, their ratios, and the gain's bound."""
 
+from collections.abc import Mapping
+from typing import Any
+
 from gradus.bench.report.charts import RatioRow, ratios_chart, rows_height
-from gradus.bench.report.document import Document, Key
+from gradus.bench.report.document import Document, Key, pointer
 from gradus.bench.report.parts import Cell, Content, Plot, Table, text_cell
 from gradus.bench.report.plots import draw
 from gradus.bench.report.sections.common import grid, pick
@@ -51,7 +54,11 @@ def bound_cells(document: Document, *keys: Key) -> list[Cell]:
         document.interval(*keys, "measured"),
         document.number(*keys, "bound"),
         document.number(*keys, "least"),
-        text_cell("–" if is_reached is None else "yes" if is_reached else "no"),
+        text_cell("–")
+        if is_reached is None
+        else Cell(
+            "yes" if is_reached else "NO", document.path, pointer(*keys, "is_reached"), "", not is_reached
+        ),
     ]
 
 
@@ -74,13 +81,17 @@ def _bound(document: Document) -> list[Table]:
     return [Table("The gain beside its bound", header, [bound_cells(document, "results", "bound")])]
 
 
+def _is_alike(ratio: Mapping[str, Any]) -> bool:
+    return ratio["median"] == 1 and ratio.get("interval_95", [1, 1]) == [1, 1]
+
+
 def _plot(document: Document) -> list[Plot]:
     found = document.find("results", "ratios")
     rows = [
         RatioRow(f"{side}: {figure_words(figure)}", ratio["median"], ratio.get("interval_95"))
         for side, ratios in found.items()
         for figure in _PLOTTED
-        if (ratio := ratios.get(figure)) is not None and ratio.get("interval_95") != [1, 1]
+        if (ratio := ratios.get(figure)) is not None and not _is_alike(ratio)
     ]
     if bound := document.find("results", "bound"):
         measured = bound["measured"]
