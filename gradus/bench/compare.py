@@ -4,14 +4,13 @@ A figure is a number that every run of a side has. The runs were not taken in tu
 did is in the ratio; its interval only says how much the runs of each document differ among themselves.
 """
 
-import json
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from gradus.bench.evidence import evidence, validate
+from gradus.bench.evidence import evidence
 from gradus.bench.ratios import Ratio, unpaired_advantage
 from gradus.errors import ConfigError
 
@@ -82,24 +81,6 @@ def lower_is_better(figure: str) -> bool | None:
     if figure.endswith(HIGHER_IS_BETTER):
         return False
     return True if figure.endswith(LOWER_IS_BETTER) else None
-
-
-def read_evidence(path: Path) -> dict[str, Any]:
-    """A document from a file.
-
-    Raises:
-        ConfigError: it cannot be read, or is no evidence.
-    """
-    import jsonschema
-
-    try:
-        document = json.loads(path.read_text(encoding="utf-8"))
-        validate(document)
-    except (OSError, ValueError) as error:
-        raise ConfigError(f"{path} cannot be read as evidence: {error}") from error
-    except jsonschema.ValidationError as error:
-        raise ConfigError(f"{path} is not evidence: {error.json_path}: {error.message}") from error
-    return document
 
 
 def comparison_evidence(

@@ -17,6 +17,7 @@ from typing import Any
 import gradus
 from gradus.bench.hardware import hardware
 from gradus.config import EngineConfig
+from gradus.errors import ConfigError
 
 
 def evidence(
@@ -65,6 +66,24 @@ def validate(document: Mapping[str, Any]) -> None:
     jsonschema.Draft202012Validator(schema()).validate(document)
 
 
+def read_evidence(path: Path) -> dict[str, Any]:
+    """A document from a file.
+
+    Raises:
+        ConfigError: it cannot be read, or is no evidence.
+    """
+    import jsonschema
+
+    try:
+        document = json.loads(path.read_text(encoding="utf-8"), parse_constant=_no_number)
+        validate(document)
+    except (OSError, ValueError, RecursionError) as error:
+        raise ConfigError(f"{path} cannot be read as evidence: {error}") from error
+    except jsonschema.ValidationError as error:
+        raise ConfigError(f"{path} is not evidence: {error.json_path}: {error.message}") from error
+    return document
+
+
 def schema() -> dict[str, Any]:
     """The published JSON Schema."""
     return json.loads(Path(__file__).with_name("evidence.schema.json").read_text())
@@ -78,6 +97,10 @@ def engine_parameters(config: EngineConfig) -> dict[str, Any]:
 def to_line(document: Mapping[str, Any]) -> str:
     """The document as the last line of standard output."""
     return json.dumps(document, ensure_ascii=False, allow_nan=False)
+
+
+def _no_number(constant: str) -> None:
+    raise ValueError(f"{constant} is no number in JSON")
 
 
 def _software() -> dict[str, str]:

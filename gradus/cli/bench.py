@@ -6,7 +6,7 @@ from pathlib import Path
 
 from gradus.errors import ConfigError
 
-_EXTRA = ("httpx", "matplotlib", "radon", "scipy")  # what the extra "bench" installs
+_EXTRA = ("httpx", "markdown_it", "matplotlib", "radon", "scipy")  # what the extra "bench" installs
 
 # name -> what it measures; its module `bench_NAME` gives `add_arguments(parser)` and `run(args) -> int`
 BENCHES = {
@@ -26,6 +26,7 @@ BENCHES = {
     "accuracy": "perplexity and right answers of the demo model by weights, KV cache and activations",
     "soak": "load of all kinds for a given time: memory's slope, latency's drift, failures",
     "compare": "two documents of one bench, before and after; exit code 1 if a figure got worse",
+    "report": "one page, HTML or Markdown, from a folder of evidence",
     "code": "lines, functions, complexity and imports of the sources",
 }
 

@@ -21,7 +21,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     if not 0 <= args.threshold < 100:
         raise ConfigError(f"threshold is {args.threshold:g}; it must be at least 0 and below 100")
-    from gradus.bench.compare import Change, compare, comparison_evidence, read_evidence
+    from gradus.bench.compare import Change, compare, comparison_evidence
+    from gradus.bench.evidence import read_evidence
     from gradus.cli.bench_output import finish, print_table
 
     def cells(change: Change) -> list[str]:

@@ -5,7 +5,7 @@ import json
 import numpy as np
 import pytest
 
-from gradus.bench.compare import compare, comparison_evidence, lower_is_better, read_evidence, samples
+from gradus.bench.compare import compare, comparison_evidence, lower_is_better, samples
 from gradus.bench.evidence import evidence, to_line
 from gradus.cli.main import main
 from gradus.errors import ConfigError
@@ -71,15 +71,6 @@ def test_different_benches_and_documents_without_a_common_figure_are_refused():
         compare(document(runs(1.0)), document(runs(1.0), "other"))
     with pytest.raises(ConfigError, match="no figure in common"):
         compare(document(runs(1.0)), document(runs(1.0, side="off")))
-
-
-def test_what_is_no_evidence_is_refused(tmp_path):
-    path = tmp_path / "x.json"
-    with pytest.raises(ConfigError, match="cannot be read"):
-        read_evidence(path)
-    path.write_text('{"test_name": "x"}')
-    with pytest.raises(ConfigError, match="is not evidence"):
-        read_evidence(path)
 
 
 def test_the_command_exits_with_one_on_a_regression(tmp_path, capsys):

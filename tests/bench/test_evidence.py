@@ -5,9 +5,10 @@ import json
 import jsonschema
 import pytest
 
-from gradus.bench.evidence import evidence, schema, to_line, validate
+from gradus.bench.evidence import evidence, read_evidence, schema, to_line, validate
 from gradus.bench.hardware import hardware
 from gradus.bench.statistics import spread
+from gradus.errors import ConfigError
 
 FIELDS = [
     *("test_name", "test_date", "hardware", "software", "model", "parameters", "method", "results", "runs"),
@@ -61,3 +62,21 @@ def test_the_schema_itself_is_one_and_refuses_what_was_not_measured():
     ):
         with pytest.raises(jsonschema.ValidationError):
             validate(broken)
+
+
+def test_what_is_no_evidence_is_refused(tmp_path):
+    path = tmp_path / "x.json"
+    with pytest.raises(ConfigError, match="cannot be read"):
+        read_evidence(path)
+    path.write_text('{"test_name": "x"}')
+    with pytest.raises(ConfigError, match="is not evidence"):
+        read_evidence(path)
+    path.write_text('{"test_name": NaN}')
+    with pytest.raises(ConfigError, match="NaN is no number in JSON"):
+        read_evidence(path)
+
+
+def test_what_was_written_is_read_again(tmp_path):
+    path = tmp_path / "x.json"
+    path.write_text(to_line(document()))
+    assert read_evidence(path) == document()

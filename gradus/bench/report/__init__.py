@@ -1,0 +1,1 @@
+"""A folder of evidence as one page, HTML or Markdown."""
