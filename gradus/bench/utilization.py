@@ -15,7 +15,7 @@ from gradus.backends.native.backend import NativeBackend
 from gradus.batch import Backend, Batch, StepResult
 from gradus.bench.ceilings import Ceilings
 from gradus.bench.engine_driver import SeenStep
-from gradus.bench.op_costs import op_cost
+from gradus.bench.op_costs import StepSize, op_cost
 from gradus.engine.core import EngineCore
 from gradus.models.config import ModelConfig
 
@@ -74,7 +74,7 @@ class StepBounds:
         self._model = model
         self.ceilings = ceilings
 
-    def seconds(self, work: StepWork) -> float:
+    def seconds(self, work: StepSize) -> float:
         """Of one step."""
         backend = self._backend
         costs = (

@@ -5,6 +5,7 @@ from typing import Any
 
 from gradus.cli.engine_args import add_engine_arguments, engine_config
 from gradus.cli.number_list import number_list
+from gradus.errors import counted
 
 _COLUMNS = (  # a head and the figure under it
     ("weights", "weights_bytes"),
@@ -48,7 +49,7 @@ def run(args: argparse.Namespace) -> int:
     workloads = settings.workloads()
     print(
         f"{config.model}: streams x tokens of each: {', '.join(work.name for work in workloads)}; "
-        f"{settings.num_runs} fresh processes for each",
+        f"each in a fresh process, {counted(settings.num_runs, 'time')}",
         flush=True,
     )
     with bench_progress(len(workloads) * settings.num_runs) as report:

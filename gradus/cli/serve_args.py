@@ -65,9 +65,8 @@ def _add_request_arguments(group: Any) -> None:
     group.add_argument(
         "--dataset-name",
         "--workload",
-        default="reference",
         metavar="NAME",
-        help="random, sharegpt, or any workload (default: %(default)s)",
+        help="random, sharegpt, or any workload (default: reference; random if its lengths are given)",
     )
     group.add_argument("--dataset-path", metavar="FILE", help="sharegpt: conversations in its format")
     group.add_argument("--num-prompts", type=int, metavar="N", help="default: the workload's; random: 16")
@@ -191,12 +190,13 @@ def _workload(args: argparse.Namespace) -> "Workload":
 
     numbers: dict[str, float | None] = {"num_requests": args.num_prompts}
     lengths = {"input_len": args.random_input_len, "output_len": args.random_output_len}
-    name = args.dataset_name
+    has_lengths = any(value is not None for value in lengths.values())
+    name = args.dataset_name or ("random" if has_lengths else "reference")
     if name == "random":
         given = {field: value for field, value in (numbers | lengths).items() if value is not None}
         name, numbers = "reference", _RANDOM | given
         numbers["concurrency"] = numbers["num_requests"]
-    elif any(value is not None for value in lengths.values()):
+    elif has_lengths:
         raise ConfigError(f"--random-input-len and --random-output-len are of random, not of {name}")
     if args.request_rate != math.inf:
         numbers |= {"request_rate": args.request_rate, "concurrency": None}

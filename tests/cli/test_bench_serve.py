@@ -48,8 +48,9 @@ def test_an_address_and_a_model_to_start_exclude_each_other(flags, said):
         url_of(parsed(*flags))
 
 
-def test_random_prompts_have_the_lengths_asked_for_and_come_all_at_once():
-    found = options("--dataset-name", "random", "--num-prompts", "3", "--random-input-len", "7")
+@pytest.mark.parametrize("named", [["--dataset-name", "random"], []])
+def test_random_prompts_have_the_lengths_asked_for_and_come_all_at_once(named):
+    found = options(*named, "--num-prompts", "3", "--random-input-len", "7")
     requests = found.workload.requests(100, 1)
     assert [(len(request.prompt), request.output_len) for request in requests] == [(7, 128)] * 3
     assert found.workload.concurrency == 3
@@ -89,7 +90,7 @@ def test_flags_become_what_is_asked_and_reported():
         (["--goodput", "ttft:fast"], "ttft:MILLISECONDS"),
         (["--goodput", "itl:200"], "ttft, tpot, e2el"),
         (["--metric-percentiles", "a"], "commas"),
-        (["--random-input-len", "7"], "of random, not of reference"),
+        (["--random-input-len", "7", "--dataset-name", "nano"], "of random, not of nano"),
         (["--burstiness", "2"], "give a request rate"),
         (["--dataset-name", "no-such"], "reference"),
         (["--dataset-path", "a.json"], "only sharegpt"),

@@ -14,14 +14,14 @@ from typing import Any
 import numpy as np
 
 from gradus.backends.native.backend import NativeBackend
+from gradus.bench.ceilings import measure_ceilings
 from gradus.bench.engine_driver import DrivenRun
-from gradus.bench.op_costs import op_cost
 from gradus.bench.pairs.measure import Measured
 from gradus.bench.ratios import Ratio, advantage
 from gradus.bench.step_batches import StepShape
 from gradus.bench.timings import RequestTiming
+from gradus.bench.utilization import StepBounds
 from gradus.bench.workloads.base import WorkloadRequest
-from gradus.runtime import Runtime
 
 SHARE = 0.9  # of its bound that a step should reach
 GAP_RATIO = 4.0  # by which chunks should shorten the longest gap
@@ -142,25 +142,30 @@ def step_costs(measured: Measured) -> tuple[Callable[[int], float], float]:
 def skipped_prefill(measured: Measured) -> BoundCheck | None:
     """Time to the first token without over with prefix reuse, of the requests that find a prefix.
 
-    bound = multiply-adds of the whole prompts / multiply-adds of what is left to compute: matrix products of
-    the computed tokens, and their attention to the whole context. A request finds the whole blocks that an
-    earlier prompt begins with, too, but never its last token.
+    bound = least seconds of the whole prompts / least seconds of what is left to compute: the matrix products
+    of the computed tokens and their attention to the whole context, each at this machine's measured ceilings,
+    since a multiply-add of attention takes longer than one of quantized products. A request finds the whole
+    blocks that an earlier prompt begins with, too, but never its last token.
     """
     off, on = measured.runs
     engine = measured.engines[on]
-    reusable = [reusable_tokens(requests, engine.backend.block_size) for requests in measured.requests]
+    backend = engine.backend
+    if not isinstance(backend, NativeBackend):
+        return None
+    ceilings = measure_ceilings(backend.cpu_variant, backend.num_threads)
+    least = StepBounds(backend, engine.source.config, ceilings)
+    reusable = [reusable_tokens(requests, backend.block_size) for requests in measured.requests]
     pairs = [
         (len(request.prompt), count)
         for requests, counts in zip(measured.requests, reusable, strict=True)
         for request, count in zip(requests, counts, strict=True)
         if count
     ]
-    whole = [prefill_macs(engine, 0, length) for length, _ in pairs]
-    left = [prefill_macs(engine, count, length) for length, count in pairs]
-    known_whole, known_left = [m for m in whole if m is not None], [m for m in left if m is not None]
-    if not pairs or len(known_whole) < len(pairs):
+    if not pairs:
         return None
-    bound = sum(known_whole) / sum(known_left)
+    whole = sum(least.seconds(prefill(0, length)) for length, _ in pairs)
+    left = sum(least.seconds(prefill(count, length)) for length, count in pairs)
+    bound = whole / left
     ours, theirs = (
         [
             sum(r.ttft for r, count in zip(run.run.requests, counts, strict=True) if count)
@@ -174,7 +179,7 @@ def skipped_prefill(measured: Measured) -> BoundCheck | None:
         advantage(ours, theirs, lower_is_better=True),
         bound,
         asked_for(bound),
-        {"multiply_adds_without": sum(known_whole), "multiply_adds_with": sum(known_left)},
+        {"least_seconds_without": whole, "least_seconds_with": left, "ceilings": ceilings.as_dict()},
         {
             "the_cache_found_what_prompts_have_in_common": all(
                 run.num_cached_prompt_tokens == sum(counts)
@@ -196,16 +201,9 @@ def reusable_tokens(requests: Sequence[WorkloadRequest], block_size: int) -> lis
     return found
 
 
-def prefill_macs(engine: Runtime, start: int, end: int) -> int | None:
-    """Multiply-adds of a prompt's tokens from `start` to `end`; None where shapes do not tell them."""
-    backend = engine.backend
-    if not isinstance(backend, NativeBackend):
-        return None
-    shape = StepShape("prefill", 1, end - start, start)
-    model = engine.source.config
-    costs = [op_cost(operation, shape, model, backend.kv_bytes_per_token) for operation in backend.operations]
-    products = [cost for cost in costs if cost.multiply_add is not None]
-    return sum(cost.num_macs for cost in products if cost.num_macs is not None) or None
+def prefill(start: int, end: int) -> StepShape:
+    """The step that computes a prompt's tokens from `start` to `end`."""
+    return StepShape("prefill", 1, end - start, start)
 
 
 def resident_sequences(measured: Measured) -> BoundCheck:

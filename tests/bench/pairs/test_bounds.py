@@ -4,11 +4,13 @@ from types import SimpleNamespace
 
 import pytest
 
+from gradus.bench.ceilings import Ceilings
 from gradus.bench.engine_driver import DrivenRun, SeenStep, StepAccount
 from gradus.bench.pairs import bounds
 from gradus.bench.pairs.measure import Measured
 from gradus.bench.rounds import Rounds
 from gradus.bench.timings import RequestTiming, Run
+from gradus.bench.utilization import StepBounds
 from gradus.bench.workloads.base import WorkloadRequest
 from gradus.config import EngineConfig
 from gradus.runtime import load_runtime
@@ -93,9 +95,16 @@ def macs(model, start, end):
     return (model.num_layers - 1) * layer + last + hidden * model.vocab_size
 
 
+def ceilings_of(backend):
+    """Of a machine where a multiply-add takes a microsecond, and reading nothing."""
+    return Ceilings({("f32", backend.num_threads): [1e6]}, {backend.num_threads: [1e30]})
+
+
 @pytest.mark.parametrize(("start", "end"), [(0, 100), (80, 100), (99, 100)])
-def test_multiply_adds_are_the_architectures(demo, start, end):
-    assert bounds.prefill_macs(demo, start, end) == macs(demo.source.config, start, end)
+def test_the_least_time_is_the_architectures(demo, start, end):
+    least = StepBounds(demo.backend, demo.source.config, ceilings_of(demo.backend))
+    expected = macs(demo.source.config, start, end) / 1e6
+    assert least.seconds(bounds.prefill(start, end)) == pytest.approx(expected)
 
 
 def timing(ttft, num_prompt=100, start=0.0, token_times=()):
@@ -103,7 +112,8 @@ def timing(ttft, num_prompt=100, start=0.0, token_times=()):
     return RequestTiming(start, start + ttft, end, num_prompt, max(1, len(token_times)), token_times)
 
 
-def test_prefix_reuse_is_bounded_by_the_work_that_it_skips(demo):
+def test_prefix_reuse_is_bounded_by_the_work_that_it_skips(demo, monkeypatch):
+    monkeypatch.setattr(bounds, "measure_ceilings", lambda variant, threads: ceilings_of(demo.backend))
     requests = [request(100, 1), request(100, 1)]  # the second finds six blocks of 16
     runs = {
         "off": [driven([timing(4.0), timing(4.0)])],

@@ -51,7 +51,7 @@ def test_prefix_caching_finds_what_prompts_share_and_says_what_it_may_gain():
     assert 100 / 20 - 1 < bound["bound"] < 100 / 20
     assert bound["least"] == pytest.approx(0.9 * bound["bound"])
     assert len(bound["measured"]["interval_95"]) == 2
-    assert "multiply-adds" in document["method"]
+    assert "measured ceilings" in document["method"]
 
 
 def test_batches_take_the_steps_that_the_bound_counts():
