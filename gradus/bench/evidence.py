@@ -46,7 +46,7 @@ def evidence(
         "method": method,
         "results": results,
         "runs": list(runs),
-        "how_obtained": f"measured by: gradus {' '.join(sys.argv[1:])}",
+        "how_obtained": f"measured by: {' '.join([_program(), *sys.argv[1:]])}",
         "verification": verification,
         "commit": _commit(),
     }
@@ -101,6 +101,14 @@ def to_line(document: Mapping[str, Any]) -> str:
 
 def _no_number(constant: str) -> None:
     raise ValueError(f"{constant} is no number in JSON")
+
+
+def _program() -> str:
+    """`gradus`, or one of the project's scripts."""
+    script, root = Path(sys.argv[0]).resolve(), Path(gradus.__file__).resolve().parents[1]
+    if script.parent == root / "benchmarks":
+        return f"python {script.relative_to(root)}"
+    return "gradus"
 
 
 def _software() -> dict[str, str]:

@@ -1,10 +1,13 @@
 """The evidence format: its fields, and that nothing is invented."""
 
 import json
+import sys
+from pathlib import Path
 
 import jsonschema
 import pytest
 
+import gradus
 from gradus.bench.evidence import evidence, read_evidence, schema, to_line, validate
 from gradus.bench.hardware import hardware
 from gradus.bench.statistics import spread
@@ -80,3 +83,13 @@ def test_what_was_written_is_read_again(tmp_path):
     path = tmp_path / "x.json"
     path.write_text(to_line(document()))
     assert read_evidence(path) == document()
+
+
+def test_how_it_was_obtained_is_a_command_that_can_be_given_again(monkeypatch):
+    root = Path(gradus.__file__).parents[1]
+    for program, said in (
+        ("/anywhere/bin/gradus", "gradus bench x"),
+        (str(root / "benchmarks" / "some_script.py"), "python benchmarks/some_script.py bench x"),
+    ):
+        monkeypatch.setattr(sys, "argv", [program, "bench", "x"])
+        assert document()["how_obtained"] == f"measured by: {said}"

@@ -38,7 +38,9 @@ class TransformersGenerate:
     def _load(self, options: dict[str, Any]) -> None:
         self._model = None
         dtype = getattr(torch, options.get("dtype", "bfloat16"))
-        self._model = transformers.AutoModelForCausalLM.from_pretrained(self._path, dtype=dtype).eval()
+        self._model = transformers.AutoModelForCausalLM.from_pretrained(
+            self._path, dtype=dtype, use_safetensors=True, local_files_only=True, trust_remote_code=False
+        ).eval()
         self._model.generation_config.eos_token_id = None  # to go on past the end of the sequence
         self._options = options
 
