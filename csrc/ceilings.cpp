@@ -5,6 +5,8 @@
 #include <cstdint>
 #include <thread>
 
+#include "cpu_features.h"
+
 #if GRADUS_HAVE_avx2
 #include <immintrin.h>
 #endif
@@ -86,6 +88,20 @@ __attribute__((target("avx512f"))) void f32_avx512(int64_t rounds) {
   for (auto& sum : sums) __asm__ volatile("" : "+v"(sum));
 }
 
+__attribute__((target("avx512f,avx512bf16"))) void bf16_avx512(int64_t rounds) {
+  __m512 sums[num_sums] = {};
+  __m512i x = _mm512_set1_epi32(0x3f003f00);
+  const auto w = reinterpret_cast<__m512bh>(_mm512_set1_epi32(0x3e803e80));
+  for (int64_t i = 0; i < rounds; ++i) {
+#pragma GCC unroll 16
+    for (auto& sum : sums) {
+      sum = _mm512_dpbf16_ps(sum, w, reinterpret_cast<__m512bh>(x));
+      __asm__ volatile("" : "+v"(x));
+    }
+  }
+  for (auto& sum : sums) __asm__ volatile("" : "+v"(sum));
+}
+
 // vpdpbusd, for either width.
 __attribute__((target("avx512f,avx512vnni"))) void integers_avx512(int64_t rounds) {
   __m512i sums[num_sums] = {};
@@ -105,6 +121,10 @@ __attribute__((target("avx512f,avx512vnni"))) void integers_avx512(int64_t round
 Loop loop_of([[maybe_unused]] const std::string& variant, [[maybe_unused]] MultiplyAdd kind) {
 #if GRADUS_HAVE_avx2
   const bool is_f32 = kind == MultiplyAdd::f32;
+  if (kind == MultiplyAdd::bf16) {
+    if (!has_bf16_attention(select_kernels(variant))) return {nullptr, 0};
+    return {bf16_avx512, num_sums * 32};
+  }
   if (variant == "avx512") return {is_f32 ? f32_avx512 : integers_avx512, num_sums * (is_f32 ? 16 : 64)};
   if (variant == "avx2") {
     if (is_f32) return {f32_avx2, num_sums * 8};

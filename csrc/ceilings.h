@@ -11,6 +11,7 @@ namespace gradus {
 
 enum class MultiplyAdd {
   f32,   // fused multiply-add
+  bf16,  // two numbers a lane, summed in f32
   int8,  // 8-bit weights with 8-bit activations, summed in 32 bits
   int4,  // 4-bit weights with 8-bit activations, summed in 16 bits where the variant's kernel does so
 };

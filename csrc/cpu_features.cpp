@@ -39,6 +39,15 @@ bool cpu_has_avx512() {
   const unsigned needed = bit_AVX512F | bit_AVX512DQ | bit_AVX512BW | bit_AVX512VL;
   return (ebx & needed) == needed && (ecx & bit_AVX512VNNI) != 0;
 }
+
+// AVX512-BF16, beside the rest of AVX-512.
+bool cpu_has_avx512_bf16() {
+  unsigned eax, ebx, ecx, edx;
+  if (!cpu_has_avx512() || !__get_cpuid_count(7, 1, &eax, &ebx, &ecx, &edx)) return false;
+  return (eax & bit_AVX512BF16) != 0;
+}
+#else
+bool cpu_has_avx512_bf16() { return false; }
 #endif
 
 std::string joined(const std::vector<std::string>& names) {
@@ -72,6 +81,10 @@ const Kernels& select_kernels(const std::string& requested) {
   }
   throw SetupError("the CPU variant \"" + name + "\" is unknown or not supported by this CPU; it can run " +
                    joined(names));
+}
+
+bool has_bf16_attention(const Kernels& kernels) {
+  return kernels.attention_bf16 != nullptr && cpu_has_avx512_bf16();
 }
 
 }  // namespace gradus

@@ -15,4 +15,7 @@ std::vector<std::string> available_variants();
 // it.
 const Kernels& select_kernels(const std::string& requested);
 
+// Whether these kernels have attention in bf16, and this CPU the instructions for it.
+bool has_bf16_attention(const Kernels& kernels);
+
 }  // namespace gradus

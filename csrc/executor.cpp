@@ -17,7 +17,8 @@ constexpr int64_t panels_per_step = 4;       // pieces of a product are multiple
 
 int64_t scratch_floats(const CacheShape& cache, const ExecutorShape& shape) {
   const int64_t naive = shape.max_model_len + cache.head_dim;
-  return padded(std::max({gemm_scratch_floats, attention_scratch_floats(cache.head_dim), naive}));
+  return padded(std::max({gemm_scratch_floats, attention_scratch_floats(cache.head_dim),
+                          attention_bf16_scratch_floats(cache.head_dim), naive}));
 }
 
 // Rows of a power of two of bytes would all fall into the same few cache sets.
@@ -54,10 +55,7 @@ void Executor::begin(Step step) {
   step.check(limits_);
   step_ = std::move(step);
   output_ = StepOutput(step_, shape_.vocab_size);
-  const int64_t num_kv_heads = cache_.shape().num_kv_heads;
-  const int64_t num_groups = shape_.num_heads / num_kv_heads;
-  attention_items_ = step_.attention_items(num_kv_heads, num_groups, attention_queries_at_once);
-  output_items_ = step_.output_attention_items(num_kv_heads, num_groups, attention_queries_at_once);
+  attention_items_ = {};
   for (int64_t i = 0; i < step_.num_copies(); ++i) {
     cache_.copy_block(step_.block_copies[2 * i], step_.block_copies[2 * i + 1]);
   }
@@ -227,6 +225,20 @@ void Executor::perform(const RopeKvWrite& op) {
            [&](int64_t row, int64_t count, int) { kernels_.rope_kv_write(args, row, row + count); });
 }
 
+const std::vector<AttentionItem>& Executor::attention_items(AttentionKernel kernel, RowSet rows) {
+  std::vector<AttentionItem>& items =
+      attention_items_[static_cast<size_t>(kernel)][rows == RowSet::tokens ? 0 : 1];
+  if (items.empty()) {
+    const int64_t num_kv_heads = cache_.shape().num_kv_heads;
+    const int64_t num_groups = shape_.num_heads / num_kv_heads;
+    const int64_t queries =
+        kernel == AttentionKernel::bf16 ? bf16_queries_at_once : attention_queries_at_once;
+    items = rows == RowSet::tokens ? step_.attention_items(num_kv_heads, num_groups, queries)
+                                   : step_.output_attention_items(num_kv_heads, num_groups, queries);
+  }
+  return items;
+}
+
 void Executor::perform(const Attention& op) {
   require_room(op.q);
   rows_of(op.out);
@@ -239,15 +251,17 @@ void Executor::perform(const Attention& op) {
                            op.scale,
                            op.window,
                            op.soft_cap};
-  const auto& items = op.out.rows == RowSet::tokens ? attention_items_ : output_items_;
+  const auto& items = attention_items(op.kernel, op.out.rows);
   const auto num_items = static_cast<int64_t>(items.size());
+  const auto blocked =
+      op.kernel == AttentionKernel::bf16 ? kernels_.attention_bf16 : kernels_.attention_blocked;
   pool_.parallel_for(num_items, 1, [&](int64_t begin, int64_t end, int thread) {
     for (int64_t i = begin; i < end; ++i) {
       const AttentionItem& item = items[i];
-      if (op.blocked) {
-        kernels_.attention_blocked(args, item, i + 1 < num_items ? &item + 1 : nullptr, scratch(thread));
-      } else {
+      if (op.kernel == AttentionKernel::naive) {
         kernels_.attention_naive(args, item, scratch(thread));
+      } else {
+        blocked(args, item, i + 1 < num_items ? &item + 1 : nullptr, scratch(thread));
       }
     }
   });

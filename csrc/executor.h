@@ -2,6 +2,7 @@
 #pragma once
 
 #include <algorithm>
+#include <array>
 #include <memory>
 #include <optional>
 #include <vector>
@@ -82,6 +83,7 @@ class Executor {
   void perform(const GeluMul&);
   void perform(const Experts&);
   void experts_tile(const Experts&, int64_t first_row, int64_t num_rows);
+  const std::vector<AttentionItem>& attention_items(AttentionKernel kernel, RowSet rows);
   void perform(const Add&);
   void perform(const SelectRows&);
   void perform(const LmHeadSample&);
@@ -106,8 +108,8 @@ class Executor {
   StepLimits limits_;
   Step step_;
   StepOutput output_;
-  std::vector<AttentionItem> attention_items_;  // of all rows,
-  std::vector<AttentionItem> output_items_;     // and of the output rows
+  // The step's work by kernel, of all rows and of the output rows; made when it is first asked for.
+  std::array<std::array<std::vector<AttentionItem>, 2>, num_attention_kernels> attention_items_;
   int64_t scratch_floats_;
   std::unique_ptr<Buffer> scratch_;  // [num_threads][scratch_floats_]
   int64_t logits_stride_;

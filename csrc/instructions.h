@@ -81,11 +81,13 @@ struct KvWrite {
   View k, v;
   int64_t layer;
 };
+enum class AttentionKernel { naive, blocked, bf16 };
+constexpr size_t num_attention_kernels = 3;
 struct Attention {
   View q;
   int64_t layer;
   float scale;
-  bool blocked;
+  AttentionKernel kernel;
   View out;
   int64_t window;  // 0: none
   float soft_cap;  // 0: none

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from gradus.backends.attention import choose_attention
 from gradus.backends.options import BackendOptions
 from gradus.backends.registry import backend_class
 from gradus.batch import Backend
@@ -20,7 +21,6 @@ from gradus.engine.core import EngineCore
 from gradus.errors import ConfigError
 from gradus.machine import available_cpus, available_memory
 from gradus.memory_plan import packed_sizes
-from gradus.models.config import ModelConfig
 from gradus.models.generation_config import choose_generation_defaults
 from gradus.models.outline import ModelOutline
 from gradus.models.sources import ModelSource, resolve_model
@@ -85,7 +85,7 @@ def load_runtime(config: EngineConfig) -> Runtime:
     clock.end("source")
     tokenizer = _tokenizer(config, source)
     tokenizer.start_loading()  # beside the weights
-    options = _backend_options(config, source.config, scheduler, cache)
+    options = _backend_options(config, source, scheduler, cache)
     backend = backend_class(config.backend)(source.config, source.checkpoint, options)
     clock.end("weights")
     tokenizer.load()  # waits, and raises what is wrong with it
@@ -171,10 +171,10 @@ def _tokenizer(config: EngineConfig, source: ModelSource) -> Tokenizer:
 
 
 def _backend_options(
-    config: EngineConfig, model: ModelConfig, scheduler: SchedulerConfig, cache: CachePlan
+    config: EngineConfig, source: ModelSource, scheduler: SchedulerConfig, cache: CachePlan
 ) -> BackendOptions:
     return BackendOptions(
-        weight_dtype=weight_dtype(config, model),
+        weight_dtype=weight_dtype(config, source.config),
         num_threads=config.num_threads or available_cpus(),
         max_num_batched_tokens=scheduler.max_num_batched_tokens,
         max_num_seqs=scheduler.max_num_seqs,
@@ -182,7 +182,7 @@ def _backend_options(
         block_size=cache.block_size,
         num_blocks=cache.num_blocks,
         kv_cache_dtype=cache.dtype,
-        attention=config.attention,
+        attention=choose_attention(config, cache.dtype, source.is_quantized),
         enforce_eager=config.enforce_eager,
         quantization=config.quantization,
         activations=config.activation_dtype,

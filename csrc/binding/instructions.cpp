@@ -1,5 +1,6 @@
 // Makers of instructions, named like the operations. They check widths; the executor checks rows.
 #include "binding/binding.h"
+#include "cpu_features.h"
 
 namespace gradus {
 
@@ -26,6 +27,15 @@ void require_layer(const Executor& executor, const View& k, const View& v, int64
   require(layer >= 0 && layer < shape.num_layers, "no such layer");
   require_width(k, shape.num_kv_heads * shape.head_dim);
   require_width(v, shape.num_kv_heads * shape.head_dim);
+}
+
+AttentionKernel attention_kernel(const Executor& executor, const std::string& name) {
+  if (name == "naive") return AttentionKernel::naive;
+  if (name == "blocked") return AttentionKernel::blocked;
+  require(name == "bf16", "attention is \"" + name + "\"; it is bf16, blocked or naive");
+  require(has_bf16_attention(executor.kernels()), "this CPU, or this variant, has no attention in bf16");
+  require(executor.cache().shape().format == Format::f16, "attention in bf16 reads an f16 cache");
+  return AttentionKernel::bf16;
 }
 
 void require_experts(const View& x, const Weight& router, const Weight& gate_up, const Weight& down,
@@ -183,16 +193,16 @@ void bind_cache_instructions(nb::class_<Executor>& executor) {
           "q"_a, "k"_a, "v"_a, "table"_a, "q_weight"_a.none(), "k_weight"_a.none(), "eps"_a, "layer"_a)
       .def(
           "attention",
-          [](Executor& self, View q, int64_t layer, float scale, bool blocked, View out, int64_t window,
+          [](Executor& self, View q, int64_t layer, float scale, const std::string& kernel, View out, int64_t window,
              float soft_cap) {
             require(layer >= 0 && layer < self.cache().shape().num_layers, "no such layer");
             require_width(q, self.shape().num_heads * self.cache().shape().head_dim);
             require_width(out, q.width);
             require(q.rows == out.rows, "attention has a result for each of its queries");
             require(window >= 0 && soft_cap >= 0, "a window and a soft cap are positive, or 0 for none");
-            return Instruction(Attention{q, layer, scale, blocked, out, window, soft_cap});
+            return Instruction(Attention{q, layer, scale, attention_kernel(self, kernel), out, window, soft_cap});
           },
-          "q"_a, "layer"_a, "scale"_a, "blocked"_a, "out"_a, "window"_a = 0, "soft_cap"_a = 0.0f)
+          "q"_a, "layer"_a, "scale"_a, "kernel"_a, "out"_a, "window"_a = 0, "soft_cap"_a = 0.0f)
       .def("experts",
            [](Executor& self, View x, WeightPtr router, WeightPtr gate_up, WeightPtr down, int64_t top_k,
               bool renormalize, bool quantize_x, View out) {

@@ -14,7 +14,8 @@ namespace {
 MultiplyAdd kind_of(const std::string& name) {
   if (name == "f32") return MultiplyAdd::f32;
   if (name == "int8") return MultiplyAdd::int8;
-  require(name == "int4", "a multiply-add is of f32, int8 or int4");
+  if (name == "bf16") return MultiplyAdd::bf16;
+  require(name == "int4", "a multiply-add is of f32, bf16, int8 or int4");
   return MultiplyAdd::int4;
 }
 

@@ -61,6 +61,10 @@ NB_MODULE(_native, m) {
   m.attr("LAYOUT_VERSION") = layout_version;
   m.def("available_variants", &available_variants, "Kernel variants that this CPU can run, best first.");
   m.def(
+      "has_bf16_attention",
+      [](const std::string& cpu_variant) { return has_bf16_attention(select_kernels(cpu_variant)); },
+      "Whether a kernel variant, or the best one, has attention in bf16 on this CPU.", "cpu_variant"_a = "");
+  m.def(
       "parallel_sum",
       [](int num_threads, int64_t size, int64_t grain, int64_t failing) {
         ThreadPool pool(num_threads);

@@ -8,51 +8,10 @@
 // told what lies ahead prefetches V while it reads K, and the next K while it reads V.
 #pragma once
 
-#include "kernels/simd.h"
+#include "kernels/attention_context.h"
 
 namespace gradus::GRADUS_VARIANT {
 namespace {
-
-constexpr index_t groups_per_partition = partition_size / panel_width;
-
-// Where sixteen consecutive tokens of the context lie in the cache.
-template <class T>
-struct Group {
-  const T* k;  // [head_dim][16]
-  const T* v;  // [16][head_dim]
-};
-
-// Tokens begin .. begin + num_tokens of a context; the groups before first_group are not read.
-template <class T>
-struct Partition {
-  index_t begin;
-  index_t num_tokens;
-  index_t first_group;
-  index_t num_groups;
-  Group<T> groups[groups_per_partition];
-};
-
-// The partition with token `first`, of a context of `context` tokens.
-template <class T>
-void locate(const CacheView& cache, const AttentionItem& item, index_t first, index_t context,
-            Partition<T>& partition) {
-  partition.begin = first - first % partition_size;
-  partition.num_tokens = min_of(partition_size, context - partition.begin);
-  partition.first_group = first % partition_size / panel_width;
-  partition.num_groups = (partition.num_tokens + panel_width - 1) / panel_width;
-  for (index_t group = partition.first_group; group < partition.num_groups; ++group) {
-    const index_t token = partition.begin + group * panel_width;
-    const index_t block = item.block_table[token / cache.block_size];
-    const index_t at =
-        (block * cache.num_kv_heads + item.kv_head) * cache.block_size + token % cache.block_size;
-    partition.groups[group] = {static_cast<const T*>(cache.keys) + at * cache.head_dim,
-                               static_cast<const T*>(cache.values) + at * cache.head_dim};
-  }
-}
-
-index_t first_token(const AttentionArgs& args, index_t position) {
-  return args.window > 0 && position >= args.window ? position + 1 - args.window : 0;
-}
 
 // acc[r][p] += sum over i, in order, of x[r * RowStride + i] * w[p][i * w_stride + lane]: one register
 // addresses all of x, where a pointer for each row would not stay in registers.
@@ -79,19 +38,6 @@ inline __attribute__((always_inline)) void accumulate(const float* x,
 #pragma GCC unroll 16
     for (int p = 0; p < P; ++p) acc[r][p] = local[r][p];
   }
-}
-
-// exp(x) for x <= 0 to about 1 ulp; from 2^-126 on, which is as good as 0 beside the 1 of the largest score.
-inline __attribute__((always_inline)) f32x16 exp_not_positive(f32x16 x) {
-  f32x16 n;
-  const f32x16 p = reduced_exp_minus_one(max(broadcast(-87.0f), x), &n);
-  return (p + broadcast(1.0f)) * power_of_two(n);
-}
-
-inline float exp_one(float x) {
-  float lanes[16];
-  store(lanes, exp_not_positive(broadcast(x)));
-  return lanes[0];
 }
 
 // Of tokens first .. end, exponentials in place of the scores, and 0 for the others in groups begin_group ..
@@ -121,23 +67,6 @@ void exponentials(float* row, index_t first, index_t end, index_t begin_group, i
   *sum_out = sum(total);
 }
 
-// A query and its result, of head_dim floats.
-struct Place {
-  const float* q = nullptr;
-  float* out = nullptr;
-};
-
-// One query and its running softmax.
-struct Query {
-  Place place;
-  Place next;     // of the next item, if there is one that is not prefetched yet
-  float* o;       // [head_dim]
-  index_t first;  // token that it sees
-  index_t position;
-  float max;
-  float sum;
-};
-
 // R queries at one partition.
 template <class Stored, int R>
 struct Tile {
@@ -159,15 +88,6 @@ struct Tile {
     const auto* p = reinterpret_cast<const char*>(group);
     for (index_t at = bytes * part / num_parts; at < bytes * (part + 1) / num_parts; at += 64)
       __builtin_prefetch(p + at, 0, 2);
-  }
-
-  void prefetch(Place& place) const {
-    if (!place.q) return;
-    for (index_t d = 0; d < args.cache.head_dim; d += panel_width) {
-      __builtin_prefetch(place.q + d, 0, 2);
-      __builtin_prefetch(place.out + d, 1, 2);
-    }
-    place = {};
   }
 
   template <int P>
@@ -248,40 +168,33 @@ struct Tile {
   }
 
   // The partition's partial sums into the query's running ones.
-  void merge(Query& query, const float* from, float keep, float take) const {
+  void add(Query& query, const float* from, Factors by) const {
     for (index_t d = 0; d < args.cache.head_dim; d += panel_width) {
-      const f32x16 taken = load(from + d) * broadcast(take);
-      store(query.o + d, keep == 0 ? taken : load(query.o + d) * broadcast(keep) + taken);
+      const f32x16 taken = load(from + d) * broadcast(by.take);
+      store(query.o + d, by.keep == 0 ? taken : load(query.o + d) * broadcast(by.keep) + taken);
     }
   }
 
   __attribute__((noinline)) void run() {
     scores();
-    float keep[R];
-    float take[R];
+    Factors factors[R];
     for (int r = 0; r < R; ++r) {
       Query& query = queries[r];
-      prefetch(query.next);
+      query.next.prefetch(args.cache.head_dim);
       const index_t first = query.first - here.begin;
       const index_t end = min_of(query.position + 1 - here.begin, num_tokens);
       float* row = weights + r * partition_size;
-      if (end <= 0 || first >= partition_size) {  // the partition lies after this query, or before its window
+      if (end <= 0 || first >= partition_size) {
         for (index_t t = begin_group * panel_width; t < end_group * panel_width; ++t) row[t] = 0;
-        keep[r] = end <= 0 ? 1 : 0;
-        take[r] = 0;
+        factors[r] = factors_of_unseen(end <= 0);
         continue;
       }
       float partition_max, partition_sum;
       exponentials(row, first, end, begin_group, end_group, args.soft_cap, &partition_max, &partition_sum);
-      const float merged = query.max > partition_max ? query.max : partition_max;
-      const bool is_its_first = first >= 0;
-      keep[r] = is_its_first ? 0 : exp_one(query.max - merged);
-      take[r] = is_its_first ? 1 : exp_one(partition_max - merged);
-      query.sum = query.sum * keep[r] + partition_sum * take[r];
-      query.max = merged;
+      factors[r] = merge(query, partition_max, partition_sum, first >= 0);
     }
     values();
-    for (int r = 0; r < R; ++r) merge(queries[r], partial + r * o_stride, keep[r], take[r]);
+    for (int r = 0; r < R; ++r) add(queries[r], partial + r * o_stride, factors[r]);
   }
 };
 

@@ -137,6 +137,9 @@ struct Kernels {
   // attention_scratch_floats(head_dim).
   void (*attention_blocked)(const AttentionArgs&, const AttentionItem&, const AttentionItem* next,
                             float* scratch);
+  // The same with products in bf16, of an f16 cache; null in variants without. See has_bf16_attention.
+  void (*attention_bf16)(const AttentionArgs&, const AttentionItem&, const AttentionItem* next,
+                         float* scratch);
   // Scratch: context length + head_dim floats.
   void (*attention_naive)(const AttentionArgs&, const AttentionItem&, float* scratch);
   // Row kernels: every one handles `rows` rows that start at its pointers.
@@ -176,10 +179,18 @@ constexpr int64_t q_chunk = 128;                   // of a query's dimensions, s
 static constexpr int64_t padded_to_chunks(int64_t head_dim) {
   return (head_dim + q_chunk - 1) / q_chunk * q_chunk;
 }
-constexpr int64_t attention_scratch_floats(int64_t head_dim) {
+static constexpr int64_t attention_scratch_floats(int64_t head_dim) {
   return attention_queries * partition_size +
-         (attention_queries + attention_queries_at_once) * (head_dim + panel_width) +
+         (attention_queries + attention_queries_at_once) * (head_dim + 2 * panel_width) +
          attention_queries_at_once * padded_to_chunks(head_dim);
+}
+// In bf16, where a tile's queries share K and V that were converted for all queries at once.
+constexpr int64_t bf16_queries = 8;
+constexpr int64_t bf16_queries_at_once = 192;
+static constexpr int64_t attention_bf16_scratch_floats(int64_t head_dim) {
+  const int64_t padded_dim = head_dim + 2 * panel_width;
+  return (bf16_queries + padded_dim) * partition_size +
+         bf16_queries_at_once * (padded_dim + padded_to_chunks(head_dim) / 2);
 }
 
 const Kernels& kernels_portable();

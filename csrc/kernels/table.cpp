@@ -8,6 +8,7 @@ namespace GRADUS_VARIANT {
 
 void gemm(const GemmArgs&, int64_t, int64_t, float*);
 void attention_blocked(const AttentionArgs&, const AttentionItem&, const AttentionItem*, float*);
+void attention_bf16(const AttentionArgs&, const AttentionItem&, const AttentionItem*, float*);
 void attention_naive(const AttentionArgs&, const AttentionItem&, float*);
 void embed(const void*, Format, int64_t, const int32_t*, float, int64_t, Rows);
 void quantize(Rows, int64_t, Rows, int64_t);
@@ -33,11 +34,17 @@ int64_t find_at_least(const float*, int64_t, int64_t, float, int32_t*, int64_t, 
 #define GRADUS_JOIN_OF(a, b) a##b
 #define GRADUS_JOIN(a, b) GRADUS_JOIN_OF(a, b)
 
+#if GRADUS_VARIANT_avx512
+#define GRADUS_ATTENTION_BF16 variant::attention_bf16
+#else
+#define GRADUS_ATTENTION_BF16 nullptr
+#endif
+
 const Kernels& GRADUS_JOIN(kernels_, GRADUS_VARIANT)() {
   namespace variant = GRADUS_VARIANT;
   static const Kernels table = {
       GRADUS_TEXT(GRADUS_VARIANT), variant::gemm,          variant::attention_blocked,
-      variant::attention_naive,    variant::embed,         variant::quantize,
+      GRADUS_ATTENTION_BF16,       variant::attention_naive,    variant::embed,         variant::quantize,
       variant::quantize_weights,   variant::rms_norm,      variant::add,
       variant::add_rms_norm,       variant::silu_mul,      variant::gelu_mul,
       variant::soft_cap,           variant::rope,          variant::kv_write,

@@ -12,7 +12,7 @@ from gradus.bench.probe import memory_bandwidth
 from gradus.bench.statistics import spread
 from gradus.machine import available_memory
 
-MULTIPLY_ADDS = ("f32", "int8", "int4")
+MULTIPLY_ADDS = ("f32", "bf16", "int8", "int4")
 NUM_PASSES = 7
 
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from statistics import median
 from typing import Any, get_args
 
+from gradus.backends.attention import choose_attention
 from gradus.bench.estimate import Fit, ModelBytes, fit_model, model_bytes
 from gradus.bench.hardware import hardware
 from gradus.bench.probe import DecodeProbe, Prediction, chosen_variant, kernel_variants, memory_bandwidth
@@ -112,6 +113,7 @@ def _memory(fit: Fit, config: EngineConfig) -> dict[str, Any]:
         "quantization": sizes.quantization,
         "stored_widths": sizes.stored_widths,
         "activations": config.activation_dtype,
+        "attention": choose_attention(config, sizes.kv_dtype, bool(sizes.stored_widths)),
         "weight_bytes": sizes.weights,
         "working_bytes": fit.working,
         "kv_cache_dtype": sizes.kv_dtype,

@@ -45,7 +45,7 @@ class OpCost:
 
     Attributes:
         name: for people; operations of one name have one shape.
-        multiply_add: which of the machine's ceilings it runs against: f32, int8 or int4.
+        multiply_add: which of the machine's ceilings it runs against: f32, bf16, int8 or int4.
     """
 
     name: str
@@ -85,7 +85,7 @@ def _attention(operation: Operation, shape: StepSize, model: ModelConfig, kv_byt
     num_read = min(num_attended, shape.num_context)  # a sequence without a sampled row is not read
     return OpCost(
         "attention" if is_whole else "attention of sampled rows",
-        "f32",
+        "bf16" if operation.arguments["kernel"] == "bf16" else "f32",
         2 * num_attended * model.num_heads * model.head_dim,
         num_read * kv_bytes // model.num_layers,
     )

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 import gradus.backends.native._native as _native
+from gradus.backends.attention import choose_attention
 from gradus.backends.options import BackendOptions
 from gradus.backends.registry import backend_class
 from gradus.bench.estimate import ModelBytes, model_bytes
@@ -119,7 +120,7 @@ class DecodeProbe:
             block_size=_BLOCK,
             num_blocks=max_model_len // _BLOCK,
             kv_cache_dtype=sizes.kv_dtype,
-            attention=config.attention,
+            attention=choose_attention(config, sizes.kv_dtype, bool(sizes.stored_widths)),
             enforce_eager=config.enforce_eager,
             quantization=sizes.quantization,
             activations=config.activation_dtype,

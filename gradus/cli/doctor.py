@@ -79,7 +79,8 @@ def _memory_text(model: dict[str, Any]) -> list[str]:
         f"Model {model['name']} ({model['architecture']}): {verdict}{here}",
         f"  weights   {_gb(memory['weight_bytes'])} as {_weight_type(memory)}, and about "
         f"{_gb(memory['working_bytes'])} to compute in",
-        f"  KV cache  {memory['kv_bytes_per_token']:,} bytes per token as {memory['kv_cache_dtype']}; "
+        f"  KV cache  {memory['kv_bytes_per_token']:,} bytes per token as {memory['kv_cache_dtype']}, "
+        f"read by {memory['attention']} attention; "
         f"{memory['kv_cache_tokens']:,} tokens by default ({_gb(memory['kv_cache_bytes'])}), "
         f"{memory['kv_cache_tokens_at_most']:,} if it took all that is free",
         f"  holds     {memory['requests_of_full_length']:,} requests of {memory['max_model_len']:,} tokens, "

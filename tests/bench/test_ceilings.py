@@ -9,9 +9,12 @@ from gradus.bench.op_costs import OpCost
 VECTOR_VARIANTS = [variant for variant in _native.available_variants() if variant != "portable"]
 
 
-@pytest.mark.parametrize("kind", ["f32", "int8", "int4"])
+@pytest.mark.parametrize("kind", ["f32", "bf16", "int8", "int4"])
 def test_every_vector_variant_has_its_instructions_timed(kind):
     for variant in VECTOR_VARIANTS:
+        if kind == "bf16" and not _native.has_bf16_attention(variant):
+            assert _native.time_multiply_adds(variant, kind, 2, NUM_PASSES) == []
+            continue
         rates = _native.time_multiply_adds(variant, kind, 2, NUM_PASSES)
         assert len(rates) == NUM_PASSES
         assert all(rate > 1e8 for rate in rates)

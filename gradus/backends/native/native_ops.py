@@ -107,7 +107,7 @@ class NativeOps(ABC):
         arguments = {
             "layer": layer,
             "scale": scale,
-            "blocked": self._attention == "blocked",
+            "kernel": self._attention,
             "window": window or 0,  # the instruction's word for none
             "soft_cap": soft_cap or 0.0,
         }

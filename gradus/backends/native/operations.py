@@ -94,11 +94,11 @@ def _attention(
     executor: Any,
     layer: int,
     scale: float,
-    blocked: bool,
+    kernel: str,
     window: int,
     soft_cap: float,
 ) -> Any:
-    return executor.attention(i[0], layer, scale, blocked, o[0], window, soft_cap)
+    return executor.attention(i[0], layer, scale, kernel, o[0], window, soft_cap)
 
 
 def _silu_mul(i: list[Any], o: list[Any], executor: Any) -> Any:

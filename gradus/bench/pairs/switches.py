@@ -112,6 +112,17 @@ _ALL = (
         same_tokens=False,
     ),
     Switch(
+        name="attention-products",
+        question="attention multiplies in f32, or in bf16 where this CPU can?",
+        sides={"f32": {"attention": "blocked"}, "auto": {"attention": "auto"}},
+        common={**_alone(1), "quantization": "int4", "kv_cache_dtype": "f16"},
+        workload=FixedWorkload(
+            name="long-prompts", num_requests=2, concurrency=1, input_len=1536, output_len=8
+        ),
+        headlines=_SPEED,
+        same_tokens=False,
+    ),
+    Switch(
         name="chunked-prefill",
         question="long prompts in chunks, or whole, while other requests are written?",
         sides={

@@ -1,0 +1,168 @@
+"""Attention with products in bf16: against the formula on rounded operands, and however the work is cut."""
+
+import numpy as np
+import pytest
+
+from gradus.backends.native import _native
+from tests.backends.native.attention_cases import CONTEXTS, CUTS, Sequences, attend, formula
+from tests.backends.native.harness import OUTPUTS, Tensor, make_executor, make_step, run
+
+WEIGHT_ROUNDING = 2.0**-8 + 2e-4  # of a weight: half a unit of bf16's last place, and the rough exponential
+SHAPES = [
+    (1, 1, 2),
+    (2, 2, 8),
+    (6, 2, 24),
+    (5, 1, 32),
+    (3, 3, 80),
+    (16, 2, 18),
+    (4, 1, 128),
+    (2, 1, 160),
+    (7, 1, 260),
+]
+
+# Variants with the instruction on this CPU: none of them on many CPUs.
+pytestmark = pytest.mark.parametrize(
+    "variant", [name for name in _native.available_variants() if _native.has_bf16_attention(name)]
+)
+
+
+def bf16(x):
+    """The nearest float32 with 8 bits, ties to even."""
+    bits = np.ascontiguousarray(x, np.float32).view(np.uint32).astype(np.uint64)
+    return ((bits + 0x7FFF + (bits >> 16 & 1)) >> 16 << 16).astype(np.uint32).view(np.float32)
+
+
+def f16(x):
+    return x.astype(np.float16).astype(np.float32)
+
+
+def formula_and_bounds(sequences, window=0, soft_cap=0.0):
+    """The formula on bf16 operands, and how far rounded weights that sum to 1 can move it: each value's weighted
+    distance from the result, times the rounding of a weight."""
+    head_dim, num_kv_heads = sequences.shape["head_dim"], sequences.shape["num_kv_heads"]
+    num_groups = sequences.shape["num_heads"] // num_kv_heads
+    found = []
+    for q, k, v in zip(sequences.q, sequences.k, sequences.v, strict=True):
+        q = bf16(q * np.float32(head_dim**-0.5)).astype(np.float64).reshape(len(q), -1, head_dim)
+        k, v = (
+            bf16(f16(x)).astype(np.float64).reshape(len(x), -1, head_dim).repeat(num_groups, axis=1)
+            for x in (k, v)
+        )
+        scores = np.einsum("qhd,khd->hqk", q, k)
+        if soft_cap:
+            scores = soft_cap * np.tanh(scores / soft_cap)
+        distances = np.arange(len(q))[:, None] - np.arange(len(q))
+        scores[:, (distances < 0) | (distances >= (window or len(q)))] = -np.inf
+        weights = np.exp(scores - scores.max(axis=-1, keepdims=True))
+        weights /= weights.sum(axis=-1, keepdims=True)
+        out = np.einsum("hqk,khd->qhd", weights, v)
+        spread = np.empty_like(out)
+        for i, row in enumerate(out):
+            spread[i] = np.einsum("hk,khd->hd", weights[:, i], np.abs(v - row))
+        bound = WEIGHT_ROUNDING * spread + 2e-6 * np.abs(v).max()
+        found.append((out.reshape(len(q), -1), bound.reshape(len(q), -1)))
+    return found
+
+
+def assert_within(found, expected_and_bounds):
+    for f, (expected, bound) in zip(found, expected_and_bounds, strict=True):
+        worst = np.max(np.abs(f - expected) / bound)
+        assert worst <= 1, worst
+
+
+@pytest.mark.parametrize(("num_heads", "num_kv_heads", "head_dim"), SHAPES)
+def test_agrees_with_the_formula_on_rounded_operands(variant, num_heads, num_kv_heads, head_dim):
+    sequences = Sequences(
+        [1, 2, 5, 16, 17, 33, 257, 300], num_heads=num_heads, num_kv_heads=num_kv_heads, head_dim=head_dim
+    )
+    found = attend(sequences, variant, kv_format="f16", kernel="bf16")
+    assert_within(found, formula_and_bounds(sequences))
+
+
+def test_is_within_a_hundredth_of_products_in_f32(variant):
+    """Of the values' standard deviation, in the root mean square."""
+    sequences = Sequences([300, 530], num_heads=4, num_kv_heads=2, head_dim=64)
+    found = attend(sequences, variant, kv_format="f16", kernel="bf16")
+    for f, exact, v in zip(found, formula(sequences, "f16"), sequences.v, strict=True):
+        assert np.sqrt(np.mean((f - exact) ** 2)) < 0.01 * v.std()
+
+
+@pytest.mark.parametrize("soft_cap", [0.0, 2.0])
+@pytest.mark.parametrize("window", [1, 2, 15, 16, 17, 100, 255, 256, 257, 300])
+def test_windows_and_soft_caps_agree_with_the_formula(variant, window, soft_cap):
+    sequences = Sequences([1, 17, 40, 257, 530], num_heads=6, num_kv_heads=2, head_dim=24)
+    found = attend(
+        sequences, variant, kv_format="f16", kernel="bf16", window=window, soft_cap=soft_cap, chunks=(200, 31)
+    )
+    assert_within(found, formula_and_bounds(sequences, window, soft_cap))
+
+
+@pytest.mark.parametrize("window", [0, 1, 30, 256, 300])
+@pytest.mark.parametrize(
+    ("num_heads", "num_kv_heads", "head_dim"), [(4, 2, 16), (6, 1, 24), (8, 1, 64), (14, 2, 64)]
+)
+def test_a_row_is_the_same_however_the_work_is_cut(variant, num_heads, num_kv_heads, head_dim, window):
+    """Decoded alone, in chunks of any size, or with the whole prompt."""
+    shape = {"num_heads": num_heads, "num_kv_heads": num_kv_heads, "head_dim": head_dim}
+    options = {"kv_format": "f16", "kernel": "bf16", "window": window, "soft_cap": 3.0 if window else 0.0}
+    whole = attend(Sequences(CONTEXTS, **shape), variant, **options)
+    for block_size, num_threads, chunks in [*CUTS, (16, 1, (1,)), (16, 2, (192, 8, 9))]:
+        sequences = Sequences(CONTEXTS, **shape, block_size=block_size)
+        pieces = attend(
+            sequences, variant, **options, num_threads=num_threads, chunks=chunks, seed=block_size
+        )
+        for found, expected in zip(pieces, whole, strict=True):
+            assert np.array_equal(found, expected), (block_size, num_threads, chunks)
+
+
+def test_what_lies_behind_a_context_does_not_matter(variant):
+    """The cache holds NaN and infinity where a sequence before this one was longer, in V's pairs too."""
+    sequences = Sequences([37], num_heads=2, num_kv_heads=1, head_dim=16)
+    executor = make_executor(variant, kv_format="f16", num_blocks=4, max_rows=64, **sequences.shape)
+    out = Tensor(37, 32)
+    attention = executor.attention(Tensor.of(sequences.q[0]).view, 0, 0.25, "bf16", out.view)
+    k, v = (Tensor.of(x[0]) for x in (sequences.k, sequences.v))
+    step = make_step([37], [37])
+    results = []
+    for rubbish in (0.0, np.nan, np.inf):
+        other = Tensor.of(np.full((64, 16), rubbish, np.float32))
+        run(executor, make_step([64], [64]), executor.kv_write(other.view, other.view, 0))
+        run(executor, step, executor.kv_write(k.view, v.view, 0), attention)
+        results.append(out.array.copy())
+    assert np.array_equal(results[0], results[1])
+    assert np.array_equal(results[0], results[2])
+
+
+def test_output_rows_alone_get_the_bits_that_all_rows_get(variant):
+    contexts, rows, output_rows = [300, 40, 21], [70, 1, 20], [3, 4, 69, 70, 71, 90]
+    executor = make_executor(variant, kv_format="f16", max_rows=91, num_heads=6, num_kv_heads=2, head_dim=40)
+    random = np.random.default_rng(2)
+    step = make_step(contexts, rows, output_rows=output_rows)
+    k, v = (Tensor.of(random.normal(size=(91, 80))) for _ in range(2))
+    q = Tensor.of(random.normal(size=(91, 240)))
+    chosen, some = (Tensor(len(output_rows), 240, OUTPUTS) for _ in range(2))
+    out = Tensor(91, 240)
+    run(
+        executor,
+        step,
+        executor.kv_write(k.view, v.view, 0),
+        executor.attention(q.view, 0, 0.2, "bf16", out.view),
+        _native.select_rows(q.view, chosen.view),
+        executor.attention(chosen.view, 0, 0.2, "bf16", some.view),
+    )
+    assert np.array_equal(some.array, out.array[output_rows])
+
+
+def test_large_scores_do_not_overflow(variant):
+    sequences = Sequences([40, 600], num_heads=2, num_kv_heads=1, head_dim=16)
+    sequences.q = [q * 60 for q in sequences.q]  # scores reach 1000
+    found = attend(sequences, variant, kv_format="f16", kernel="bf16")
+    for f, (expected, _) in zip(found, formula_and_bounds(sequences), strict=True):
+        np.testing.assert_allclose(f, expected, atol=0.02)
+
+
+def test_an_f32_cache_is_refused(variant):
+    executor = make_executor(variant, kv_format="f32")
+    x = Tensor(1, 16)
+    with pytest.raises(_native.SetupError, match="reads an f16 cache"):
+        executor.attention(x.view, 0, 1.0, "bf16", x.view)
