@@ -193,14 +193,15 @@ void bind_cache_instructions(nb::class_<Executor>& executor) {
           "q"_a, "k"_a, "v"_a, "table"_a, "q_weight"_a.none(), "k_weight"_a.none(), "eps"_a, "layer"_a)
       .def(
           "attention",
-          [](Executor& self, View q, int64_t layer, float scale, const std::string& kernel, View out, int64_t window,
-             float soft_cap) {
+          [](Executor& self, View q, int64_t layer, float scale, const std::string& kernel, View out,
+             int64_t window, float soft_cap) {
             require(layer >= 0 && layer < self.cache().shape().num_layers, "no such layer");
             require_width(q, self.shape().num_heads * self.cache().shape().head_dim);
             require_width(out, q.width);
             require(q.rows == out.rows, "attention has a result for each of its queries");
             require(window >= 0 && soft_cap >= 0, "a window and a soft cap are positive, or 0 for none");
-            return Instruction(Attention{q, layer, scale, attention_kernel(self, kernel), out, window, soft_cap});
+            return Instruction(
+                Attention{q, layer, scale, attention_kernel(self, kernel), out, window, soft_cap});
           },
           "q"_a, "layer"_a, "scale"_a, "kernel"_a, "out"_a, "window"_a = 0, "soft_cap"_a = 0.0f)
       .def("experts",

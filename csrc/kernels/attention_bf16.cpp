@@ -6,8 +6,8 @@
 //   o[d] = sum over pairs of t, in order, of e[t] * bf16(v[t][d])                 lanes are dimensions
 // Partitions are merged as in attention.cpp, in f32.
 //
-// For the AVX-512 variant on CPUs with AVX512-BF16, which multiply two numbers a lane: half the instructions of
-// f32. K and V are converted once for all queries of a sweep.
+// For the AVX-512 variant on CPUs with AVX512-BF16, which multiply two numbers a lane: half the instructions
+// of f32. K and V are converted once for all queries of a sweep.
 #include "kernels/attention_bf16_tile.h"
 #include "kernels/attention_sweep.h"
 
@@ -71,15 +71,9 @@ struct Bf16Products {
 
   template <int R, bool IsConverted>
   void run_tile(Query* queries, index_t at, Seen seen) {
-    Bf16Tile<R, IsConverted>{args,
-                             queries,
-                             packed_q + at * padded_to_chunks(args.cache.head_dim) / 2,
-                             weights,
-                             pairs,
-                             *here,
-                             *ahead,
-                             lines,
-                             seen}
+    Bf16Tile<R, IsConverted>{args,    queries, packed_q + at * padded_to_chunks(args.cache.head_dim) / 2,
+                             weights, pairs,   *here,
+                             *ahead,  lines,   seen}
         .run();
   }
 };

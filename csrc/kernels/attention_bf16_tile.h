@@ -1,9 +1,9 @@
-// A tile of attention in bf16: up to eight queries at one partition of a context. See attention_bf16.cpp for the
-// arithmetic.
+// A tile of attention in bf16: up to eight queries at one partition of a context. See attention_bf16.cpp for
+// the arithmetic.
 //
-// Pairs come from the sweep's, or, when its queries are one tile, straight from the cache: the same pairs in the
-// same order. A token after a query's own position has weight 0, which changes no sum; so does one before its
-// window.
+// Pairs come from the sweep's, or, when its queries are one tile, straight from the cache: the same pairs in
+// the same order. A token after a query's own position has weight 0, which changes no sum; so does one before
+// its window.
 #pragma once
 
 #include "kernels/bf16_pairs.h"
@@ -38,8 +38,8 @@ inline __attribute__((always_inline)) void accumulate_pairs(const uint32_t* x, i
   }
 }
 
-// Of tokens first .. end, weights in place of the scores, as pairs of tokens; weight 0 for the others in groups
-// begin_group .. end_group, both even. Returns the largest score, and the weights' sum.
+// Of tokens first .. end, weights in place of the scores, as pairs of tokens; weight 0 for the others in
+// groups begin_group .. end_group, both even. Returns the largest score, and the weights' sum.
 inline void bf16_weights(float* row, index_t first, index_t end, index_t begin_group, index_t end_group,
                          float soft_cap, float* max_out, float* sum_out) {
   const f32x16 none = broadcast(-__builtin_inff());

@@ -99,9 +99,8 @@ struct Factors {
 // The partition's largest score and sum into the query's.
 inline Factors merge(Query& query, float partition_max, float partition_sum, bool is_its_first) {
   const float merged = query.max > partition_max ? query.max : partition_max;
-  const Factors factors = is_its_first
-                              ? Factors{0, 1}
-                              : Factors{exp_one(query.max - merged), exp_one(partition_max - merged)};
+  const Factors factors =
+      is_its_first ? Factors{0, 1} : Factors{exp_one(query.max - merged), exp_one(partition_max - merged)};
   query.sum = query.sum * factors.keep + partition_sum * factors.take;
   query.max = merged;
   return factors;

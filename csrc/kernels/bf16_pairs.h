@@ -1,4 +1,5 @@
-// K and V as pairs of bf16, the way that attention in bf16 multiplies them, and what is read next from memory.
+// K and V as pairs of bf16, the way that attention in bf16 multiplies them, and what is read next from
+// memory.
 //
 // Pairs are two neighbours in a sum: of K two dimensions of a token, of V two tokens of a dimension.
 #pragma once

@@ -1,4 +1,5 @@
-// Pairs of bf16 on AVX512-BF16: what multiplies twice as many numbers an instruction as f32, with sums in f32.
+// Pairs of bf16 on AVX512-BF16: what multiplies twice as many numbers an instruction as f32, with sums in
+// f32.
 //
 // For translation units of the AVX-512 variant that are compiled for AVX512-BF16 too. The instruction takes
 // subnormal numbers for 0, products and sums too.

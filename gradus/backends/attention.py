@@ -44,8 +44,8 @@ def cpu_has_bf16() -> bool:
 def _check_bf16(kv_cache_dtype: str) -> None:
     if kv_cache_dtype != "f16":
         raise ConfigError(
-            f"attention is bf16, but the KV cache is {kv_cache_dtype}; set kv_cache_dtype to f16, or attention "
-            "to auto"
+            f"attention is bf16, but the KV cache is {kv_cache_dtype}; set kv_cache_dtype to f16, or "
+            "attention to auto"
         )
     if not cpu_has_bf16():
         raise ConfigError(

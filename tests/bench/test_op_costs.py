@@ -4,6 +4,7 @@ import math
 
 import pytest
 
+from gradus.backends.attention import cpu_has_bf16
 from gradus.bench.op_costs import op_cost
 from gradus.bench.step_batches import decode_shape, prefill_shape
 from gradus.models.weights import expected_weights
@@ -63,6 +64,13 @@ def test_quantized_products_run_against_the_integer_ceiling_and_others_do_not():
     assert kinds == {"int8"}
     kinds = {cost.multiply_add for cost in products(costs(decode_shape(1, 8), quantization="int8"))}
     assert kinds == {"f32"}
+
+
+def test_attention_runs_against_the_ceiling_of_what_it_multiplies():
+    kernels = {"blocked": "f32", "naive": "f32"} | ({"bf16": "bf16"} if cpu_has_bf16() else {})
+    for kernel, kind in kernels.items():
+        found = costs(decode_shape(1, 8), attention=kernel)
+        assert {cost.multiply_add for cost in found if cost.name == "attention"} == {kind}
 
 
 def test_what_is_no_product_has_a_name_and_no_numbers():

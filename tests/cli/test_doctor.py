@@ -5,6 +5,7 @@ import os
 
 import pytest
 
+from gradus.backends.attention import cpu_has_bf16
 from tests.cli.harness import gradus
 from tests.tiny_models import write_wide_model
 
@@ -52,6 +53,8 @@ def test_doctor_judges_the_quantized_model(tiny_model_path):
         for flags in ([], ["--quantization", "int4"])
     )
     assert (quantized["memory"]["quantization"], quantized["memory"]["activations"]) == ("int4", "int8")
+    assert plain["memory"]["attention"] == "blocked"
+    assert quantized["memory"]["attention"] == ("bf16" if cpu_has_bf16() else "blocked")
     assert quantized["memory"]["weight_bytes"] < plain["memory"]["weight_bytes"] / 2
     assert quantized["decode"]["measured_on"]["weight_bytes"] == quantized["memory"]["weight_bytes"]
     assert (

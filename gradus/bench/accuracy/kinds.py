@@ -22,6 +22,7 @@ class Kind:
             the model is written in first, and which goes before the former.
         kv_cache: f32 or f16.
         activations: f32, or int8 with quantized weights.
+        attention: blocked, or auto, which multiplies in bf16 where this CPU can and the cache is f16.
         against: the kind that its perplexity is compared with.
         at_most: how many times that.
     """
@@ -30,6 +31,7 @@ class Kind:
     weights: str
     kv_cache: str = "f32"
     activations: str = "f32"
+    attention: str = "blocked"
     against: str = "f32"
     at_most: float = 1.0
 
@@ -49,6 +51,7 @@ class Kind:
             quantization=quantization,  # type: ignore[arg-type]  # one of them
             kv_cache_dtype=self.kv_cache,  # type: ignore[arg-type]
             activations=self.activations if self.is_file or quantization != "none" else "auto",  # type: ignore[arg-type]
+            attention=self.attention,  # type: ignore[arg-type]
             packed_cache=False,
         )
 
@@ -83,6 +86,8 @@ KINDS = {
         Kind("int4", "int4", activations="int8", against="q4_0", at_most=FOUR_BITS),
         Kind("int4-kv-f16", "int4", "f16", "int8", against="q4_0", at_most=FOUR_BITS),
         Kind("int4-all", "int4-all", activations="int8", against="q4_0", at_most=FOUR_BITS),
+        Kind("int4-all-kv-f16", "int4-all", "f16", "int8", at_most=FOUR_BITS),
+        Kind("int4-all-bf16", "int4-all", "f16", "int8", "auto", "int4-all-kv-f16", ROUNDED),
     )
 }
 

@@ -37,8 +37,8 @@ def f16(x):
 
 
 def formula_and_bounds(sequences, window=0, soft_cap=0.0):
-    """The formula on bf16 operands, and how far rounded weights that sum to 1 can move it: each value's weighted
-    distance from the result, times the rounding of a weight."""
+    """The formula on bf16 operands, and how far rounded weights that sum to 1 can move it: each value's
+    weighted distance from the result, times the rounding of a weight."""
     head_dim, num_kv_heads = sequences.shape["head_dim"], sequences.shape["num_kv_heads"]
     num_groups = sequences.shape["num_heads"] // num_kv_heads
     found = []
