@@ -90,9 +90,9 @@ class EngineConfig:
         packed_cache: keep packed weights on disk, and map them at the next start (docs/start-up.md).
         huge_pages: move mapped weights into huge pages where the file system keeps them in small ones.
         packed_cache_size: bytes that all cached files may take; default: $GRADUS_CACHE_SIZE, else 32 GiB.
-        attention: "bf16" (products in bf16: f16 KV caches, CPUs with AVX512-BF16), "blocked" (in f32), "naive"
-            (scores in full, one head at a time), or "auto": bf16 where it runs and where products of quantized
-            weights round activations to 8 bits, else blocked.
+        attention: "bf16" (its products; f16 KV caches, CPUs with AVX512-BF16), "blocked" (f32), "naive"
+            (scores in full, one head at a time), or "auto": bf16 where it runs and where products of
+            quantized weights round activations to 8 bits, else blocked.
         enforce_eager: run op by op instead of replaying the traced program.
         generation_config: where sampling defaults come from: "auto" (the model's generation_config.json),
             "vllm" (none: the neutral ones, as vLLM calls it), or a directory with such a file.

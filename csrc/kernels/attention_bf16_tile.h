@@ -12,6 +12,9 @@ namespace gradus::avx512 {
 namespace {
 
 constexpr index_t pairs_per_chunk = q_chunk / 2;
+// A few at a time: the CPU waits when more lines are on their way than it keeps track of.
+constexpr index_t k_pairs_per_prefetch = 8;
+constexpr index_t v_pairs_per_prefetch = 2;
 
 // acc[r][p] += sum over i, in order, of the products of x[r * RowStride + i] and pairs(i, p).
 template <int R, int P, int RowStride, class PairsOf>
@@ -104,7 +107,7 @@ struct Bf16Tile {
     for (int r = 0; r < R; ++r) {
       for (int p = 0; p < P; ++p) acc[r][p] = zero();
     }
-    const index_t block = IsConverted ? pairs_per_chunk : 16;
+    const index_t block = IsConverted ? pairs_per_chunk : k_pairs_per_prefetch;
     for (index_t i = 0; i < head_dim / 2; i += block) {
       if constexpr (!IsConverted) {
         for (int p = 0; p < P; ++p)
@@ -136,7 +139,7 @@ struct Bf16Tile {
       }
     } else {
       index_t group = seen.begin_group;
-      if constexpr (R <= 4) group = scores_while<4>(group);
+      if constexpr (R <= 1) group = scores_while<4>(group);
       group = scores_while<2>(group);
       scores_while<1>(group);
     }
@@ -173,6 +176,7 @@ struct Bf16Tile {
   index_t values_while(index_t d, const Factors* factors) const {
     constexpr index_t width = P * panel_width;
     const index_t head_dim = args.cache.head_dim;
+    const index_t num_parts = (head_dim + width - 1) / width * pairs_per_group / v_pairs_per_prefetch;
     for (; d + width - panel_width < head_dim; d += width) {
       f32x16 acc[R][P];
       for (int r = 0; r < R; ++r) {
@@ -180,13 +184,18 @@ struct Bf16Tile {
       }
       for (index_t group = seen.begin_group; group < seen.end_group; ++group) {
         const index_t same = ahead.first_group + group - seen.begin_group;
-        if (same < ahead.num_groups)
-          prefetch_part(ahead.groups[same].k, head_dim, d / width, (head_dim + width - 1) / width);
+        const T* next_k = same < ahead.num_groups ? ahead.groups[same].k : nullptr;
         const T* v = here.groups[group].v + d;
         const auto* x = reinterpret_cast<const uint32_t*>(weights) + group * pairs_per_group;
         const index_t n = min_of(panel_width, seen.num_tokens - group * panel_width);
-        accumulate_pairs<R, P, partition_size>(
-            x, n / 2, [&](index_t i, int p) { return v_pair(v + p * panel_width, i, head_dim, true); }, acc);
+        for (index_t i = 0; i < pairs_per_group; i += v_pairs_per_prefetch) {
+          if (next_k)
+            prefetch_part(next_k, head_dim, (d / width * pairs_per_group + i) / v_pairs_per_prefetch,
+                          num_parts);
+          accumulate_pairs<R, P, partition_size>(
+              x + i, min_of(v_pairs_per_prefetch, n / 2 - i),
+              [&](index_t j, int p) { return v_pair(v + p * panel_width, i + j, head_dim, true); }, acc);
+        }
         if (n % 2) {
           accumulate_pairs<R, P, partition_size>(
               x + n / 2, 1,
@@ -203,6 +212,7 @@ struct Bf16Tile {
       converted_values(factors);
     } else {
       index_t d = 0;
+      if constexpr (R <= 2) d = values_while<8>(d, factors);
       if constexpr (R <= 4) d = values_while<4>(d, factors);
       d = values_while<2>(d, factors);
       values_while<1>(d, factors);
