@@ -167,15 +167,16 @@ class Deadline:
                 return
             self._may_be_cut = False
         if not self._is_closing:
-            place = mask.tobytes()
             # Of several tokens in one step some may have led away and back.
-            if place != self._place or self._seen_at - self.num_left > 1:
+            if self._num_needed is not None and (
+                self._seen_at - self.num_left > 1 or mask.tobytes() != self._place
+            ):
                 self._num_needed = None
             self._seen_at = self.num_left
             if self.num_left > self._look_at:
                 return
             if self._num_needed is None:
-                self._place = place
+                self._place = mask.tobytes()
                 self._num_needed = self._closer.num_tokens_to_end(matcher, min(self.num_left, MAX_TOKENS))
             self._decide(self._num_needed)
         if self._is_closing:
