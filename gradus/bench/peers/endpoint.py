@@ -32,9 +32,7 @@ class Endpoint(Protocol):
     started: float
     software: Mapping[str, Any]
 
-    def run(
-        self, prompts: Sequence[list[int]], output_len: int, concurrency: int, options: Mapping[str, Any]
-    ) -> Run:
+    def run(self, prompts: Sequence[list[int]], output_len: int, concurrency: int) -> Run:
         """Run prompts, so many at a time."""
 
     def peak_memory(self) -> int | None:
@@ -57,12 +55,10 @@ class RunnerEndpoint:
             raise
         self._process.stop()
 
-    def run(
-        self, prompts: Sequence[list[int]], output_len: int, concurrency: int, options: Mapping[str, Any]
-    ) -> Run:
+    def run(self, prompts: Sequence[list[int]], output_len: int, concurrency: int) -> Run:
         command = {"prompts": prompts, "output_len": output_len, "concurrency": concurrency}
         with self._process.awake():
-            answer = self._process.ask({"command": "run", **command, "options": options})
+            answer = self._process.ask({"command": "run", **command})
         return Run(tuple(RequestTiming.from_dict(request) for request in answer["requests"]))
 
     def peak_memory(self) -> int | None:
@@ -76,7 +72,7 @@ class ServerEndpoint:
     """Implements `Endpoint` over HTTP; `command` gets the port that the server must listen on.
 
     `extra` are fields of every body that only this server has, `environment` variables beside those of this
-    process. `ready` is when it was first found healthy.
+    process; `software` is what is known of the server. `ready` is when it was first found healthy.
     """
 
     def __init__(
@@ -84,6 +80,7 @@ class ServerEndpoint:
         command: Sequence[str],
         extra: Mapping[str, Any],
         environment: Mapping[str, str] | None = None,
+        software: Mapping[str, Any] | None = None,
     ) -> None:
         port = _free_port()
         self._url = f"http://127.0.0.1:{port}"
@@ -92,7 +89,7 @@ class ServerEndpoint:
             [*command, "--port", str(port)], has_pipes=False, environment=environment
         )
         self.started = self._process.started
-        self.software: Mapping[str, Any] = {}
+        self.software: Mapping[str, Any] = software or {}
         try:
             self._wait_until_ready()
         except BaseException:
@@ -101,15 +98,13 @@ class ServerEndpoint:
         self.ready = time.perf_counter()
         self._process.stop()
 
-    def run(
-        self, prompts: Sequence[list[int]], output_len: int, concurrency: int, options: Mapping[str, Any]
-    ) -> Run:
+    def run(self, prompts: Sequence[list[int]], output_len: int, concurrency: int) -> Run:
         """Raises:
         RequestFailedError: a request failed, or was not given `output_len` tokens.
         """
         requests = [WorkloadRequest(prompt, output_len) for prompt in prompts]
         with self._process.awake():
-            answers = asyncio.run(self._ask_all(requests, concurrency, options))
+            answers = asyncio.run(self._ask_all(requests, concurrency))
         return Run(tuple(_timing(answer, output_len) for answer in answers))
 
     def peak_memory(self) -> int | None:
@@ -118,11 +113,9 @@ class ServerEndpoint:
     def close(self) -> None:
         self._process.close()
 
-    async def _ask_all(
-        self, requests: Sequence[WorkloadRequest], concurrency: int, options: Mapping[str, Any]
-    ) -> list[Answered]:
+    async def _ask_all(self, requests: Sequence[WorkloadRequest], concurrency: int) -> list[Answered]:
         async with open_http(self._url, reuses_connections=False) as http:
-            client = CompletionsClient(http, COMPLETIONS, {**BODY, **self._extra, **options})
+            client = CompletionsClient(http, COMPLETIONS, {**BODY, **self._extra})
 
             async def send(request: WorkloadRequest, clock: Clock) -> Answered:
                 return await client.ask(list(request.prompt), request.output_len, clock)

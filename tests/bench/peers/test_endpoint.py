@@ -10,6 +10,7 @@ from gradus.bench.peers.endpoint import PeerError, RunnerEndpoint, ServerEndpoin
 from gradus.bench.peers.sides import RUNNERS
 from gradus.errors import RequestFailedError
 
+DIE, FAIL = [7], [9]  # prompts that make the fake end, and fail
 FAKE = """
 import os, sys
 sys.path.insert(0, {runners!r})
@@ -22,11 +23,11 @@ class Fake:
         return {{"fake": command["model"]}}
 
     def run(self, command):
-        if command["options"].get("die"):
+        if command["prompts"] == [{die}]:
             sys.stderr.write("out of luck")
             sys.stderr.flush()
             os._exit(3)
-        if command["options"].get("fail"):
+        if command["prompts"] == [{fail}]:
             raise ValueError("a reason")
         return [
             {{"start": 0.0, "first_token": 1.0, "end": 2.0, "num_prompt_tokens": len(prompt),
@@ -41,7 +42,7 @@ serve(Fake())
 @pytest.fixture
 def fake(tmp_path):
     script = tmp_path / "fake.py"
-    script.write_text(FAKE.format(runners=str(RUNNERS)))
+    script.write_text(FAKE.format(runners=str(RUNNERS), die=DIE, fail=FAIL))
     # Isolated: the protocol must do without Gradus and whatever is installed beside it.
     endpoint = RunnerEndpoint([sys.executable, "-I", str(script)], {"model": "m"})
     yield endpoint
@@ -50,7 +51,7 @@ def fake(tmp_path):
 
 def test_a_runner_answers_in_lines_of_json_whatever_its_libraries_print(fake):
     assert fake.software == {"fake": "m"}
-    run = fake.run([[1, 2], [3]], 7, 2, {})
+    run = fake.run([[1, 2], [3]], 7, 2)
     assert [r.num_prompt_tokens for r in run.requests] == [2, 1]
     assert run.num_output_tokens == 14
     assert fake.peak_memory() > 1 << 20
@@ -59,7 +60,7 @@ def test_a_runner_answers_in_lines_of_json_whatever_its_libraries_print(fake):
 
 def test_between_runs_the_process_is_stopped(fake):
     assert state(fake) == "T"
-    fake.run([[1]], 1, 1, {})
+    fake.run([[1]], 1, 1)
     assert state(fake) == "T"
 
 
@@ -70,13 +71,13 @@ def state(endpoint):
 
 def test_a_failure_is_told_and_the_runner_lives_on(fake):
     with pytest.raises(PeerError, match="ValueError: a reason"):
-        fake.run([[1]], 1, 1, {"fail": True})
-    assert fake.run([[1]], 1, 1, {}).num_output_tokens == 1
+        fake.run([FAIL], 1, 1)
+    assert fake.run([[1]], 1, 1).num_output_tokens == 1
 
 
 def test_a_death_is_reported_with_its_last_words(fake):
     with pytest.raises(PeerError, match=r"ended with 3: .*out of luck"):
-        fake.run([[1]], 1, 1, {"die": True})
+        fake.run([DIE], 1, 1)
 
 
 def test_our_server_is_driven_over_http():
@@ -92,7 +93,7 @@ def test_our_server_is_driven_over_http():
     ]
     endpoint = ServerEndpoint(command, {})
     try:
-        run = endpoint.run([[5, 6, 7], [8, 9]], 6, 2, {})
+        run = endpoint.run([[5, 6, 7], [8, 9]], 6, 2)
         assert [(r.num_prompt_tokens, r.num_output_tokens) for r in run.requests] == [(3, 6), (2, 6)]
     finally:
         endpoint.close()
@@ -155,7 +156,7 @@ def served():
 
 def test_a_server_gets_so_many_requests_at_a_time_each_on_a_connection_of_its_own(served):
     prompts = [[1], [2, 2], [3], [4], [5, 5, 5]]
-    run = served.run(prompts, 5, 2, {})
+    run = served.run(prompts, 5, 2)
     assert [(r.num_prompt_tokens, r.num_output_tokens) for r in run.requests] == [
         (len(prompt), 5) for prompt in prompts
     ]
@@ -166,9 +167,9 @@ def test_a_server_gets_so_many_requests_at_a_time_each_on_a_connection_of_its_ow
 
 def test_what_a_server_refuses_or_counts_otherwise_is_no_measurement(served):
     with pytest.raises(RequestFailedError, match="status 400: not so"):
-        served.run([[1], [13]], 5, 2, {})
+        served.run([[1], [13]], 5, 2)
     with pytest.raises(RequestFailedError, match="asked for 5 tokens, the server counts 4"):
-        served.run([[14]], 5, 1, {})
+        served.run([[14]], 5, 1)
 
 
 def test_a_server_that_does_not_start_is_reported():
