@@ -1,6 +1,7 @@
-"""Which settings of an engine are tried, because none should lose by a default, and which is kept."""
+"""Which settings of an engine are tried, because none should lose by a default, and which are kept."""
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from gradus.bench.child_process import PeerError
@@ -9,28 +10,34 @@ from gradus.bench.peers.rows import LLAMA, LLAMA_SERVER, OPENVINO, TRANSFORMERS,
 
 Options = Mapping[str, Any]
 
-_DTYPES: Sequence[Options] = ({"dtype": "bfloat16"}, {"dtype": "float32"})
-_CANDIDATES: Mapping[str, Sequence[Options]] = {
-    OPENVINO: ({"max_num_batched_tokens": 256}, {"max_num_batched_tokens": 2048}),
+
+@dataclass(frozen=True, slots=True)
+class Candidates:
+    """The engine's defaults, and changes that are tried one after another: each stays if it helps."""
+
+    defaults: Options
+    changes: Sequence[Options] = ()
+
+
+_LLAMA = {"flash_attention": True, "kv_unified": False, "n_ubatch": 512}
+_DTYPES = Candidates({"dtype": "bfloat16"}, ({"dtype": "float32"},))
+_CANDIDATES: Mapping[str, Candidates] = {
+    OPENVINO: Candidates({"max_num_batched_tokens": 256}, ({"max_num_batched_tokens": 2048},)),
     TRANSFORMERS: _DTYPES,
     VLLM: _DTYPES,
 }
 
 
-def candidates(engine: str, num_sequences: int) -> Sequence[Options]:
-    """What to try where so many sequences run at a time; the first are the engine's own defaults."""
+def candidates(engine: str, num_sequences: int) -> Candidates:
+    """What to try where so many sequences run at a time."""
     if engine in (LLAMA, LLAMA_SERVER):
-        layouts = (False, True) if num_sequences > 1 else (False,)  # a single one has the whole cache anyway
-        return [
-            {"flash_attention": attention, "kv_unified": layout}
-            for attention in (True, False)
-            for layout in layouts
-        ]
-    return _CANDIDATES.get(engine, ({},))
+        layouts = ({"kv_unified": True},) if num_sequences > 1 else ()  # a single one has all cells anyway
+        return Candidates(_LLAMA, (*layouts, {"n_ubatch": 256}, {"flash_attention": False}))
+    return _CANDIDATES.get(engine, Candidates({}))
 
 
 def open_fastest(
-    tried: Sequence[Options], open_with: Callable[[Options], Endpoint], score: Callable[[Endpoint], float]
+    tried: Candidates, open_with: Callable[[Options], Endpoint], score: Callable[[Endpoint], float]
 ) -> tuple[Endpoint, Options]:
     """An engine opened with the options of the highest score, and the options.
 
@@ -39,16 +46,19 @@ def open_fastest(
     Raises:
         PeerError: it works with none of them.
     """
-    scores: dict[int, float] = {}
+    best, best_score = tried.defaults, float("-inf")
     failure: PeerError | None = None
-    for index, options in enumerate(tried if len(tried) > 1 else ()):
+    for change in ({}, *tried.changes) if tried.changes else ():
+        options = {**best, **change}
         try:
-            scores[index] = _score(open_with(options), score)
+            found = _score(open_with(options), score)
         except PeerError as error:
             failure = error
-    if failure is not None and not scores:
+            continue
+        if found > best_score:
+            best, best_score = options, found
+    if failure is not None and best_score == float("-inf"):
         raise failure
-    best = tried[max(scores, key=lambda index: scores[index], default=0)]
     return open_with(best), best
 
 

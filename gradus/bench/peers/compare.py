@@ -22,12 +22,13 @@ from gradus.errors import GradusError
 METHOD = (
     "Each side is a process of its own with the same number of threads, f16 keys and values (of vLLM and "
     "transformers those of their arithmetic), and no prefix cache; prompts are random token ids, others in "
-    "every request and round; greedy, past the end of the sequence. Speed: of several settings of a peer the "
-    "fastest is kept; the sides take turns, round by round, with the processes kept; a first run of each is "
-    "left out. Startup: from the start of the process to the first token of an 8-token prompt, files in the "
-    "page cache. Memory: the kernel's high-water mark of resident pages, mapped files included, of a process "
-    "that ran the workload once. These two are with the first of a peer's settings, its defaults. A ratio "
-    "above 1 says that Gradus is better; its interval is a bootstrap over rounds."
+    "every request and round; greedy, past the end of the sequence. Speed: a peer's settings are changed one "
+    "after another from its defaults, and each change that makes it faster is kept; then the sides take "
+    "turns, round by round, with the processes kept; a first run of each is left out. Startup: from the "
+    "start of the process to the first token of an 8-token prompt, files in the page cache. Memory: the "
+    "kernel's high-water mark of resident pages, mapped files included, of a process that ran the workload "
+    "once. These two are with a peer's defaults. A ratio above 1 says that Gradus is better; its interval is "
+    "a bootstrap over rounds."
 )
 
 TRIAL_OUTPUT = 32  # tokens of each request of a trial run
@@ -170,7 +171,7 @@ def _measure_process(
     environment: Environment, side: Side, result: RowResult, prompts: list[list[int]]
 ) -> float:
     row = result.row
-    options = candidates(side.engine, _num_sequences(row.workload))[0]
+    options = candidates(side.engine, _num_sequences(row.workload)).defaults
     endpoint = _open(environment, side, row.workload, options)
     try:
         result.note(side, endpoint, options)

@@ -2,7 +2,7 @@
 
 Continuous batching in a loop of its own: a batch has the next token of every running sequence and the prompts
 of those that begin; only a sequence's last row gives logits; the token is their argmax. Options:
-`flash_attention`, `kv_unified`. Source: llama.h of llama.cpp.
+`flash_attention`, `kv_unified`, `n_ubatch`. Source: llama.h of llama.cpp.
 """
 
 from dataclasses import dataclass
@@ -56,7 +56,7 @@ class RawLlamaCpp:
         params.n_ctx = settings["num_sequences"] * settings["context"]
         params.n_seq_max = settings["num_sequences"]
         params.n_batch = MAX_BATCH
-        params.n_ubatch = 512
+        params.n_ubatch = options["n_ubatch"]
         params.n_threads = params.n_threads_batch = settings["num_threads"]
         params.type_k = params.type_v = F16
         params.flash_attn_type = int(options["flash_attention"])
