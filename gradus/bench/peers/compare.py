@@ -15,7 +15,7 @@ from gradus.bench.peers.endpoint import Endpoint
 from gradus.bench.peers.rows import Row, Side
 from gradus.bench.peers.sides import Environment
 from gradus.bench.ratios import advantage
-from gradus.bench.statistics import spread
+from gradus.bench.statistics import repeats, spread
 from gradus.bench.workloads.fixed import FixedWorkload
 from gradus.errors import GradusError
 
@@ -76,21 +76,20 @@ def bench_peers(
     report: Report,
     on_row: Callable[[RowResult, dict[str, Any]], None],
 ) -> None:
-    """Measure rows; `report` gets a line now and then.
+    """Measure rows; `report` gets the figures of each round.
 
     `on_row` gets each row's result, and the evidence of all rows so far: what comes after an interruption is
     lost, what came before is not.
     """
     results: list[RowResult] = []
     for row in rows:
-        report(f"{row.name}: {row.workload.name}, {num_rounds} rounds")
         result = RowResult(row)
         for side in row.sides:
             reason = environment.why_absent(side)
             if reason is not None:
                 result.absent[side] = reason
         measure = _measure_speed if row.measure == "speed" else _measure_processes
-        measure(environment, vocab_size, num_rounds, result, report)
+        measure(environment, vocab_size, row.num_rounds(num_rounds), result, report)
         results.append(result)
         on_row(result, _evidence(environment, num_rounds, results))
 
@@ -151,8 +150,8 @@ def _measure_processes(
 ) -> None:
     """A fresh process for each figure; the first of each side is left out where time is the figure."""
     row = result.row
-    warm_ups, rounds = (1, num_rounds) if row.measure == "startup" else (0, 1)
-    for round_index in range(warm_ups + rounds):
+    warm_ups = 1 if row.measure == "startup" else 0
+    for round_index in range(warm_ups + num_rounds):
         prompts = row.workload.prompts(vocab_size, round_index)
         for side in _present(result):
             try:
@@ -204,7 +203,8 @@ def _present(result: RowResult) -> list[Side]:
 
 
 def _round_line(result: RowResult) -> str:
-    return "  " + ", ".join(f"{side.label} {values[-1]:,.4g}" for side, values in result.figures.items())
+    figures = (f"{side.label} {values[-1]:,.4g}" for side, values in result.figures.items())
+    return f"{result.row.name}: {', '.join(figures)}"
 
 
 def _evidence(environment: Environment, num_rounds: int, results: Sequence[RowResult]) -> dict[str, Any]:
@@ -231,5 +231,15 @@ def _evidence(environment: Environment, num_rounds: int, results: Sequence[RowRe
             for result in results
             for side, values in result.figures.items()
         ],
-        verification={"every_side_was_measured": not absent, "absent": absent or None},
+        verification={
+            "every_side_was_measured": not absent,
+            "absent": absent or None,
+            "repeats": repeats(
+                {
+                    f"{result.row.name}: {side.label}": values
+                    for result in results
+                    for side, values in result.figures.items()
+                }
+            ),
+        },
     )
