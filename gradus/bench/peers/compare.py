@@ -31,7 +31,7 @@ METHOD = (
     "a bootstrap over rounds."
 )
 
-TRIAL_OUTPUT = 32  # tokens of each request of a trial run
+TRIAL_OUTPUT = 16  # tokens of each request of a trial run
 
 Report = Callable[[str], None]
 
