@@ -69,9 +69,17 @@ void norm_one(const float* x, const float* weight, float eps, index_t n, float* 
   }
 }
 
-void add_one(const float* a, const float* b, index_t n, float* y) {
-  for (index_t i = 0; i < n; i += 16)
-    store_first(y + i, load_first(a + i, n - i) + load_first(b + i, n - i), n - i);
+// Row `row` of y.
+void add_row(Rows a, Rows b, index_t row, index_t n, Rows y) {
+  const float* first = a.data + row * a.stride;
+  const float* second = b.data + row * b.stride;
+  float* out = y.data + row * y.stride;
+  for (index_t i = 0; i < n; i += 16) {
+    prefetch(first + a.stride + i, 16);
+    prefetch(second + b.stride + i, 16);
+    prefetch(out + y.stride + i, 16);
+    store_first(out + i, load_first(first + i, n - i) + load_first(second + i, n - i), n - i);
+  }
 }
 
 // What the elements of a head are multiplied by before they are rotated.
@@ -202,17 +210,14 @@ void rms_norm(Rows x, const float* weight, float eps, int64_t width, int64_t seg
 }
 
 void add(Rows a, Rows b, Rows y, int64_t width, int64_t rows) {
-  for (index_t row = 0; row < rows; ++row) {
-    add_one(a.data + row * a.stride, b.data + row * b.stride, width, y.data + row * y.stride);
-  }
+  for (index_t row = 0; row < rows; ++row) add_row(a, b, row, width, y);
 }
 
 void add_rms_norm(Rows a, Rows b, Rows total, const float* weight, float eps, int64_t width, Rows y,
                   int64_t rows) {
   for (index_t row = 0; row < rows; ++row) {
-    float* both = total.data + row * total.stride;
-    add_one(a.data + row * a.stride, b.data + row * b.stride, width, both);
-    norm_one(both, weight, eps, width, y.data + row * y.stride);
+    add_row(a, b, row, width, total);
+    norm_one(total.data + row * total.stride, weight, eps, width, y.data + row * y.stride);
   }
 }
 
@@ -234,6 +239,8 @@ void gate_mul(Rows gate, Rows up, Rows y, index_t width, index_t rows) {
     const float* u = up.data + row * up.stride;
     float* out = y.data + row * y.stride;
     for (index_t i = 0; i < width; i += 16) {
+      prefetch(g + gate.stride + i, 16);
+      prefetch(u + up.stride + i, 16);
       const f32x16 x = load_first(g + i, width - i);
       store_first(out + i, activation(x) * load_first(u + i, width - i), width - i);
     }

@@ -165,6 +165,17 @@ def test_what_is_not_finite_stays_visible_in_its_row_alone(cpu_variant, width, b
     assert np.isfinite(found[[0, 2]]).all()
 
 
+@pytest.mark.parametrize("bad", [np.nan, -np.nan, np.inf, -np.inf])
+def test_what_is_not_finite_is_seen_at_every_place_of_its_groups(cpu_variant, bad):
+    executor = make_executor(cpu_variant)
+    x = np.random.default_rng(1).normal(size=(128, 256)).astype(np.float32) * np.float32(1e30)
+    x[np.arange(128), np.arange(128)] = bad
+    _, codes, scales = quantize_rows(executor, x)
+    assert np.isnan(scales[:, :4]).all()
+    assert np.isfinite(scales[:, 4:]).all()
+    assert (codes >= -127).all()
+
+
 @pytest.mark.parametrize("width", WIDTHS)
 def test_embedding_rows_are_the_dequantized_ones(cpu_variant, width):
     executor = make_executor(cpu_variant)
