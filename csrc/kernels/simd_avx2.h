@@ -154,7 +154,8 @@ inline __m256i settled(__m256i sum) {
   return sum;
 }
 // sums + w * x of pairs of k, for w in 0 .. 15: eight blocks fit into 16 bits.
-inline i4_sums add_products_i4(i4_sums sums, i8x64 w, i8x64 x) {
+inline i4_sums add_products_i4(i4_sums sums, i8x64 w, const int8_t* codes) {
+  const i8x64 x = broadcast4(codes);
   return {settled(_mm256_add_epi16(sums.lo, _mm256_maddubs_epi16(w.lo, x.lo))),
           settled(_mm256_add_epi16(sums.hi, _mm256_maddubs_epi16(w.hi, x.hi)))};
 }
@@ -172,7 +173,8 @@ inline __m256i four_products_i8(__m256i magnitudes, __m256i w, __m256i x) {
   const __m256i pairs = _mm256_maddubs_epi16(magnitudes, _mm256_sign_epi8(x, w));
   return _mm256_madd_epi16(pairs, _mm256_set1_epi16(1));
 }
-inline i8_sums add_products_i8(i8_sums sums, const i8_block& w, i8x64 x) {
+inline i8_sums add_products_i8(i8_sums sums, const i8_block& w, const int8_t* codes) {
+  const i8x64 x = broadcast4(codes);
   return {settled(_mm256_add_epi32(sums.lo, four_products_i8(w.magnitudes.lo, w.w.lo, x.lo))),
           settled(_mm256_add_epi32(sums.hi, four_products_i8(w.magnitudes.hi, w.w.hi, x.hi)))};
 }

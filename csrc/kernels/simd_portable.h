@@ -143,14 +143,9 @@ inline i8x64 load_high_nibbles(const uint8_t* p) {
   for (int i = 0; i < 64; ++i) block.v[i] = static_cast<int8_t>(p[i] >> 4);
   return block;
 }
-inline i8x64 broadcast4(const int8_t* p) {
-  i8x64 block;
-  for (int i = 0; i < 64; i += 4) std::memcpy(block.v + i, p, 4);
-  return block;
-}
-inline i32x16 add_products(i32x16 sums, const i8x64& w, const i8x64& x) {
+inline i32x16 add_products(i32x16 sums, const i8x64& w, const int8_t* x) {
   for (int i = 0; i < 16; ++i) {
-    for (int j = 4 * i; j < 4 * i + 4; ++j) sums.v[i] += w.v[j] * x.v[j];
+    for (int j = 0; j < 4; ++j) sums.v[i] += w.v[4 * i + j] * x[j];
   }
   return sums;
 }
@@ -159,13 +154,13 @@ inline i4_sums start_i4(const ActivationGroup& x) {
   for (int i = 0; i < 16; ++i) sums.v[i] = x.int4_start[0] + x.int4_start[1];
   return sums;
 }
-inline i4_sums add_products_i4(i4_sums sums, const i8x64& w, const i8x64& x) {
+inline i4_sums add_products_i4(i4_sums sums, const i8x64& w, const int8_t* x) {
   return add_products(sums, w, x);
 }
 inline i32x16 total_i4(i4_sums sums) { return sums; }
 inline i8_block load_i8_block(const uint8_t* p) { return load_i8(p); }
 inline i8_sums start_i8(const ActivationGroup&) { return {}; }
-inline i8_sums add_products_i8(i8_sums sums, const i8_block& w, const i8x64& x) {
+inline i8_sums add_products_i8(i8_sums sums, const i8_block& w, const int8_t* x) {
   return add_products(sums, w, x);
 }
 inline f32x16 to_float(i32x16 x) {
