@@ -112,24 +112,28 @@ void rotate(const float* x, const Scaled& scaled, const float* table, index_t ro
     store_first(y + i, scaled.at(x, i, head_dim - i), head_dim - i);
 }
 
-// All heads of one row in place, normed where there is a weight. Their factors are computed side by side,
-// because each is a chain of slow instructions.
-void rope_heads(float* x, const HeadArgs& norm, float eps, const float* table, index_t rotary_dim,
-                index_t head_dim) {
+// All heads of row `row` of x in place, normed where there is a weight. Their factors are computed side by
+// side, because each is a chain of slow instructions.
+void rope_heads(const RopeKvArgs& args, Rows x, index_t row, const HeadArgs& norm) {
+  const index_t head_dim = args.head_dim;
+  const float* table = args.table + row * args.table_stride;
   for (index_t first = 0; first < norm.num_heads; first += 16) {
     const index_t count = min_of(16, norm.num_heads - first);
-    float* heads = x + first * head_dim;
+    float* heads = x.data + row * x.stride + first * head_dim;
     if (!norm.weight) {
       for (index_t h = 0; h < count; ++h)
-        rotate(heads + h * head_dim, Unscaled{}, table, rotary_dim, head_dim, heads + h * head_dim);
+        rotate(heads + h * head_dim, Unscaled{}, table, args.rotary_dim, head_dim, heads + h * head_dim);
       continue;
     }
     float factors[16] = {};
-    for (index_t h = 0; h < count; ++h) factors[h] = sum_of_squares(heads + h * head_dim, head_dim);
-    for (index_t h = 0; h < 16; ++h) factors[h] = norm_factor(factors[h], eps, head_dim);
+    for (index_t h = 0; h < count; ++h) {
+      prefetch(heads + h * head_dim + x.stride, head_dim);
+      factors[h] = sum_of_squares(heads + h * head_dim, head_dim);
+    }
+    for (index_t h = 0; h < 16; ++h) factors[h] = norm_factor(factors[h], args.eps, head_dim);
     for (index_t h = 0; h < count; ++h) {
       const Normed normed{broadcast(factors[h]), norm.weight};
-      rotate(heads + h * head_dim, normed, table, rotary_dim, head_dim, heads + h * head_dim);
+      rotate(heads + h * head_dim, normed, table, args.rotary_dim, head_dim, heads + h * head_dim);
     }
   }
 }
@@ -289,11 +293,9 @@ void kv_write(const RopeKvArgs& args, int64_t num_kv_heads, int64_t row_begin, i
 
 void rope_kv_write(const RopeKvArgs& args, int64_t row_begin, int64_t row_end) {
   for (index_t row = row_begin; row < row_end; ++row) {
-    const float* table = args.table + row * args.table_stride;
-    float* q = args.q + row * args.q_stride;
-    float* k = args.k + row * args.k_stride;
-    rope_heads(q, args.q_norm, args.eps, table, args.rotary_dim, args.head_dim);
-    rope_heads(k, args.k_norm, args.eps, table, args.rotary_dim, args.head_dim);
+    prefetch(args.v + row * args.v_stride, args.k_norm.num_heads * args.head_dim);  // kv_write's
+    rope_heads(args, {args.q, args.q_stride}, row, args.q_norm);
+    rope_heads(args, {args.k, args.k_stride}, row, args.k_norm);
   }
   kv_write(args, args.k_norm.num_heads, row_begin, row_end);
 }
