@@ -37,7 +37,7 @@ def run(args: argparse.Namespace) -> int:
     from gradus.bench.peers.compare import bench_peers
     from gradus.bench.peers.rows import find_rows
     from gradus.bench.peers.sides import Environment
-    from gradus.cli.bench_output import finish, print_table, write
+    from gradus.cli.bench_output import bench_progress, finish, print_table, write
     from gradus.models.outline import outline_model
 
     rows = find_rows(args.rows)
@@ -56,7 +56,8 @@ def run(args: argparse.Namespace) -> int:
         document.update(so_far)
         write(so_far, args.output)
 
-    bench_peers(environment, vocab_size, rows, args.rounds, lambda line: print(line, flush=True), on_row=note)
+    with bench_progress(sum(row.num_rounds(args.rounds) for row in rows)) as report:
+        bench_peers(environment, vocab_size, rows, args.rounds, report, on_row=note)
     print_table(("row", "figure", "Gradus", "peer", "its figure", "ratio", "95 %", "goal"), cells)
     return finish(document, args)
 

@@ -23,10 +23,13 @@ Clock = Callable[[], float]
 """Seconds from the run's beginning."""
 
 
-def open_http(url: str, api_key: str | None = None) -> httpx.AsyncClient:
-    """As many connections as there are requests in flight; a proxy of the environment is not asked."""
+def open_http(url: str, api_key: str | None = None, *, reuses_connections: bool = True) -> httpx.AsyncClient:
+    """As many connections as there are requests in flight; a proxy of the environment is not asked.
+
+    reuses_connections: False: every request has a connection of its own, for servers that close theirs.
+    """
     headers = {"authorization": f"Bearer {api_key}"} if api_key else {}
-    limits = httpx.Limits(max_connections=None, max_keepalive_connections=None)
+    limits = httpx.Limits(max_connections=None, max_keepalive_connections=None if reuses_connections else 0)
     timeout = httpx.Timeout(TIMEOUT, connect=30.0)
     return httpx.AsyncClient(base_url=url, headers=headers, limits=limits, timeout=timeout, trust_env=False)
 
