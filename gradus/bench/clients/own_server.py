@@ -2,13 +2,12 @@
 
 import re
 import subprocess
-import sys
 import tempfile
 from collections.abc import Sequence
-from dataclasses import fields
 from pathlib import Path
 from typing import IO
 
+from gradus.bench.serve_command import serve_command
 from gradus.config import EngineConfig
 from gradus.errors import GradusError
 
@@ -29,7 +28,7 @@ class OwnServer:
 
     def __init__(self, config: EngineConfig, *, has_grpc: bool = False, options: Sequence[str] = ()) -> None:
         grpc = ["--grpc-port", "0"] if has_grpc else []
-        command = [sys.executable, "-m", "gradus", "serve", *to_flags(config), "--port", "0", *grpc]
+        command = [*serve_command(config), "--port", "0", *grpc]
         command += ["--log-level", "warning", *options]
         self._log: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115 - closed with the process
         self._process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=self._log, text=True)
@@ -80,19 +79,3 @@ class OwnServer:
         text = " ".join(self._log.read().decode(errors="replace")[-LAST_LINES:].split())
         self.close()
         raise ServerStartError(f"the server ended with {status}: {text}")
-
-
-def to_flags(config: EngineConfig) -> list[str]:
-    """The command line that makes this configuration."""
-    flags = [config.model]
-    for field in fields(config):
-        value = getattr(config, field.name)
-        if field.name == "model" or value == field.default:
-            continue
-        name = field.name.replace("_", "-")
-        flags += (
-            [f"--{name}" if value else f"--no-{name}"]
-            if isinstance(value, bool)
-            else [f"--{name}", str(value)]
-        )
-    return flags

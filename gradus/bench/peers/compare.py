@@ -14,6 +14,7 @@ from gradus.bench.peers.endpoint import Endpoint
 from gradus.bench.peers.rows import Row, Side
 from gradus.bench.peers.sides import Environment
 from gradus.bench.ratios import advantage
+from gradus.bench.rounds import in_turn
 from gradus.bench.statistics import spread
 from gradus.bench.workloads.fixed import FixedWorkload
 from gradus.errors import GradusError
@@ -105,8 +106,8 @@ def _measure_speed(
             result.figures[side] = []
         for round_index in range(1, num_rounds + 1):
             prompts = row.workload.prompts(vocab_size, round_index)
-            for side, endpoint in endpoints.items():
-                figures = _run(endpoint, row.workload, prompts, result.options[side])
+            for side in in_turn(list(endpoints), round_index):
+                figures = _run(endpoints[side], row.workload, prompts, result.options[side])
                 result.figures[side].append(figures[row.figure])
             report(_round_line(result))
 
@@ -138,19 +139,19 @@ def _measure_processes(
 ) -> None:
     """A fresh process for each figure; the first of each side is left out where time is the figure."""
     row = result.row
-    warm_ups, rounds = (1, num_rounds) if row.measure == "startup" else (0, 1)
-    for round_index in range(warm_ups + rounds):
+    first, last = (0, num_rounds) if row.measure == "startup" else (1, 1)
+    for round_index in range(first, last + 1):
         prompts = row.workload.prompts(vocab_size, round_index)
-        for side in _present(result):
+        for side in in_turn(_present(result), round_index):
             try:
                 value = _measure_process(environment, side, row, prompts)
             except GradusError as error:
                 result.absent[side] = str(error)
                 result.figures.pop(side, None)
                 continue
-            if round_index >= warm_ups:
+            if round_index:
                 result.figures.setdefault(side, []).append(value)
-        if round_index >= warm_ups:
+        if round_index:
             report(_round_line(result))
 
 

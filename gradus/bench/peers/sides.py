@@ -1,11 +1,11 @@
 """How each engine is started: the command, what it is told to load, and which of its options are tried."""
 
-import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from gradus.bench.child_process import own_command
 from gradus.bench.peers.endpoint import Endpoint, RunnerEndpoint, ServerEndpoint
 from gradus.bench.peers.rows import (
     GRADUS,
@@ -93,7 +93,7 @@ class Environment:
         }
         if side.engine == GRADUS:
             module = "gradus.bench.peers.runners.gradus_engine"
-            return RunnerEndpoint([sys.executable, "-m", module], {**load, "options": self._options(side)})
+            return RunnerEndpoint(own_command(module), {**load, "options": self._options(side)})
         command = [self.interpreters[side.engine], str(RUNNERS / _SCRIPTS[side.engine])]
         return RunnerEndpoint([*command, str(self.num_threads)] if side.engine == VLLM else command, load)
 
@@ -105,7 +105,7 @@ class Environment:
 
     def _serve_command(self, side: Side, num_sequences: int, context: int) -> list[str]:
         options = engine_options(num_sequences, context)
-        command = [sys.executable, "-m", "gradus", "serve", self._model(side)]
+        command = own_command("gradus", "serve", self._model(side))
         command += ["--threads", str(self.num_threads), "--no-prefix-caching"]
         for name in ("kv_cache_dtype", "max_model_len", "max_num_seqs", "num_kv_blocks", "block_size"):
             command += [f"--{name.replace('_', '-')}", str(options[name])]

@@ -1,30 +1,10 @@
-"""A server process of our own: the flags that make a configuration, its beginning and its end."""
-
-import argparse
-from dataclasses import replace
+"""A server process of our own: its beginning and its end."""
 
 import httpx
 import pytest
 
-from gradus.bench.clients.own_server import OwnServer, ServerStartError, to_flags
-from gradus.cli.engine_args import add_engine_arguments, engine_config
+from gradus.bench.clients.own_server import OwnServer, ServerStartError
 from gradus.config import EngineConfig
-
-
-@pytest.mark.parametrize(
-    "changes",
-    [
-        {},
-        {"model": "dummy:qwen3-0.6b", "quantization": "int4", "num_threads": 2},
-        {"enable_prefix_caching": False, "kv_cache_memory_bytes": 2**25, "enforce_eager": True},
-        {"seed": 0, "max_model_len": 512, "packed_cache": False, "kv_layout": "contiguous"},
-    ],
-)
-def test_the_flags_make_the_configuration_again(changes):
-    config = replace(EngineConfig(), **changes)
-    parser = argparse.ArgumentParser()
-    add_engine_arguments(parser)
-    assert engine_config(parser.parse_args(to_flags(config))) == config
 
 
 def test_a_server_answers_says_what_it_takes_and_ends_in_order(tiny_model_path):
