@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from gradus.cli.engine_args import add_engine_arguments
 from gradus.cli.flags import flag_of, given_flags
+from gradus.cli.workload_args import add_workload_option, with_options
 from gradus.config import EngineConfig
 from gradus.errors import ConfigError
 from gradus.options import settings_of
@@ -69,6 +70,7 @@ def _add_request_arguments(group: Any) -> None:
         help="random, sharegpt, or any workload (default: reference; random if its lengths are given)",
     )
     group.add_argument("--dataset-path", metavar="FILE", help="sharegpt: conversations in its format")
+    add_workload_option(group)
     group.add_argument("--num-prompts", type=int, metavar="N", help="default: the workload's; random: 16")
     group.add_argument("--random-input-len", type=int, metavar="N", help="default: 1024")
     group.add_argument("--random-output-len", type=int, metavar="N", help="default: 128")
@@ -202,7 +204,8 @@ def _workload(args: argparse.Namespace) -> "Workload":
         numbers |= {"request_rate": args.request_rate, "concurrency": None}
     if args.max_concurrency is not None:
         numbers["concurrency"] = args.max_concurrency
-    return changed_workload(name, args.dataset_path, burstiness=args.burstiness, **numbers)
+    numbers |= {"burstiness": args.burstiness}
+    return changed_workload(name, args.dataset_path, **with_options(numbers, args.workload_option))
 
 
 def _numbers(flag: str, text: str) -> list[float]:

@@ -56,6 +56,16 @@ def test_random_prompts_have_the_lengths_asked_for_and_come_all_at_once(named):
     assert found.workload.concurrency == 3
 
 
+def test_numbers_without_a_flag_of_their_own_change_a_workload():
+    named = ["--workload", "multi-turn-cpu", "--workload-option", "num_conversations=2"]
+    assert len(options(*named).workload.requests(100, 1)) == 2 * 4
+
+
+def test_a_number_is_given_once():
+    with pytest.raises(ConfigError, match="num_requests is given by a flag"):
+        options("--num-prompts", "3", "--workload-option", "num_requests=4")
+
+
 def test_a_rate_makes_an_open_loop_with_any_number_in_flight():
     flags = ["--dataset-name", "random", "--num-prompts", "400", "--random-input-len", "1"]
     found = options(*flags, "--request-rate", "8", "--burstiness", "0.5")

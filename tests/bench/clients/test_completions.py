@@ -4,7 +4,14 @@ import asyncio
 
 import pytest
 
-from gradus.bench.clients.completions import CHAT, COMPLETIONS, CompletionsClient, open_http, stopwatch
+from gradus.bench.clients.completions import (
+    CHAT,
+    COMPLETIONS,
+    IDLE,
+    CompletionsClient,
+    open_http,
+    stopwatch,
+)
 from tests.bench.clients.scripted_stream import DONE, ScriptedServer, delta, event, text, usage
 
 
@@ -77,6 +84,13 @@ def test_where_chunks_are_counted_tokens_without_text_have_their_time():
     assert (answered.timing.ttft, answered.num_output_tokens) == (1.0, 4)
 
 
+@pytest.mark.parametrize("value", ["", "c"])
+def test_a_count_that_comes_with_the_end_alone_is_no_token(value):
+    """llama.cpp's completions count in the last chunk, which usually has no text."""
+    pieces = [(1.0, text("a")), (2.0, text("b")), (3.0, counted(value, 3, finish_reason="length") + DONE)]
+    assert ask(ScriptedServer(pieces)).arrivals == ([1.0, 2.0, 3.0] if value else [1.0, 2.0])
+
+
 def test_tokens_without_text_arrive_with_the_end():
     answered = ask(ScriptedServer([(1.0, text("")), (2.0, text("", "length")), (3.0, usage(1, 5) + DONE)]))
     assert answered.arrivals == [2.0]
@@ -136,3 +150,26 @@ def test_our_own_server_is_understood(own_server, endpoint):
     assert answered.finish_reason == "length"
     assert 0 < len(answered.arrivals) <= 12
     assert 0 < answered.start < answered.arrivals[0] <= answered.arrivals[-1] <= answered.end
+
+
+def test_a_connection_that_its_server_closes_when_idle_is_not_used_again():
+    """llama.cpp's server does so after five seconds; a request on it would be lost."""
+
+    async def run():
+        handlers = []
+
+        async def answer(reader, writer):
+            handlers.append(asyncio.current_task())
+            while await reader.readuntil(b"\r\n\r\n"):
+                writer.write(b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n")
+
+        server = await asyncio.start_server(answer, "127.0.0.1", 0)
+        port = server.sockets[0].getsockname()[1]
+        async with server, open_http(f"http://127.0.0.1:{port}") as http:
+            for idle in (0.0, IDLE + 0.1, 0.0):
+                await http.get("/")
+                await asyncio.sleep(idle)
+        await asyncio.gather(*handlers, return_exceptions=True)
+        return len(handlers)
+
+    assert asyncio.run(run()) == 2
