@@ -34,10 +34,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     if args.rounds < 1 or args.threads < 1:
         raise ConfigError(f"rounds is {args.rounds}, threads {args.threads}; both must be 1 or more")
-    from gradus.bench.peers.compare import bench_peers
+    if not args.weights.is_dir():
+        raise ConfigError(
+            f"weights is {args.weights}, which is no folder; benchmarks/make_peer_weights.py makes one"
+        )
+    from gradus.bench.peers.compare import bench_peers, num_reports
     from gradus.bench.peers.rows import find_rows
     from gradus.bench.peers.sides import Environment
-    from gradus.cli.bench_output import finish, print_table, write
+    from gradus.cli.bench_output import bench_progress, finish, print_table, write
     from gradus.models.outline import outline_model
 
     rows = find_rows(args.rows)
@@ -56,7 +60,10 @@ def run(args: argparse.Namespace) -> int:
         document.update(so_far)
         write(so_far, args.output)
 
-    bench_peers(environment, vocab_size, rows, args.rounds, lambda line: print(line, flush=True), on_row=note)
+    names = ", ".join(row.name for row in rows)
+    print(f"{args.model} and the peers of {args.weights}, {args.rounds} rounds: {names}", flush=True)
+    with bench_progress(num_reports(rows, args.rounds)) as report:
+        bench_peers(environment, vocab_size, rows, args.rounds, report, on_row=note)
     print_table(("row", "figure", "Gradus", "peer", "its figure", "ratio", "95 %", "goal"), cells)
     return finish(document, args)
 

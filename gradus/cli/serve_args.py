@@ -6,6 +6,7 @@ import os
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 
 from gradus.cli.engine_args import add_engine_arguments
 from gradus.cli.flags import flag_of, given_flags
@@ -112,7 +113,7 @@ def url_of(args: argparse.Namespace) -> str | None:
     """Where the server is; None: one is to be started.
 
     Raises:
-        ConfigError: the address is given twice, or flags of a server to be started come with one that runs.
+        ConfigError: the address is given twice, is none, or comes with flags of a server to be started.
     """
     if args.base_url is not None and (args.host is not None or args.port is not None):
         raise ConfigError("--base-url comes with --host or --port; give one or the other")
@@ -125,7 +126,23 @@ def url_of(args: argparse.Namespace) -> str | None:
             f"{what} is for a server that is started here, but an address of one that runs is given; say "
             "with --model what that server calls its model, and with --tokenizer whose tokens it has"
         )
-    return args.base_url or f"http://{args.host or '127.0.0.1'}:{args.port or 8000}"
+    if args.base_url is not None:
+        return _checked_url(args.base_url)
+    port = 8000 if args.port is None else args.port
+    return _checked_url(f"http://{args.host or '127.0.0.1'}:{port}")
+
+
+def _checked_url(url: str) -> str:
+    parts = urlsplit(url)
+    try:
+        is_address = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+    except ValueError:  # the port is no number, or beyond those that there are
+        is_address = False
+    if not is_address:
+        raise ConfigError(
+            f"the server's address is {url!r}; it must be http://HOST:PORT or https://HOST:PORT"
+        )
+    return url
 
 
 def api_key() -> str | None:

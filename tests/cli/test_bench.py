@@ -97,6 +97,7 @@ def test_peers_that_are_not_there_are_said_to_be_absent_and_the_file_is_written(
         (["peers", "demo", "--weights", ".", "--peer", "llama.cpp"], "NAME=PYTHON"),
         (["peers", "demo", "--weights", ".", "--rows", "none-such"], "decode-4bit"),
         (["peers", "demo", "--weights", ".", "--rounds", "0"], "1 or more"),
+        (["peers", "demo", "--weights", "./none-such"], "none-such, which is no folder"),
         (["ladder", "demo", "--rungs", "12"], "numbers from 0 to 9"),
         (["ladder", "demo", "--peer", "vllm=python"], "llama.cpp=PYTHON"),
         (["ladder", "demo", "--prefix-caching"], "leave --prefix-caching out"),

@@ -41,9 +41,14 @@ def test_the_server_is_where_the_flags_say(flags, url):
         (["--base-url", "http://there:1", "--port", "81"], "one or the other"),
         (["demo", "--port", "81"], "MODEL is for a server that is started here"),
         (["--port", "81", "--quantization", "int4"], "--quantization is for a server that is started here"),
+        (["--base-url", "there:1"], "address is 'there:1'; it must be http"),
+        (["--base-url", "http://there:one"], "must be http"),
+        (["--base-url", ""], "must be http"),
+        (["--port", "99999"], "must be http"),
+        (["--port", "0"], "must be http"),
     ],
 )
-def test_an_address_and_a_model_to_start_exclude_each_other(flags, said):
+def test_an_address_that_is_none_or_comes_with_a_model_to_start_is_refused(flags, said):
     with pytest.raises(ConfigError, match=said):
         url_of(parsed(*flags))
 

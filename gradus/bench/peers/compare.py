@@ -15,7 +15,7 @@ from gradus.bench.peers.rows import Row, Side
 from gradus.bench.peers.sides import Environment
 from gradus.bench.ratios import advantage
 from gradus.bench.rounds import in_turn
-from gradus.bench.statistics import spread
+from gradus.bench.statistics import repeats, spread
 from gradus.bench.workloads.fixed import FixedWorkload
 from gradus.errors import GradusError
 
@@ -59,6 +59,11 @@ class RowResult:
                 if side != row.ours
             }
         return found
+
+
+def num_reports(rows: Sequence[Row], num_rounds: int) -> int:
+    """Lines that `bench_peers` reports: one per row and round; memory has one round."""
+    return sum(1 + (1 if row.measure == "memory" else num_rounds) for row in rows)
 
 
 def bench_peers(
@@ -212,5 +217,15 @@ def _evidence(environment: Environment, num_rounds: int, results: Sequence[RowRe
             for result in results
             for side, values in result.figures.items()
         ],
-        verification={"every_side_was_measured": not absent, "absent": absent or None},
+        verification={
+            "every_side_was_measured": not absent,
+            "absent": absent or None,
+            "repeats": repeats(
+                {
+                    f"{result.row.name}: {side.label}": values
+                    for result in results
+                    for side, values in result.figures.items()
+                }
+            ),
+        },
     )

@@ -6,7 +6,7 @@ from dataclasses import replace
 import pytest
 
 from gradus.bench.evidence import to_line
-from gradus.bench.peers.compare import bench_peers
+from gradus.bench.peers.compare import bench_peers, num_reports
 from gradus.bench.peers.endpoint import PeerError
 from gradus.bench.peers.rows import LLAMA, OPENVINO, Row, Side
 from gradus.bench.peers.sides import Environment
@@ -106,7 +106,35 @@ def test_ratios_are_of_the_figures():
     assert {run["side"]: run["output_tokens_per_second"] for run in document["runs"]} == {
         side.label: pytest.approx([40 / SECONDS[side]] * 3) for side in (OURS, PEER, OTHER)
     }
-    assert document["verification"] == {"every_side_was_measured": True}
+    assert document["verification"] == {
+        "every_side_was_measured": True,
+        "repeats": {"tolerance": 0.05, "within": True},
+    }
+
+
+def test_a_side_whose_rounds_differ_is_named(monkeypatch):
+    times = iter((1.0, 1.0, 1.0, 2.0))  # of the warm-up and three rounds
+    monkeypatch.setitem(SECONDS, OURS, 1.0)
+    row = replace(ROW, peers=())
+    run = FakeEndpoint.run
+
+    def drifts(self, *arguments):
+        SECONDS[OURS] = next(times)
+        return run(self, *arguments)
+
+    monkeypatch.setattr(FakeEndpoint, "run", drifts)
+    repeats = compare(row)[1]["verification"]["repeats"]
+    assert repeats == {"tolerance": 0.05, "within": False, "beyond": {f"row: {OURS.label}": 0.5}}
+
+
+@pytest.mark.parametrize(
+    "row", [ROW, replace(ROW, measure="startup", figure="startup_seconds"), replace(ROW, measure="memory")]
+)
+def test_reports_are_as_many_as_announced(row):
+    reports = []
+    environment = FakeEnvironment(model=[], weights=".", interpreters={})
+    bench_peers(environment, 100, [row, row], 3, reports.append, lambda *_: None)
+    assert len(reports) == num_reports([row, row], 3)
 
 
 def test_a_peer_runs_with_the_setting_that_is_fastest_for_it():
