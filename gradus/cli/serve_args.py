@@ -53,6 +53,9 @@ def _add_server_arguments(group: Any) -> None:
         "--model", dest="served_model", metavar="NAME", help="what bodies name (default: the first it lists)"
     )
     group.add_argument(
+        "--served-model-name", metavar="NAME", help="the same, where --model names the tokenizer's"
+    )
+    group.add_argument(
         "--tokenizer", metavar="MODEL", help="a directory, .gguf file or hub name (default: the model's)"
     )
     group.add_argument(
@@ -73,8 +76,9 @@ def _add_request_arguments(group: Any) -> None:
     group.add_argument("--dataset-path", metavar="FILE", help="sharegpt: conversations in its format")
     add_workload_option(group)
     group.add_argument("--num-prompts", type=int, metavar="N", help="default: the workload's; random: 16")
-    group.add_argument("--random-input-len", type=int, metavar="N", help="default: 1024")
-    group.add_argument("--random-output-len", type=int, metavar="N", help="default: 128")
+    for name, default in (("input-len", 1024), ("output-len", 128)):
+        flags = (f"--random-{name}", f"--{name}")
+        group.add_argument(*flags, type=int, metavar="N", help=f"default: {default}")
     group.add_argument(
         "--request-rate", type=float, default=math.inf, metavar="X", help="per second (default: inf)"
     )
@@ -113,11 +117,13 @@ def url_of(args: argparse.Namespace) -> str | None:
     """Where the server is; None: one is to be started.
 
     Raises:
-        ConfigError: the address is given twice, is none, or comes with flags of a server to be started.
+        ConfigError: the address is given twice, is none, or comes with flags of a server to be started; or
+            none is given, and flags are of a server that runs.
     """
     if args.base_url is not None and (args.host is not None or args.port is not None):
         raise ConfigError("--base-url comes with --host or --port; give one or the other")
     if args.base_url is None and args.host is None and args.port is None:
+        _check_own_server(args)
         return None
     own = [flag_of(name) for name in given_flags(args, settings_of(EngineConfig)) if name != "model"]
     if args.model is not None or own:
@@ -130,6 +136,13 @@ def url_of(args: argparse.Namespace) -> str | None:
         return _checked_url(args.base_url)
     port = 8000 if args.port is None else args.port
     return _checked_url(f"http://{args.host or '127.0.0.1'}:{port}")
+
+
+def _check_own_server(args: argparse.Namespace) -> None:
+    if args.model is not None and args.served_model is not None:
+        raise ConfigError("MODEL and --model both say which model to start; give one")
+    if args.served_model_name is not None:
+        raise ConfigError("--served-model-name is what a server that runs calls its model; say where it is")
 
 
 def _checked_url(url: str) -> str:

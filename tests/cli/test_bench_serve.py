@@ -46,9 +46,11 @@ def test_the_server_is_where_the_flags_say(flags, url):
         (["--base-url", ""], "must be http"),
         (["--port", "99999"], "must be http"),
         (["--port", "0"], "must be http"),
+        (["demo", "--model", "other"], "MODEL and --model both"),
+        (["--served-model-name", "m"], "say where it is"),
     ],
 )
-def test_an_address_that_is_none_or_comes_with_a_model_to_start_is_refused(flags, said):
+def test_flags_that_do_not_fit_the_servers_address_are_refused(flags, said):
     with pytest.raises(ConfigError, match=said):
         url_of(parsed(*flags))
 
@@ -64,6 +66,11 @@ def test_random_prompts_have_the_lengths_asked_for_and_come_all_at_once(named):
 def test_numbers_without_a_flag_of_their_own_change_a_workload():
     named = ["--workload", "multi-turn-cpu", "--workload-option", "num_conversations=2"]
     assert len(options(*named).workload.requests(100, 1)) == 2 * 4
+
+
+def test_lengths_have_a_short_name_too():
+    found = options("--num-prompts", "2", "--input-len", "7", "--output-len", "5").workload
+    assert (found.input_len, found.output_len) == (7, 5)
 
 
 def test_a_number_is_given_once():
@@ -175,3 +182,11 @@ def test_a_server_that_runs_is_driven_and_its_failures_end_with_1():
     assert "every request was answered" in ran.stderr
     assert "failed: RequestFailedError: status 429: too many" in ran.stdout
     assert json.loads(ran.stdout.splitlines()[-1])["results"]["num_failed_requests"] == 1
+
+
+def test_a_server_and_its_tokenizer_may_have_other_names():
+    with fake_server() as server:
+        flags = ["--base-url", server.url, "--model", "demo", "--served-model-name", "other"]
+        ran = gradus("bench", "serve", *flags, "--num-prompts", "2", "--runs", "1")
+    assert ran.returncode == 0, ran.stderr
+    assert {body["model"] for body in server.bodies} == {"other"}
