@@ -17,7 +17,6 @@ from gradus.errors import RequestFailedError
 
 COMPLETIONS, CHAT = "/v1/completions", "/v1/chat/completions"
 TIMEOUT = 600.0  # seconds without a byte
-IDLE = 1.0  # seconds after which a connection is not used again: well before a server would close it
 SHOWN = 300  # characters of a refusal in an error
 
 Clock = Callable[[], float]
@@ -25,9 +24,13 @@ Clock = Callable[[], float]
 
 
 def open_http(url: str, api_key: str | None = None) -> httpx.AsyncClient:
-    """As many connections as there are requests in flight; a proxy of the environment is not asked."""
+    """A connection for each request; a proxy of the environment is not asked.
+
+    Connections are not used again, since some servers (llama.cpp's, after a stream) close them without having
+    said so, and a request that is sent meanwhile is lost.
+    """
     headers = {"authorization": f"Bearer {api_key}"} if api_key else {}
-    limits = httpx.Limits(max_connections=None, max_keepalive_connections=None, keepalive_expiry=IDLE)
+    limits = httpx.Limits(max_connections=None, max_keepalive_connections=0)
     timeout = httpx.Timeout(TIMEOUT, connect=30.0)
     return httpx.AsyncClient(base_url=url, headers=headers, limits=limits, timeout=timeout, trust_env=False)
 
