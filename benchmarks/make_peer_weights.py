@@ -2,7 +2,7 @@
 
     DIR/hf               bf16 safetensors and a tokenizer with an entry for every embedding
     DIR/q4_0.gguf ...    made by llama.cpp's own quantizer from the same weights
-    DIR/openvino-int8 .. made by optimum from the same weights
+    DIR/openvino-int8    made by optimum from the same weights
 
 Each part is made by the interpreter of its own environment; a part without one is left out, and what is there
 is kept.
@@ -46,12 +46,11 @@ def main() -> None:
         target = args.directory / f"{name}.gguf"
         if args.llama_cpp and not target.exists():
             run(args.llama_cpp, "-c", QUANTIZE, bf16, target, str(file_type))
-    for bits in ("int8", "int4"):
-        target = args.directory / f"openvino-{bits}"
-        if args.optimum and not target.exists():
-            cli = Path(args.optimum).with_name("optimum-cli")
-            task = ("--task", "text-generation-with-past", "--weight-format", bits)
-            run(cli, "export", "openvino", "-m", hf, *task, target)
+    openvino = args.directory / "openvino-int8"
+    if args.optimum and not openvino.exists():
+        cli = Path(args.optimum).with_name("optimum-cli")
+        task = ("--task", "text-generation-with-past", "--weight-format", "int8")
+        run(cli, "export", "openvino", "-m", hf, *task, openvino)
 
 
 if __name__ == "__main__":

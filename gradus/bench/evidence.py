@@ -7,7 +7,6 @@ published as `evidence.schema.json`, and every document is held to it.
 import json
 import platform
 import subprocess
-import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from datetime import UTC, datetime
@@ -15,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import gradus
+from gradus.bench.command_line import command_line, without_folders
 from gradus.bench.hardware import hardware
 from gradus.config import EngineConfig
 from gradus.errors import ConfigError
@@ -31,7 +31,7 @@ def evidence(
     verification: Mapping[str, Any],
     software: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
-    """The document; what is None inside the parts is left out.
+    """The document; what is None inside the parts is left out, and so are the folders of the command's paths.
 
     Raises:
         jsonschema.ValidationError: a part is not as the schema says, which is the bench's mistake.
@@ -46,11 +46,11 @@ def evidence(
         "method": method,
         "results": results,
         "runs": list(runs),
-        "how_obtained": f"measured by: {' '.join([_program(), *sys.argv[1:]])}",
+        "how_obtained": f"measured by: {command_line()}",
         "verification": verification,
         "commit": _commit(),
     }
-    complete = _without_none(document)
+    complete = without_folders(_without_none(document))
     validate(complete)
     return complete
 
@@ -101,14 +101,6 @@ def to_line(document: Mapping[str, Any]) -> str:
 
 def _no_number(constant: str) -> None:
     raise ValueError(f"{constant} is no number in JSON")
-
-
-def _program() -> str:
-    """`gradus`, or one of the project's scripts."""
-    script, root = Path(sys.argv[0]).resolve(), Path(gradus.__file__).resolve().parents[1]
-    if script.parent == root / "benchmarks":
-        return f"python {script.relative_to(root)}"
-    return "gradus"
 
 
 def _software() -> dict[str, str]:

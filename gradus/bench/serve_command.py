@@ -13,11 +13,12 @@ def serve_command(config: EngineConfig) -> list[str]:
     for name, setting in settings_of(EngineConfig).items():
         value = getattr(config, name)
         if name != "model" and value != setting.default:
-            command += _flag(name.replace("_", "-"), value)
+            command += to_flag(name.replace("_", "-"), value)
     return command
 
 
-def _flag(name: str, value: Any) -> list[str]:
+def to_flag(name: str, value: Any) -> list[str]:
+    """`--name value`, or `--name` and `--no-name` of what is on or off."""
     if isinstance(value, bool):
         return [f"--{name}" if value else f"--no-{name}"]
     return [f"--{name}", str(value)]

@@ -91,7 +91,7 @@ def start_server(config: EngineConfig) -> Start:
     def start(environment: Mapping[str, str], request: WorkloadRequest) -> Started:
         server = ServerEndpoint(serve_command(config), {}, environment)
         try:
-            run = server.run([list(request.prompt)], REQUEST.output_len, 1, {})
+            run = server.run([list(request.prompt)], REQUEST.output_len, 1)
         finally:
             server.close()
         ready = server.ready - server.started

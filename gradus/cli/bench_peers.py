@@ -38,7 +38,7 @@ def run(args: argparse.Namespace) -> int:
         raise ConfigError(
             f"weights is {args.weights}, which is no folder; benchmarks/make_peer_weights.py makes one"
         )
-    from gradus.bench.peers.compare import bench_peers, num_reports
+    from gradus.bench.peers.compare import bench_peers
     from gradus.bench.peers.rows import find_rows
     from gradus.bench.peers.sides import Environment
     from gradus.cli.bench_output import bench_progress, finish, print_table, write
@@ -60,9 +60,7 @@ def run(args: argparse.Namespace) -> int:
         document.update(so_far)
         write(so_far, args.output)
 
-    names = ", ".join(row.name for row in rows)
-    print(f"{args.model} and the peers of {args.weights}, {args.rounds} rounds: {names}", flush=True)
-    with bench_progress(num_reports(rows, args.rounds)) as report:
+    with bench_progress(sum(row.num_rounds(args.rounds) for row in rows)) as report:
         bench_peers(environment, vocab_size, rows, args.rounds, report, on_row=note)
     print_table(("row", "figure", "Gradus", "peer", "its figure", "ratio", "95 %", "goal"), cells)
     return finish(document, args)

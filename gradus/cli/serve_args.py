@@ -76,9 +76,9 @@ def _add_request_arguments(group: Any) -> None:
     group.add_argument("--dataset-path", metavar="FILE", help="sharegpt: conversations in its format")
     add_workload_option(group)
     group.add_argument("--num-prompts", type=int, metavar="N", help="default: the workload's; random: 16")
-    for name, default in (("input-len", 1024), ("output-len", 128)):
+    for name, usual in (("input-len", 1024), ("output-len", 128)):
         flags = (f"--random-{name}", f"--{name}")
-        group.add_argument(*flags, type=int, metavar="N", help=f"default: {default}")
+        group.add_argument(*flags, type=int, metavar="N", help=f"default: {usual}")
     group.add_argument(
         "--request-rate", type=float, default=math.inf, metavar="X", help="per second (default: inf)"
     )

@@ -2,12 +2,10 @@
 
 import json
 import sys
-from pathlib import Path
 
 import jsonschema
 import pytest
 
-import gradus
 from gradus.bench.evidence import evidence, read_evidence, schema, to_line, validate
 from gradus.bench.hardware import hardware
 from gradus.bench.statistics import spread
@@ -85,11 +83,12 @@ def test_what_was_written_is_read_again(tmp_path):
     assert read_evidence(path) == document()
 
 
-def test_how_it_was_obtained_is_a_command_that_can_be_given_again(monkeypatch):
-    root = Path(gradus.__file__).parents[1]
-    for program, said in (
-        ("/anywhere/bin/gradus", "gradus bench x"),
-        (str(root / "benchmarks" / "some_script.py"), "python benchmarks/some_script.py bench x"),
-    ):
-        monkeypatch.setattr(sys, "argv", [program, "bench", "x"])
-        assert document()["how_obtained"] == f"measured by: {said}"
+def test_how_it_was_obtained_and_what_of_are_said_without_this_machines_folders(monkeypatch, tmp_path):
+    monkeypatch.setattr(sys, "argv", ["/anywhere/bin/gradus", "bench", "x", str(tmp_path / "weights")])
+    found = document(
+        model={"name": str(tmp_path / "weights")},
+        verification={"absent": {"a": f"there is no {tmp_path}/weights/b"}},
+    )
+    assert found["how_obtained"] == "measured by: gradus bench x weights"
+    assert found["model"] == {"name": "weights"}
+    assert found["verification"]["absent"] == {"a": "there is no weights/b"}

@@ -1,7 +1,5 @@
 """The command that serves a configuration is read back by the command line's own parser."""
 
-from dataclasses import replace
-
 import pytest
 
 from gradus.bench.serve_command import serve_command
@@ -13,14 +11,13 @@ from gradus.config import EngineConfig
 @pytest.mark.parametrize(
     "changes",
     [
-        {},
         {"model": "dummy:qwen3-0.6b", "quantization": "int4", "num_threads": 2},
-        {"enable_prefix_caching": False, "kv_cache_memory_bytes": 2**25, "enforce_eager": True},
+        {"enable_prefix_caching": False, "kv_cache_memory_bytes": 1 << 24, "enforce_eager": True},
         {"seed": 0, "max_model_len": 512, "packed_cache": False, "kv_layout": "contiguous"},
     ],
 )
 def test_the_command_line_gives_the_configuration_again(changes):
-    config = replace(EngineConfig(), **changes)
+    config = EngineConfig(**changes)
     _, _, _, *arguments = serve_command(config)
     args = build_parser(*COMMANDS).parse_args(arguments)
     assert engine_config(args) == config

@@ -28,8 +28,7 @@ class OwnServer:
 
     def __init__(self, config: EngineConfig, *, has_grpc: bool = False, options: Sequence[str] = ()) -> None:
         grpc = ["--grpc-port", "0"] if has_grpc else []
-        command = [*serve_command(config), "--port", "0", *grpc]
-        command += ["--log-level", "warning", *options]
+        command = [*serve_command(config), "--port", "0", *grpc, "--log-level", "warning", *options]
         self._log: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115 - closed with the process
         self._process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=self._log, text=True)
         self.url = self._announced(r"(http://\S+)/v1")

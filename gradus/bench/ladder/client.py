@@ -1,5 +1,8 @@
 """The client of the network's rungs: a process of its own that does as little as it can per token.
 
+Not the client of `gradus.bench.clients`: that one dates every token, for four times the processor time, with
+which rungs 7 and 8 would be charged where the engine is fast and processors are few.
+
 Commands come as lines of JSON on standard input, each is answered by one line on standard output:
 
     {"transport": "http" | "sse" | "grpc", "address": HOST:PORT, "bodies": [...], "concurrency": N}

@@ -1,14 +1,15 @@
 """The outside reference: llama.cpp's raw `llama_decode` loop in a process of its own, beside the rungs."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from gradus.bench.ladder.requests import LadderRequest
-from gradus.bench.peers.endpoint import RunnerEndpoint
+from gradus.bench.peers.candidates import Options, candidates, open_fastest
+from gradus.bench.peers.endpoint import Endpoint, RunnerEndpoint
 from gradus.bench.peers.rows import LLAMA
-from gradus.bench.peers.sides import CANDIDATES, RUNNERS
+from gradus.bench.peers.sides import RUNNERS
 from gradus.bench.rounds import Figures
 from gradus.cache_plan import weight_dtype
 from gradus.config import EngineConfig
@@ -59,42 +60,53 @@ class LlamaCpp:
     def __init__(
         self, python: str, weights: Path, num_threads: int, num_sequences: int, context: int
     ) -> None:
-        """Raises:
-        PeerError: it does not start, or cannot load the weights.
-        """
-        load = {
+        self._command = [python, str(RUNNERS / "raw_llama_cpp.py")]
+        self._load: dict[str, Any] = {
             "model": str(weights),
             "num_threads": num_threads,
             "num_sequences": num_sequences,
             "context": context,
         }
-        self._endpoint = RunnerEndpoint([python, str(RUNNERS / "raw_llama_cpp.py")], load)
-        self._options: Mapping[str, Any] | None = None
+        self._endpoint: Endpoint | None = None
 
     @property
-    def software(self) -> Mapping[str, Any]:
-        return self._endpoint.software
+    def software(self) -> dict[str, Any]:
+        """What it says of itself once it has run."""
+        return {} if self._endpoint is None else dict(self._endpoint.software)
 
     def run(self, requests: Sequence[LadderRequest], concurrency: int) -> Figures:
-        """The first time with each of its options: the fastest is kept."""
-        if self._options is not None:
-            return self._run(requests, concurrency, self._options)
-        scores = []
-        for options in CANDIDATES[LLAMA]:
-            self._run(requests, concurrency, options)
-            scores.append(self._run(requests, concurrency, options)["tokens_per_second"])
-        self._options = CANDIDATES[LLAMA][scores.index(max(scores))]
-        return self._run(requests, concurrency, self._options)
+        """The first time with each of its settings: the fastest is kept.
+
+        Raises:
+            PeerError: it does not start, or cannot load the weights.
+        """
+        if self._endpoint is None:
+            tried = candidates(LLAMA, self._load["num_sequences"])
+            self._endpoint, _ = open_fastest(
+                tried, self._open, lambda endpoint: _warm_speed(endpoint, requests, concurrency)
+            )
+            return {"tokens_per_second": _warm_speed(self._endpoint, requests, concurrency)}
+        return {"tokens_per_second": _speed(self._endpoint, requests, concurrency)}
 
     def close(self) -> None:
-        self._endpoint.close()
+        if self._endpoint is not None:
+            self._endpoint.close()
 
-    def _run(
-        self, requests: Sequence[LadderRequest], concurrency: int, options: Mapping[str, Any]
-    ) -> Figures:
-        lengths = {request.output_len for request in requests}
-        if len(lengths) > 1:
-            raise ConfigError("the peer's requests must all have the same output length; leave --peer out")
-        prompts = [request.engine_request.prompt_token_ids for request in requests]
-        run = self._endpoint.run(prompts, lengths.pop(), concurrency, options)
-        return {"tokens_per_second": run.num_output_tokens / run.seconds}
+    def _open(self, options: Options) -> Endpoint:
+        return RunnerEndpoint(self._command, {**self._load, "options": options})
+
+
+def _warm_speed(endpoint: Endpoint, requests: Sequence[LadderRequest], concurrency: int) -> float:
+    """Of a second run."""
+    _speed(endpoint, requests, concurrency)
+    return _speed(endpoint, requests, concurrency)
+
+
+def _speed(endpoint: Endpoint, requests: Sequence[LadderRequest], concurrency: int) -> float:
+    """Output tokens per second."""
+    lengths = {request.output_len for request in requests}
+    if len(lengths) > 1:
+        raise ConfigError("the peer's requests must all have the same output length; leave --peer out")
+    prompts = [request.engine_request.prompt_token_ids for request in requests]
+    run = endpoint.run(prompts, lengths.pop(), concurrency)
+    return run.num_output_tokens / run.seconds

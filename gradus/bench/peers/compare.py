@@ -3,13 +3,14 @@
 The first round of each side is left out. What cannot be measured is absent, and said to be.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from time import perf_counter
 from typing import Any
 
 from gradus.bench.evidence import evidence
+from gradus.bench.peers.candidates import Options, candidates, open_fastest
 from gradus.bench.peers.endpoint import Endpoint
 from gradus.bench.peers.rows import Row, Side
 from gradus.bench.peers.sides import Environment
@@ -20,16 +21,18 @@ from gradus.bench.workloads.fixed import FixedWorkload
 from gradus.errors import GradusError
 
 METHOD = (
-    "Each side is a process of its own with the same number of threads, f16 keys and values, and no prefix "
-    "cache; prompts are random token ids, others in every request and round; greedy, past the end of the "
-    "sequence. Speed: the sides take turns, round by round, with the processes kept; a first run of each is "
-    "left out, and of several settings of a peer the fastest is kept. Startup: from the start of the process "
-    "to the first token of an 8-token prompt, files in the page cache. Memory: the kernel's high-water mark "
-    "of resident pages, mapped files included, of a process that ran the workload once. A ratio above 1 says "
-    "that Gradus is better; its interval is a bootstrap over rounds."
+    "Each side is a process of its own with the same number of threads, f16 keys and values (of vLLM and "
+    "transformers those of their arithmetic), and no prefix cache; prompts are random token ids, others in "
+    "every request and round; greedy, past the end of the sequence. Speed: a peer's settings are changed one "
+    "after another from its defaults, and each change that makes it faster is kept; then the sides take "
+    "turns, round by round, with the processes kept; a first run of each is left out. Startup: from the "
+    "start of the process to the first token of an 8-token prompt, files in the page cache. Memory: the "
+    "kernel's high-water mark of resident pages, mapped files included, of a process that ran the workload "
+    "once. These two are with a peer's defaults. A ratio above 1 says that Gradus is better; its interval is "
+    "a bootstrap over rounds."
 )
 
-TRIAL_OUTPUT = 32  # tokens of each request of a trial run
+TRIAL_OUTPUT = 16  # tokens of each request of a trial run
 
 Report = Callable[[str], None]
 
@@ -40,9 +43,14 @@ class RowResult:
 
     row: Row
     figures: dict[Side, list[float]] = field(default_factory=dict)
-    options: dict[Side, Mapping[str, Any]] = field(default_factory=dict)
-    software: dict[Side, Mapping[str, Any]] = field(default_factory=dict)
+    options: dict[Side, Options] = field(default_factory=dict)
+    software: dict[str, dict[str, Any]] = field(default_factory=dict)  # by engine
     absent: dict[Side, str] = field(default_factory=dict)
+
+    def note(self, side: Side, endpoint: Endpoint, options: Options) -> None:
+        """How a side was measured."""
+        self.options[side] = options
+        self.software.setdefault(side.engine, {}).update(endpoint.software)
 
     def as_dict(self) -> dict[str, Any]:
         """Results; a side that was not measured is absent."""
@@ -61,11 +69,6 @@ class RowResult:
         return found
 
 
-def num_reports(rows: Sequence[Row], num_rounds: int) -> int:
-    """Lines that `bench_peers` reports: one per row and round; memory has one round."""
-    return sum(1 + (1 if row.measure == "memory" else num_rounds) for row in rows)
-
-
 def bench_peers(
     environment: Environment,
     vocab_size: int,
@@ -74,21 +77,20 @@ def bench_peers(
     report: Report,
     on_row: Callable[[RowResult, dict[str, Any]], None],
 ) -> None:
-    """Measure rows; `report` gets a line now and then.
+    """Measure rows; `report` gets the figures of each round.
 
     `on_row` gets each row's result, and the evidence of all rows so far: what comes after an interruption is
     lost, what came before is not.
     """
     results: list[RowResult] = []
     for row in rows:
-        report(f"{row.name}: {row.workload.name}, {num_rounds} rounds")
         result = RowResult(row)
         for side in row.sides:
             reason = environment.why_absent(side)
             if reason is not None:
                 result.absent[side] = reason
         measure = _measure_speed if row.measure == "speed" else _measure_processes
-        measure(environment, vocab_size, num_rounds, result, report)
+        measure(environment, vocab_size, row.num_rounds(num_rounds), result, report)
         results.append(result)
         on_row(result, _evidence(environment, num_rounds, results))
 
@@ -101,42 +103,47 @@ def _measure_speed(
         endpoints: dict[Side, Endpoint] = {}
         for side in _present(result):
             try:
-                endpoint = _open(environment, side, row.workload)
+                endpoint, options = _open_fastest(environment, side, row, vocab_size)
                 stack.callback(endpoint.close)
-                result.options[side] = _choose_options(endpoint, environment, side, row, vocab_size)
+                _warm_up(endpoint, row.workload, vocab_size)
             except GradusError as error:
                 result.absent[side] = str(error)
                 continue
-            endpoints[side], result.software[side] = endpoint, endpoint.software
-            result.figures[side] = []
+            endpoints[side], result.figures[side] = endpoint, []
+            result.note(side, endpoint, options)
         for round_index in range(1, num_rounds + 1):
             prompts = row.workload.prompts(vocab_size, round_index)
             for side in in_turn(list(endpoints), round_index):
-                figures = _run(endpoints[side], row.workload, prompts, result.options[side])
+                figures = _run(endpoints[side], row.workload, prompts)
                 result.figures[side].append(figures[row.figure])
             report(_round_line(result))
 
 
-def _choose_options(
-    endpoint: Endpoint, environment: Environment, side: Side, row: Row, vocab_size: int
-) -> Mapping[str, Any]:
-    """Warm a side up; of several settings the one with the best figure, over a short wave of requests."""
-    candidates, workload = environment.candidates(side), row.workload
-    wave = workload.changed(
-        num_requests=min(workload.concurrency, workload.num_requests),
-        output_len=min(workload.output_len, TRIAL_OUTPUT),
-    )
+def _open_fastest(
+    environment: Environment, side: Side, row: Row, vocab_size: int
+) -> tuple[Endpoint, Options]:
+    """A side with the settings that have the best figure, over a short wave of requests."""
+    wave = _short(row.workload)
     prompts = wave.prompts(vocab_size, 0)
-    scores: list[float] = []
-    for options in candidates:
-        _run(endpoint, wave, prompts, options)
-        if len(candidates) == 1:
-            return options
-        scores.append(_run(endpoint, wave, prompts, options)[row.figure])
-    best = candidates[scores.index(min(scores) if row.lower_is_better else max(scores))]
-    if best is not candidates[-1]:
-        _run(endpoint, wave, prompts, best)  # its engine is made anew and warms up again
-    return best
+
+    def score(endpoint: Endpoint) -> float:
+        _run(endpoint, wave, prompts)
+        figure = _run(endpoint, wave, prompts)[row.figure]
+        return -figure if row.lower_is_better else figure
+
+    tried = candidates(side.engine, _num_sequences(row.workload))
+    return open_fastest(tried, lambda options: _open(environment, side, row.workload, options), score)
+
+
+def _warm_up(endpoint: Endpoint, workload: FixedWorkload, vocab_size: int) -> None:
+    wave = _short(workload)
+    _run(endpoint, wave, wave.prompts(vocab_size, 0))
+
+
+def _short(workload: FixedWorkload) -> FixedWorkload:
+    return workload.changed(
+        num_requests=_num_sequences(workload), output_len=min(workload.output_len, TRIAL_OUTPUT)
+    )
 
 
 def _measure_processes(
@@ -144,12 +151,11 @@ def _measure_processes(
 ) -> None:
     """A fresh process for each figure; the first of each side is left out where time is the figure."""
     row = result.row
-    first, last = (0, num_rounds) if row.measure == "startup" else (1, 1)
-    for round_index in range(first, last + 1):
+    for round_index in range(0 if row.measure == "startup" else 1, num_rounds + 1):
         prompts = row.workload.prompts(vocab_size, round_index)
         for side in in_turn(_present(result), round_index):
             try:
-                value = _measure_process(environment, side, row, prompts)
+                value = _measure_process(environment, side, result, prompts)
             except GradusError as error:
                 result.absent[side] = str(error)
                 result.figures.pop(side, None)
@@ -160,11 +166,16 @@ def _measure_processes(
             report(_round_line(result))
 
 
-def _measure_process(environment: Environment, side: Side, row: Row, prompts: list[list[int]]) -> float:
-    endpoint = _open(environment, side, row.workload)
+def _measure_process(
+    environment: Environment, side: Side, result: RowResult, prompts: list[list[int]]
+) -> float:
+    row = result.row
+    options = candidates(side.engine, _num_sequences(row.workload)).defaults
+    endpoint = _open(environment, side, row.workload, options)
     try:
+        result.note(side, endpoint, options)
         asked = perf_counter()
-        run = endpoint.run(prompts, row.workload.output_len, row.workload.concurrency, {})
+        run = endpoint.run(prompts, row.workload.output_len, row.workload.concurrency)
         if row.measure == "startup":
             return asked - endpoint.started + run.requests[0].first_token
         peak = endpoint.peak_memory()
@@ -175,14 +186,16 @@ def _measure_process(environment: Environment, side: Side, row: Row, prompts: li
         endpoint.close()
 
 
-def _open(environment: Environment, side: Side, workload: FixedWorkload) -> Endpoint:
-    return environment.open(side, min(workload.concurrency, workload.num_requests), workload.context)
+def _open(environment: Environment, side: Side, workload: FixedWorkload, options: Options) -> Endpoint:
+    return environment.open(side, _num_sequences(workload), workload.context, options)
 
 
-def _run(
-    endpoint: Endpoint, workload: FixedWorkload, prompts: list[list[int]], options: Mapping[str, Any]
-) -> dict[str, float]:
-    return endpoint.run(prompts, workload.output_len, workload.concurrency, options).figures()
+def _num_sequences(workload: FixedWorkload) -> int:
+    return min(workload.concurrency, workload.num_requests)
+
+
+def _run(endpoint: Endpoint, workload: FixedWorkload, prompts: list[list[int]]) -> dict[str, float]:
+    return endpoint.run(prompts, workload.output_len, workload.concurrency).figures()
 
 
 def _present(result: RowResult) -> list[Side]:
@@ -190,11 +203,12 @@ def _present(result: RowResult) -> list[Side]:
 
 
 def _round_line(result: RowResult) -> str:
-    return "  " + ", ".join(f"{side.label} {values[-1]:,.4g}" for side, values in result.figures.items())
+    figures = (f"{side.label} {values[-1]:,.4g}" for side, values in result.figures.items())
+    return f"{result.row.name}: {', '.join(figures)}"
 
 
 def _evidence(environment: Environment, num_rounds: int, results: Sequence[RowResult]) -> dict[str, Any]:
-    software = {side.engine: found for result in results for side, found in result.software.items() if found}
+    software = {engine: found for result in results for engine, found in result.software.items() if found}
     absent = {
         f"{result.row.name}: {side.label}": reason
         for result in results

@@ -1,11 +1,13 @@
-"""How each engine is started: the command, what it is told to load, and which of its options are tried."""
+"""How each engine is started: the command, and what it is told to load."""
 
+import subprocess
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from gradus.bench.child_process import own_command
+from gradus.bench.peers.candidates import Options
 from gradus.bench.peers.endpoint import Endpoint, RunnerEndpoint, ServerEndpoint
 from gradus.bench.peers.rows import (
     GRADUS,
@@ -19,6 +21,8 @@ from gradus.bench.peers.rows import (
     Side,
 )
 from gradus.bench.peers.runners.gradus_engine import engine_options
+from gradus.bench.serve_command import serve_command, to_flag
+from gradus.config import EngineConfig
 from gradus.errors import ConfigError
 
 RUNNERS = Path(__file__).with_name("runners")
@@ -29,16 +33,8 @@ _SCRIPTS = {
     VLLM: "vllm_engine.py",
 }
 _BITS = {"4-bit": "int4-all", "8-bit": "int8", "16-bit": "none"}
-_DTYPES: tuple[Mapping[str, Any], ...] = ({}, {"dtype": "float32"})  # first the checkpoint's own
-
-# What is tried before the rounds, because no engine should lose by a default: the fastest is kept.
-CANDIDATES: Mapping[str, tuple[Mapping[str, Any], ...]] = {
-    LLAMA: ({"flash_attention": True}, {"flash_attention": False}),
-    OPENVINO: ({}, {"max_num_batched_tokens": 2048}),
-    TRANSFORMERS: _DTYPES,
-    VLLM: _DTYPES,
-}
-_NO_OPTIONS: tuple[Mapping[str, Any], ...] = ({},)
+# Greedy and nothing else: its other samplers would sort the vocabulary for nothing.
+_LLAMA_SERVER_BODY = {"cache_prompt": False, "samplers": ["top_k"], "top_k": 1}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,50 +66,60 @@ class Environment:
             return f"there is no {path}"
         return None
 
-    def candidates(self, side: Side) -> tuple[Mapping[str, Any], ...]:
-        return CANDIDATES.get(side.engine, _NO_OPTIONS)
-
-    def open(self, side: Side, num_sequences: int, context: int) -> Endpoint:
+    def open(self, side: Side, num_sequences: int, context: int, options: Options) -> Endpoint:
         """Start a side with room for `num_sequences` at a time of `context` tokens each.
+
+        options: of the engine's own; see `candidates.py`.
 
         Raises:
             PeerError: it does not start.
         """
         if side.engine == SERVER:
-            return ServerEndpoint(self._serve_command(side, num_sequences, context), {})
+            return ServerEndpoint(serve_command(self._config(side, num_sequences, context)), {})
         if side.engine == LLAMA_SERVER:
-            return ServerEndpoint(
-                self._llama_server_command(side, num_sequences, context), {"cache_prompt": False}
-            )
+            command = self._llama_server_command(side, num_sequences, context, options)
+            software = {"xllamacpp": _version(self.interpreters[side.engine], "xllamacpp")}
+            return ServerEndpoint(command, _LLAMA_SERVER_BODY, software=software)
         load = {
             "model": self._model(side),
             "num_threads": self.num_threads,
             "num_sequences": num_sequences,
             "context": context,
+            "options": {**self._quantization(side), **options},
         }
         if side.engine == GRADUS:
             module = "gradus.bench.peers.runners.gradus_engine"
-            return RunnerEndpoint(own_command(module), {**load, "options": self._options(side)})
+            return RunnerEndpoint(own_command(module), load)
         command = [self.interpreters[side.engine], str(RUNNERS / _SCRIPTS[side.engine])]
         return RunnerEndpoint([*command, str(self.num_threads)] if side.engine == VLLM else command, load)
 
     def _model(self, side: Side) -> str:
         return self.model if side.weights in _BITS else str(self.weights / side.weights)
 
-    def _options(self, side: Side) -> dict[str, Any]:
+    def _quantization(self, side: Side) -> dict[str, Any]:
         return {"quantization": _BITS[side.weights]} if side.weights in _BITS else {}
 
-    def _serve_command(self, side: Side, num_sequences: int, context: int) -> list[str]:
-        options = engine_options(num_sequences, context)
-        command = own_command("gradus", "serve", self._model(side))
-        command += ["--threads", str(self.num_threads), "--no-prefix-caching"]
-        for name in ("kv_cache_dtype", "max_model_len", "max_num_seqs", "num_kv_blocks", "block_size"):
-            command += [f"--{name.replace('_', '-')}", str(options[name])]
-        for name, value in self._options(side).items():
-            command += [f"--{name}", str(value)]
-        return command
+    def _config(self, side: Side, num_sequences: int, context: int) -> EngineConfig:
+        return EngineConfig(
+            model=self._model(side),
+            num_threads=self.num_threads,
+            **engine_options(num_sequences, context),
+            **self._quantization(side),
+        )
 
-    def _llama_server_command(self, side: Side, num_sequences: int, context: int) -> list[str]:
+    def _llama_server_command(
+        self, side: Side, num_sequences: int, context: int, options: Options
+    ) -> list[str]:
         command = [self.interpreters[side.engine], str(RUNNERS / "llama_cpp_server.py")]
         command += ["--model", self._model(side), "--num-threads", str(self.num_threads)]
-        return [*command, "--num-sequences", str(num_sequences), "--context", str(context)]
+        command += ["--num-sequences", str(num_sequences), "--context", str(context)]
+        for name, value in options.items():
+            command += to_flag(name.replace("_", "-"), value)
+        return command
+
+
+def _version(python: str, package: str) -> str | None:
+    """Of a package in an interpreter's environment; None if there is none."""
+    program = f"import importlib.metadata; print(importlib.metadata.version({package!r}))"
+    found = subprocess.run([python, "-c", program], capture_output=True, text=True, check=False)
+    return found.stdout.strip() or None

@@ -6,7 +6,7 @@ from dataclasses import replace
 import pytest
 
 from gradus.bench.evidence import to_line
-from gradus.bench.peers.compare import bench_peers, num_reports
+from gradus.bench.peers.compare import bench_peers
 from gradus.bench.peers.endpoint import PeerError
 from gradus.bench.peers.rows import LLAMA, OPENVINO, Row, Side
 from gradus.bench.peers.sides import Environment
@@ -22,17 +22,18 @@ SECONDS = {OURS: 1.0, PEER: 3.0, OTHER: 2.0}
 
 
 class FakeEndpoint:
-    """Takes as many seconds as `seconds` says, a third less with flash attention; keeps a diary."""
+    """Takes as many seconds as `SECONDS` says, half more with flash attention; keeps a diary."""
 
-    def __init__(self, side, diary):
-        self.side, self.diary = side, diary
+    def __init__(self, side, options, diary):
+        self.side, self.options, self.diary = side, options, diary
         self.started = 0.0
         self.software = {"name": side.engine}
-        diary.append(("open", side))
+        diary.append(("open", side, options))
 
-    def run(self, prompts, output_len, concurrency, options):
-        self.diary.append(("run", self.side, len(prompts), dict(options), prompts[0]))
-        end = SECONDS[self.side] * (1.5 if options.get("flash_attention") else 1.0)
+    def run(self, prompts, output_len, concurrency):
+        self.diary.append(("run", self.side, len(prompts), self.options, prompts[0]))
+        end = SECONDS[self.side] * (1.5 if self.options.get("flash_attention") else 1.0)
+        end *= 1.25 if self.options.get("kv_unified") else 1.0
         return Run(tuple(RequestTiming(0.0, end / 4, end, len(p), output_len) for p in prompts))
 
     def peak_memory(self):
@@ -48,10 +49,10 @@ class FakeEnvironment(Environment):
     def why_absent(self, side):
         return "not installed" if side.engine not in self.interpreters and side != OURS else None
 
-    def open(self, side, num_sequences, context):
+    def open(self, side, num_sequences, context, options):
         if self.interpreters.get(side.engine) == "broken":
             raise PeerError("it does not start")
-        return FakeEndpoint(side, self.model)
+        return FakeEndpoint(side, options, self.model)
 
 
 def compare(row, num_rounds=3, **interpreters):
@@ -69,7 +70,9 @@ def notes(environment, rows, num_rounds):
     def note(result, document):
         found.append((result, json.loads(to_line({**document, "model": {}}))))
 
-    bench_peers(environment, 100, rows, num_rounds, lambda line: None, note)
+    lines = []
+    bench_peers(environment, 100, rows, num_rounds, lines.append, note)
+    assert len(lines) == sum(row.num_rounds(num_rounds) for row in rows)
     return found
 
 
@@ -90,10 +93,9 @@ def test_sides_take_turns_with_the_same_prompts_and_other_ones_in_every_round():
 def test_all_are_loaded_before_the_first_round_and_closed_after_the_last():
     diary = compare(ROW)[2]
     kinds = [entry[0] for entry in diary]
-    assert kinds.count("open") == kinds.count("close") == 3
-    assert kinds[-3:] == ["close"] * 3
     first_round = next(i for i, entry in enumerate(diary) if entry[0] == "run" and entry[2] == 4)
-    assert kinds[:first_round].count("open") == 3
+    assert kinds[:first_round].count("open") - kinds[:first_round].count("close") == 3
+    assert kinds[first_round:] == ["run"] * 9 + ["close"] * 3
 
 
 def test_ratios_are_of_the_figures():
@@ -112,41 +114,16 @@ def test_ratios_are_of_the_figures():
     }
 
 
-def test_a_side_whose_rounds_differ_is_named(monkeypatch):
-    times = iter((1.0, 1.0, 1.0, 2.0))  # of the warm-up and three rounds
-    monkeypatch.setitem(SECONDS, OURS, 1.0)
-    row = replace(ROW, peers=())
-    run = FakeEndpoint.run
-
-    def drifts(self, *arguments):
-        SECONDS[OURS] = next(times)
-        return run(self, *arguments)
-
-    monkeypatch.setattr(FakeEndpoint, "run", drifts)
-    repeats = compare(row)[1]["verification"]["repeats"]
-    assert repeats == {"tolerance": 0.05, "within": False, "beyond": {f"row: {OURS.label}": 0.5}}
-
-
-@pytest.mark.parametrize(
-    "row", [ROW, replace(ROW, measure="startup", figure="startup_seconds"), replace(ROW, measure="memory")]
-)
-def test_reports_are_as_many_as_announced(row):
-    reports = []
-    environment = FakeEnvironment(model=[], weights=".", interpreters={})
-    bench_peers(environment, 100, [row, row], 3, reports.append, lambda *_: None)
-    assert len(reports) == num_reports([row, row], 3)
-
-
 def test_a_peer_runs_with_the_setting_that_is_fastest_for_it():
     result, document, diary = compare(ROW)
-    assert result.options[PEER] == {"flash_attention": False}
+    best = {"flash_attention": False, "kv_unified": False, "n_ubatch": 512}
+    assert result.options[PEER] == best
     measured = [entry[3] for entry in diary if entry[0] == "run" and entry[1] == PEER and entry[2] == 4]
-    assert measured == [{"flash_attention": False}] * 3
+    assert measured == [best] * 3
     tried = [entry[3] for entry in diary if entry[0] == "run" and entry[1] == PEER and entry[2] == 2]
-    assert {"flash_attention": True} in tried
-    assert next(run for run in document["runs"] if run["side"] == PEER.label)["options"] == {
-        "flash_attention": False
-    }
+    for name, values in (("flash_attention", {True, False}), ("kv_unified", {True, False})):
+        assert {options[name] for options in tried} == values
+    assert next(run for run in document["runs"] if run["side"] == PEER.label)["options"] == best
 
 
 def test_times_are_better_when_shorter():
@@ -171,6 +148,8 @@ def test_memory_and_startup_are_of_fresh_processes():
     _, document, diary = compare(replace(ROW, figure="startup_seconds", measure="startup"), num_rounds=2)
     assert [entry[0] for entry in diary] == ["open", "run", "close"] * 9  # a warm-up and two rounds
     assert len(document["runs"][0]["startup_seconds"]) == 2
+    assert {entry[2]["flash_attention"] for entry in diary if entry[:2] == ("open", PEER)} == {True}
+    assert document["software"]["peers"] == {side.engine: {"name": side.engine} for side in SECONDS}
 
 
 def test_one_round_has_no_interval():

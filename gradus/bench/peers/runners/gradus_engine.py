@@ -21,7 +21,7 @@ class GradusEngine:
             model=command["model"],
             num_threads=command["num_threads"],
             **engine_options(command["num_sequences"], command["context"]),
-            **command.get("options", {}),
+            **command["options"],
         )
         self._runtime = load_runtime(config)
         self._driver = EngineDriver(self._runtime)

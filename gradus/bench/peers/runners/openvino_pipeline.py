@@ -1,6 +1,6 @@
 """Runner: OpenVINO GenAI's `ContinuousBatchingPipeline` on the CPU, f16 keys and values, no prefix cache.
 
-Options: `max_num_batched_tokens`. ONEDNN_MAX_CPU_ISA=AVX2 in the environment holds it to AVX2.
+Options: fields of its `SchedulerConfig`. ONEDNN_MAX_CPU_ISA=AVX2 in the environment holds it to AVX2.
 """
 
 import os
@@ -18,40 +18,28 @@ AVX2_PROPERTIES = {"INFERENCE_PRECISION_HINT": "f32", "DYNAMIC_QUANTIZATION_GROU
 
 
 class OpenVinoPipeline:
-    """Implements `Runner`; the pipeline is made anew when options change."""
+    """Implements `Runner`."""
 
     def __init__(self) -> None:
         self._pipeline: Any = None
-        self._options: dict[str, Any] | None = None
-        self._settings: dict[str, Any] = {}
 
     def load(self, command: dict[str, Any]) -> dict[str, Any]:
-        self._settings = command
-        self._make_pipeline({})
+        scheduler = openvino_genai.SchedulerConfig()
+        scheduler.num_kv_blocks = command["num_sequences"] * (-(-command["context"] // BLOCK) + 1)
+        scheduler.max_num_seqs = command["num_sequences"]
+        scheduler.enable_prefix_caching = False
+        for name, value in command["options"].items():
+            setattr(scheduler, name, value)
+        properties = {"INFERENCE_NUM_THREADS": command["num_threads"], "KV_CACHE_PRECISION": "f16"}
+        properties |= AVX2_PROPERTIES if MAX_ISA == "AVX2" else {}
+        self._pipeline = openvino_genai.ContinuousBatchingPipeline(
+            command["model"], scheduler, "CPU", properties
+        )
         return {"openvino_genai": openvino_genai.__version__, **({"max_isa": MAX_ISA} if MAX_ISA else {})}
 
     def run(self, command: dict[str, Any]) -> list[dict[str, Any]]:
-        options = command.get("options", {})
-        if options != self._options:
-            self._make_pipeline(options)
         loop = StepLoop(self._pipeline, command["output_len"])
         return closed_loop(loop, command["prompts"], command["output_len"], command["concurrency"])
-
-    def _make_pipeline(self, options: dict[str, Any]) -> None:
-        self._pipeline = None
-        settings = self._settings
-        scheduler = openvino_genai.SchedulerConfig()
-        scheduler.num_kv_blocks = settings["num_sequences"] * (-(-settings["context"] // BLOCK) + 1)
-        scheduler.max_num_seqs = settings["num_sequences"]
-        scheduler.enable_prefix_caching = False
-        if "max_num_batched_tokens" in options:
-            scheduler.max_num_batched_tokens = options["max_num_batched_tokens"]
-        properties = {"INFERENCE_NUM_THREADS": settings["num_threads"], "KV_CACHE_PRECISION": "f16"}
-        properties |= AVX2_PROPERTIES if MAX_ISA == "AVX2" else {}
-        self._pipeline = openvino_genai.ContinuousBatchingPipeline(
-            settings["model"], scheduler, "CPU", properties
-        )
-        self._options = options
 
 
 class StepLoop:

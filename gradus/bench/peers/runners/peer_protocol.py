@@ -1,7 +1,8 @@
 """How a runner talks: commands come as lines of JSON on standard input, each is answered by one line.
 
-    {"command": "load", "model": PATH, "num_threads": N, "num_sequences": N, "context": TOKENS}
-    {"command": "run", "prompts": [[id, ...], ...], "output_len": N, "concurrency": N, "options": {...}}
+    {"command": "load", "model": PATH, "num_threads": N, "num_sequences": N, "context": TOKENS,
+     "options": {...}}
+    {"command": "run", "prompts": [[id, ...], ...], "output_len": N, "concurrency": N}
 
 An answer is a JSON object, or {"error": text}. Between commands a runner sleeps in a read. Needs the standard
 library only, since the interpreter is that of the engine's own environment. What its libraries print goes to
@@ -20,7 +21,10 @@ class Runner(Protocol):
     """One engine."""
 
     def load(self, command: dict[str, Any]) -> dict[str, Any]:
-        """Make `model` ready for `num_sequences` at a time of `context` tokens each; gives its versions."""
+        """Make `model` ready for `num_sequences` at a time of `context` tokens each; gives its versions.
+
+        `options` are the engine's own.
+        """
 
     def run(self, command: dict[str, Any]) -> list[dict[str, Any]]:
         """Run prompts, greedy and past the end of the sequence; each one's times: see `Clock.timing`."""

@@ -1,8 +1,8 @@
 """Runner: llama.cpp's raw `llama_decode` through llama-cpp-python's low-level interface.
 
 Continuous batching in a loop of its own: a batch has the next token of every running sequence and the prompts
-of those that begin; only a sequence's last row gives logits; the token is their argmax. Its one option is
-`flash_attention`. Source: llama.h of llama.cpp.
+of those that begin; only a sequence's last row gives logits; the token is their argmax. Options:
+`flash_attention`, `kv_unified`, `n_ubatch`. Source: llama.h of llama.cpp.
 """
 
 from dataclasses import dataclass
@@ -26,13 +26,12 @@ class Sequence:
 
 
 class RawLlamaCpp:
-    """Implements `Runner`; the context is made anew when options change."""
+    """Implements `Runner`."""
 
     def __init__(self) -> None:
         self._model: Any = None
         self._context: Any = None
-        self._options: dict[str, Any] = {}
-        self._settings: dict[str, Any] = {}
+        self._num_sequences = 0
 
     def load(self, command: dict[str, Any]) -> dict[str, Any]:
         llama_cpp.llama_backend_init()
@@ -40,36 +39,32 @@ class RawLlamaCpp:
         self._model = llama_cpp.llama_model_load_from_file(command["model"].encode(), params)
         if not self._model:
             raise RuntimeError(f"llama.cpp cannot load {command['model']}")
-        self._settings = command
+        self._num_sequences = command["num_sequences"]
+        self._make_context(command)
         return {
             "llama_cpp_python": llama_cpp.__version__,
             "system_info": llama_cpp.llama_print_system_info().decode(),
         }
 
     def run(self, command: dict[str, Any]) -> list[dict[str, Any]]:
-        options = command.get("options", {})
-        if self._context is None or options != self._options:
-            self._make_context(options)
-        loop = DecodeLoop(self._model, self._context, self._settings["num_sequences"])
+        loop = DecodeLoop(self._model, self._context, self._num_sequences)
         return closed_loop(loop, command["prompts"], command["output_len"], command["concurrency"])
 
-    def _make_context(self, options: dict[str, Any]) -> None:
-        if self._context is not None:
-            llama_cpp.llama_free(self._context)
-        settings = self._settings
+    def _make_context(self, settings: dict[str, Any]) -> None:
+        options = settings["options"]
         params = llama_cpp.llama_context_default_params()
         params.n_ctx = settings["num_sequences"] * settings["context"]
         params.n_seq_max = settings["num_sequences"]
         params.n_batch = MAX_BATCH
-        params.n_ubatch = 512
+        params.n_ubatch = options["n_ubatch"]
         params.n_threads = params.n_threads_batch = settings["num_threads"]
         params.type_k = params.type_v = F16
-        params.flash_attn_type = int(options.get("flash_attention", True))
+        params.flash_attn_type = int(options["flash_attention"])
+        params.kv_unified = options["kv_unified"]
         params.no_perf = True
         self._context = llama_cpp.llama_init_from_model(self._model, params)
         if not self._context:
             raise RuntimeError("llama.cpp cannot make a context")
-        self._options = options
 
 
 class DecodeLoop:

@@ -13,36 +13,30 @@ from peer_protocol import Clock, serve
 
 
 class TransformersGenerate:
-    """Implements `Runner`; the model is loaded anew when options change."""
+    """Implements `Runner`."""
 
     def __init__(self) -> None:
         self._model: Any = None
-        self._options: dict[str, Any] | None = None
-        self._path = ""
 
     def load(self, command: dict[str, Any]) -> dict[str, Any]:
         torch.set_num_threads(command["num_threads"])
-        self._path = command["model"]
-        self._load({})
+        dtype = getattr(torch, command["options"]["dtype"])
+        self._model = transformers.AutoModelForCausalLM.from_pretrained(
+            command["model"],
+            dtype=dtype,
+            use_safetensors=True,
+            local_files_only=True,
+            trust_remote_code=False,
+        ).eval()
+        self._model.generation_config.eos_token_id = None  # to go on past the end of the sequence
         return {"transformers": transformers.__version__, "torch": torch.__version__}
 
     def run(self, command: dict[str, Any]) -> list[dict[str, Any]]:
-        if command.get("options", {}) != self._options:
-            self._load(command.get("options", {}))
         prompts, size = command["prompts"], command["concurrency"]
         clock, timings = Clock(), []
         for first in range(0, len(prompts), size):
             timings += self._run_batch(clock, prompts[first : first + size], command["output_len"])
         return timings
-
-    def _load(self, options: dict[str, Any]) -> None:
-        self._model = None
-        dtype = getattr(torch, options.get("dtype", "bfloat16"))
-        self._model = transformers.AutoModelForCausalLM.from_pretrained(
-            self._path, dtype=dtype, use_safetensors=True, local_files_only=True, trust_remote_code=False
-        ).eval()
-        self._model.generation_config.eos_token_id = None  # to go on past the end of the sequence
-        self._options = options
 
     def _run_batch(self, clock: Clock, prompts: list[list[int]], output_len: int) -> list[dict[str, Any]]:
         if len({len(prompt) for prompt in prompts}) > 1:

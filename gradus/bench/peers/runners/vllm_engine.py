@@ -17,38 +17,26 @@ from peer_protocol import closed_loop, serve
 
 
 class VllmEngine:
-    """Implements `Runner`; the engine is made anew when options change."""
+    """Implements `Runner`."""
 
     def __init__(self) -> None:
         self._engine: Any = None
-        self._options: dict[str, Any] | None = None
-        self._settings: dict[str, Any] = {}
 
     def load(self, command: dict[str, Any]) -> dict[str, Any]:
         import vllm
 
-        self._settings = command
-        self._make_engine({})
+        self._engine = vllm.LLM(
+            model=command["model"],
+            dtype=command["options"]["dtype"],
+            max_model_len=command["context"],
+            max_num_seqs=command["num_sequences"],
+            enable_prefix_caching=False,
+        ).llm_engine
         return {"vllm": vllm.__version__}
 
     def run(self, command: dict[str, Any]) -> list[dict[str, Any]]:
-        if command.get("options", {}) != self._options:
-            self._make_engine(command.get("options", {}))
         loop = StepLoop(self._engine, command["output_len"])
         return closed_loop(loop, command["prompts"], command["output_len"], command["concurrency"])
-
-    def _make_engine(self, options: dict[str, Any]) -> None:
-        from vllm import LLM
-
-        settings, self._engine = self._settings, None
-        self._engine = LLM(
-            model=settings["model"],
-            dtype=options.get("dtype", "bfloat16"),
-            max_model_len=settings["context"],
-            max_num_seqs=settings["num_sequences"],
-            enable_prefix_caching=False,
-        ).llm_engine
-        self._options = options
 
 
 class StepLoop:
