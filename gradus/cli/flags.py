@@ -37,7 +37,7 @@ def given_flags(args: argparse.Namespace, settings: Mapping[str, Setting]) -> di
         value = getattr(args, name, None)
         if value is None:
             continue
-        source = f"flag {flag_of(name)}"
+        source = "argument MODEL" if name == "model" else f"flag {flag_of(name)}"
         if isinstance(value, list):  # the flag may be repeated
             value = ",".join(value)
         if isinstance(value, str):

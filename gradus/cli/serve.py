@@ -4,8 +4,8 @@ What it is told by flags, by the environment and by a file is one schema: `Engin
 """
 
 import argparse
+import logging
 import os
-import sys
 from dataclasses import fields
 from typing import Any
 
@@ -19,6 +19,8 @@ from gradus.server.observe.logs import configure_logging
 from gradus.server.run import base_url, bind, how_to_try, preload
 from gradus.server.run import run as run_server
 from gradus.server.settings import ServerSettings
+
+logger = logging.getLogger(__name__)
 
 SETTINGS = settings_of(EngineConfig) | settings_of(ServerSettings)
 
@@ -58,7 +60,7 @@ def _serve(config: EngineConfig, settings: ServerSettings) -> None:
     from gradus.server.service import Service
 
     runtime = load_runtime(config)
-    print(runtime.summary, file=sys.stderr, flush=True)
+    logger.info(runtime.summary)
     engine = AsyncEngine(
         runtime.core,
         max_queued_requests=settings.max_num_queued_reqs,

@@ -69,7 +69,7 @@ class EditState:
             self.constraint = request.grammar.new_constraint(request.max_tokens if may_close else None)
             self._may_jump = is_free and params.logprobs is None
         self.has_mask = self.mask is not None or self.constraint is not None
-        has_others = len(self._bias_ids) or self._phrases or self._delayed or self._seen
+        has_others = len(self._bias_ids) or self._phrases or self._delayed or self._seen or self._thinking
         self.is_mask_alone = self.has_mask and not has_others
 
     def must_stop_thinking(self, token_ids: Sequence[int]) -> bool:
@@ -170,17 +170,22 @@ def build_edits(rows: Sequence[int], requests: "Sequence[Request]", mask_rows: U
     if not edited:
         return None
     states = [state for _, _, state in edited]
-    token_ids = [request.token_ids for _, request, _ in edited]
-    stops = [state.must_stop_thinking(ids) for state, ids in zip(states, token_ids, strict=True)]
-    has_mask = [state.has_mask or stop for state, stop in zip(states, stops, strict=True)]
     edited_rows = tuple([row for row, _, _ in edited])
     if all(state.is_mask_alone for state in states):
-        others = _nothing_but_masks(edited_rows)
+        others, masked, stops = _nothing_but_masks(edited_rows), states, []
     else:
+        token_ids = [request.token_ids for _, request, _ in edited]
+        must_stop = [state.must_stop_thinking(ids) for state, ids in zip(states, token_ids, strict=True)]
+        has_mask = [state.has_mask or must for state, must in zip(states, must_stop, strict=True)]
         others = _all_kinds(edited_rows, has_mask, states, token_ids)
+        masked = list(itertools.compress(states, has_mask))
+        stops = list(itertools.compress(must_stop, has_mask))
     start = time.monotonic()
-    masks = _masks(list(itertools.compress(zip(states, stops, strict=True), has_mask)), mask_rows)
+    masks = _masks(masked, mask_rows)
     seconds = time.monotonic() - start
+    for row, must_stop_thinking in enumerate(stops):
+        if must_stop_thinking and (masks[row] & masked[row].closing_mask).any():
+            masks[row] = masked[row].closing_mask
     for _, request, state in edited:
         if state.constraint is not None:
             request.metrics.add_grammar_time(seconds)
@@ -250,26 +255,23 @@ def _all_but(token_ids: tuple[int, ...], vocab_size: int) -> UInt32:
     return ~token_mask(token_ids, vocab_size)
 
 
-def _masks(masked: Sequence[tuple[EditState, bool]], mask_rows: UInt32) -> UInt32:
-    """What each of them allows next, in the first rows; with each: whether it must stop thinking."""
-    masks = mask_rows[: len(masked)]
-    places = [(s.constraint, row) for row, (s, _) in enumerate(masked) if s.constraint is not None]
-    grammar = next((state.grammar for state, _ in masked if state.grammar is not None), None)
-    if grammar is not None:
+def _masks(states: Sequence[EditState], mask_rows: UInt32) -> UInt32:
+    """What each of them allows next, in the first rows."""
+    masks = mask_rows[: len(states)]
+    places = [(s.constraint, row) for row, s in enumerate(states) if s.constraint is not None]
+    if places:
+        grammar = next(state.grammar for state in states if state.grammar is not None)
         grammar.fill_masks(places, masks)
-    fixed = [state.mask for state, _ in masked]
-    if places and len(places) == len(masked) and all(mask is fixed[0] for mask in fixed):
+    fixed = [state.mask for state in states]
+    if places and len(places) == len(states) and all(mask is fixed[0] for mask in fixed):
         if fixed[0] is not None:
             masks &= fixed[0]
     else:
-        for row, (state, _) in enumerate(masked):
+        for row, state in enumerate(states):
             if state.constraint is None:
                 masks[row] = _ALL if state.mask is None else state.mask
             elif state.mask is not None:
                 masks[row] &= state.mask
-    for row, (state, must_stop_thinking) in enumerate(masked):
-        if must_stop_thinking and (masks[row] & state.closing_mask).any():
-            masks[row] = state.closing_mask
     return masks
 
 

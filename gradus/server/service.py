@@ -7,6 +7,7 @@ import asyncio
 import json
 import time
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from typing import TypeVar
 
@@ -27,6 +28,7 @@ from gradus.text.reply.reply_format import ReplyFormat, choose_format
 from gradus.text.tokenizer import Tokenizer
 
 _LONG_TEXT_BYTES = 16 * 1024  # tokenizing more than that takes milliseconds, so it leaves the event loop
+_HUGE_TEXT_BYTES = 1024 * 1024  # this takes seconds, and hundreds of bytes for each token: one at a time
 
 T = TypeVar("T")
 
@@ -65,6 +67,7 @@ class Service:
             auto_tool_choice=self.settings.enable_auto_tool_choice,
         )
         self.created = int(time.time())
+        self._huge_texts = ThreadPoolExecutor(1, thread_name_prefix="gradus-text")
 
     @property
     def tokenizer(self) -> Tokenizer:
@@ -78,9 +81,15 @@ class Service:
         return f"there is no model {name[:200]!r} here; this server has {known}"
 
     async def compute(self, size: int, work: Callable[[], T]) -> T:
-        """Do text work here or, where `size` bytes of input make it long, in a thread."""
+        """Do text work here or, where `size` bytes of input make it long, in a thread.
+
+        Huge texts share one thread, whoever sends them, and whether or not somebody still waits for them.
+        """
         try:
-            return work() if size < _LONG_TEXT_BYTES else await asyncio.to_thread(work)
+            if size < _LONG_TEXT_BYTES:
+                return work()
+            threads = None if size < _HUGE_TEXT_BYTES else self._huge_texts
+            return await asyncio.get_running_loop().run_in_executor(threads, work)
         except ContextOverflowError as error:
             self.observer.refuse(error)
             raise

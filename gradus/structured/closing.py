@@ -111,6 +111,10 @@ def _set_of(token_ids: Sequence[int], size: int) -> int:
     return int.from_bytes(np.packbits(bits, bitorder="little").tobytes(), "little")
 
 
+def _as_set(mask: UInt32) -> int:
+    return int.from_bytes(mask.astype("<u4").tobytes(), "little")
+
+
 class Deadline:
     """When one choice has to take the way to its end.
 
@@ -145,7 +149,7 @@ class Deadline:
         self._was_in_reach = False
         self._is_closing = False
         self._look_at = MAX_TOKENS  # tokens left when it is time to look again
-        self._place = 0  # the mask at the last look
+        self._place = b""  # the mask at the last look
         self._num_needed: int | None = None  # from there; None: the text has left it
         self._seen_at = 0  # tokens left when the place was last seen
         self.num_left = max_tokens
@@ -158,23 +162,25 @@ class Deadline:
 
     def narrow(self, mask: UInt32, matcher: "LLMatcher") -> None:
         """Leave what ends the text in the mask, if it is time; call it at every step when `is_near`."""
-        allowed = int.from_bytes(mask.astype("<u4").tobytes(), "little")
-        if self._may_be_cut and (matcher.is_accepting() or self._closer.is_inside_character(allowed)):
-            return
-        self._may_be_cut = False
+        if self._may_be_cut:
+            if matcher.is_accepting() or self._closer.is_inside_character(_as_set(mask)):
+                return
+            self._may_be_cut = False
         if not self._is_closing:
             # Of several tokens in one step some may have led away and back.
-            if allowed != self._place or self._seen_at - self.num_left > 1:
+            if self._num_needed is not None and (
+                self._seen_at - self.num_left > 1 or mask.tobytes() != self._place
+            ):
                 self._num_needed = None
             self._seen_at = self.num_left
             if self.num_left > self._look_at:
                 return
             if self._num_needed is None:
-                self._place = allowed
+                self._place = mask.tobytes()
                 self._num_needed = self._closer.num_tokens_to_end(matcher, min(self.num_left, MAX_TOKENS))
             self._decide(self._num_needed)
         if self._is_closing:
-            left, _ = self._closer.narrow(allowed)
+            left, _ = self._closer.narrow(_as_set(mask))
             mask[:] = np.frombuffer(left.to_bytes(mask.nbytes, "little"), "<u4")
 
     def _decide(self, num_needed: int | None) -> None:

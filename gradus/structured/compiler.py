@@ -8,6 +8,7 @@ from collections.abc import Collection
 from concurrent.futures import Future, ThreadPoolExecutor
 from functools import cached_property
 from threading import Lock
+from typing import TYPE_CHECKING
 
 from gradus.errors import InvalidRequestError
 from gradus.structured.cache import LruCache
@@ -17,10 +18,14 @@ from gradus.structured.vocabulary import Vocabulary
 from gradus.structured_outputs import StructuredOutputsParams
 from gradus.text.tokenizer import Tokenizer
 
+if TYPE_CHECKING:
+    from llguidance import LLMatcher
+
 TIME_LIMIT_SECONDS = 10.0
 MAX_CACHED_GRAMMARS = 128
 MAX_CACHED_CHARS = 512 * 1024  # of the forms; a large grammar takes a few hundred bytes of memory for each
 NUM_COMPILING_THREADS = 2
+NUM_TRIED_TOKENS = 16
 
 
 class LlguidanceCompiler:
@@ -73,6 +78,7 @@ class LlguidanceCompiler:
         matcher.compute_bitmask()  # the first mask takes longest: not in the engine's thread, then
         if matcher.is_error() or not (matcher.is_accepting() or matcher.stop_reason() == "NotStopped"):
             raise ValueError("no text is of this form")
+        _follow_one_text(matcher.deep_copy())
         return MatcherGrammar(matcher, vocabulary, params.ends_in_time)
 
     def _ready_vocabulary(self) -> Vocabulary:
@@ -85,3 +91,18 @@ class LlguidanceCompiler:
     @cached_property
     def _threads(self) -> ThreadPoolExecutor:
         return ThreadPoolExecutor(NUM_COMPILING_THREADS, thread_name_prefix="gradus-grammar")
+
+
+def _follow_one_text(matcher: "LLMatcher") -> None:
+    """Go the first steps of a text: many grammars that are too complex show it only behind its beginning.
+
+    Raises:
+        ValueError: a limit was reached.
+    """
+    for _ in range(NUM_TRIED_TOKENS):
+        allowed = 0 if matcher.is_stopped() else int.from_bytes(matcher.compute_bitmask(), "little")
+        if allowed == 0:
+            break
+        matcher.consume_token((allowed & -allowed).bit_length() - 1)  # the least of them
+    if matcher.is_error():
+        raise ValueError(reason_of(matcher))

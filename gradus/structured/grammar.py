@@ -71,10 +71,11 @@ class MatcherGrammar:
         target = masks if num_words == wanted else np.zeros((len(masks), num_words), np.uint32)
         address, row_bytes = target.ctypes.data, 4 * num_words
         # One by one: a mask takes some 10 us, less than it takes to wake llguidance's own threads for it.
-        for constraint, row in cast(Sequence[tuple[MatcherConstraint, int]], places):
+        for constraint, row in cast("Sequence[tuple[MatcherConstraint, int]]", places):
             constraint.matcher.unsafe_compute_mask_ptr(address + row * row_bytes, row_bytes)
-            if constraint.deadline is not None and constraint.deadline.is_near:
-                constraint.deadline.narrow(target[row], constraint.matcher)
+            deadline = constraint.deadline
+            if deadline is not None and deadline.is_near:
+                deadline.narrow(target[row], constraint.matcher)
             if target is not masks:
                 masks[row] = target[row, :wanted]
 

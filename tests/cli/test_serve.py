@@ -29,6 +29,7 @@ def server(tiny_model_path):
     """A running server's base URL; at the end it has to stop cleanly on SIGTERM."""
     command = [sys.executable, "-m", "gradus", "serve", str(tiny_model_path), "--port", "0"]
     command += ["--served-model-name", "tiny", "--max-num-seqs", "8", "--max-num-batched-tokens", "48"]
+    command += ["--log-format", "json"]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     try:
         first_line = process.stdout.readline()
@@ -39,7 +40,8 @@ def server(tiny_model_path):
         _, errors = process.communicate(timeout=30)
         assert process.returncode in (0, -signal.SIGTERM), errors
         assert "Traceback" not in errors
-        assert re.search(r"weights \d+ MiB, KV cache [\d,]+ tokens", errors)
+        messages = [json.loads(line)["message"] for line in errors.splitlines()]
+        assert re.search(r"weights \d+ MiB, KV cache [\d,]+ tokens", messages[0])
     finally:
         process.kill()
 

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 
 import pytest
 import yaml
@@ -190,6 +191,7 @@ def test_what_is_shown_is_a_file_that_says_the_same(tmp_path):
     assert printed.returncode == 0, printed.stderr
     assert "port: 7 " in printed.stdout
     assert "# flag --port" in printed.stdout
+    assert re.search("model: .* # argument MODEL", printed.stdout)
     shown = yaml.safe_load(printed.stdout)
     assert set(shown) == set(serve.SETTINGS)
     (tmp_path / "again.yaml").write_text(printed.stdout)

@@ -55,3 +55,9 @@ def test_a_mask_that_forbids_the_mark_goes_first():
     budget = ThinkingBudget(num_tokens=1, opening_id=OPEN, closing_id=CLOSE, is_open=True)
     request = make_request(max_tokens=3, thinking=budget, allowed_token_ids=[7, 8])
     assert [edit["allowed"] for _, edit in edits_by_step(request)] == [[7, 8]] * 3
+
+
+def test_a_mask_that_allows_the_mark_is_narrowed_to_it():
+    budget = ThinkingBudget(num_tokens=0, opening_id=OPEN, closing_id=CLOSE, is_open=True)
+    request = make_request(max_tokens=1, thinking=budget, allowed_token_ids=[CLOSE, 7])
+    assert [edit["allowed"] for _, edit in edits_by_step(request)] == [[CLOSE]]

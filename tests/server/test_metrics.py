@@ -62,12 +62,39 @@ def test_names_and_types_are_the_published_ones(server):
 _BY_KIND = {"gauge": GAUGES, "counter": COUNTERS, "histogram": HISTOGRAMS}
 
 
-def test_a_scraper_may_ask_for_open_metrics(server):
-    accept = {"accept": "application/openmetrics-text; version=1.0.0"}
-    response = server.http.get("/metrics", headers=accept)
+# What Prometheus sends by default: 2.x, 3.x with names of any characters, and 3.x without.
+OPEN_METRICS = [
+    "application/openmetrics-text; version=1.0.0",
+    "application/openmetrics-text;version=1.0.0,application/openmetrics-text;version=0.0.1;q=0.75,text/plain;"
+    "version=0.0.4;q=0.5,*/*;q=0.1",
+    "application/openmetrics-text;version=1.0.0;escaping=allow-utf-8;q=0.6,text/plain;version=0.0.4;q=0.2",
+    "application/openmetrics-text;version=1.0.0;escaping=underscores;q=0.6,text/plain;version=0.0.4;q=0.2",
+]
+
+
+@pytest.mark.parametrize("accept", OPEN_METRICS)
+def test_a_scraper_may_ask_for_open_metrics(server, accept):
+    response = server.http.get("/metrics", headers={"accept": accept})
     assert response.headers["content-type"].startswith("application/openmetrics-text")
-    names = {family.name for family in openmetrics.text_string_to_metric_families(response.text)}
-    assert {"gradus:prompt_tokens", "gradus:e2e_request_latency_seconds"} <= names
+    families = list(openmetrics.text_string_to_metric_families(response.text))
+    assert {"gradus:prompt_tokens", "gradus:e2e_request_latency_seconds"} <= {each.name for each in families}
+    assert samples_of(families) == samples_of(
+        text_string_to_metric_families(server.http.get("/metrics").text)
+    )
+
+
+@pytest.mark.parametrize("escaping", ["", ";escaping=underscores", ";escaping=allow-utf-8"])
+def test_a_scraper_may_ask_for_the_later_text_format(server, escaping):
+    response = server.http.get("/metrics", headers={"accept": f"text/plain;version=1.0.0{escaping}"})
+    families = text_string_to_metric_families(response.text)
+    assert samples_of(families) == samples_of(
+        text_string_to_metric_families(server.http.get("/metrics").text)
+    )
+
+
+def samples_of(families):
+    """Names and labels; those of histograms' bounds are written in two ways."""
+    return {(s.name, *sorted(s.labels.keys())) for family in families for s in family.samples}
 
 
 def test_after_known_traffic_the_metrics_are_what_the_clients_counted():

@@ -268,7 +268,8 @@ def test_an_overflow_names_three_numbers_and_a_code(server):
 
 def test_two_names_of_one_limit_must_agree(server):
     body = {"messages": MESSAGES, "max_tokens": 5, "max_completion_tokens": 6}
-    assert "mean the same" in refused(server.http.post(CHAT, json=body))["message"]
+    message = refused(server.http.post(CHAT, json=body))["message"]
+    assert "max_tokens is 5 and max_completion_tokens is 6; they mean the same" in message
     assert server.http.post(CHAT, json={**body, "max_tokens": 6}).status_code == 200
 
 

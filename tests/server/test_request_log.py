@@ -110,11 +110,21 @@ def test_a_line_names_the_client_whose_key_it_was_and_never_the_key(log, tmp_pat
     assert "sesame" not in str(log())
 
 
-def test_whoever_is_not_let_in_is_logged_with_the_address(log):
-    """A wrong key, and a key that is no admin's."""
-    with serving(say(ANSWER), api_key=("open",), admin_api_key=("sesame",)) as server:
+def test_whoever_is_refused_is_logged_with_the_address(log):
+    """A wrong key, a key that is no admin's, and one that has used what it may."""
+    keys = {"api_key": ("open",), "admin_api_key": ("sesame",), "key_requests_per_minute": 1}
+    with serving(say(ANSWER), **keys) as server:
         for key, status in (("wrong", 401), ("open", 403), ("sesame", 200)):
             headers = {"authorization": f"Bearer {key}"}
             assert server.http.get("/debug/trace", headers=headers).status_code == status
-    told = [(fields["status"], fields.get("address")) for _, fields in log()]
-    assert told == [(401, "127.0.0.1"), (403, "127.0.0.1"), (200, None)]
+        for status in (200, 429):
+            response = server.post("/v1/completions", {"prompt": "Hi"}, headers={"x-api-key": "open"})
+            assert response.status_code == status
+    told = [(fields["status"], fields.get("client"), fields.get("address")) for _, fields in log()]
+    assert told == [
+        (401, None, "127.0.0.1"),
+        (403, None, "127.0.0.1"),
+        (200, "admin-1", None),
+        (200, "api-1", None),
+        (429, "api-1", "127.0.0.1"),
+    ]

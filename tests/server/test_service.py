@@ -2,6 +2,7 @@
 
 import asyncio
 import itertools
+import threading
 
 import pytest
 from hypothesis import given, settings
@@ -193,8 +194,6 @@ def test_a_client_pays_for_what_was_started_and_only_for_that():
 
 
 def test_long_text_work_leaves_the_event_loop():
-    import threading
-
     inputs = InputProcessor(TOKENIZER, eos_token_ids=frozenset(), max_model_len=64, vocab_size=430)
     service = Service(PlayedEngine({}), inputs, "m")
 
@@ -206,3 +205,29 @@ def test_long_text_work_leaves_the_event_loop():
     here, there = asyncio.run(run())
     assert here is threading.main_thread()
     assert there is not here
+
+
+def test_huge_texts_take_turns_even_those_that_nobody_waits_for():
+    inputs = InputProcessor(TOKENIZER, eos_token_ids=frozenset(), max_model_len=64, vocab_size=430)
+    service = Service(PlayedEngine({}), inputs, "m")
+    may_end, running, together = threading.Event(), [], []
+
+    def work():
+        running.append(None)
+        together.append(len(running))
+        may_end.wait(30)
+        running.pop()
+
+    async def run():
+        tasks = [asyncio.create_task(service.compute(2**20, work)) for _ in range(3)]
+        while not running:
+            await asyncio.sleep(0.001)
+        tasks[0].cancel()
+        others = await service.compute(2**20 - 1, lambda: "not held up")
+        await asyncio.sleep(0.05)
+        may_end.set()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        return others
+
+    assert asyncio.run(run()) == "not held up"
+    assert together == [1, 1, 1]

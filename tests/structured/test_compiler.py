@@ -36,6 +36,9 @@ def compiler():
     return make_compiler()
 
 
+MANY = {f"p{i}": {"type": "null"} for i in range(400)}
+
+
 def allowed(grammar, constraint) -> set[int]:
     """The ids of the mask."""
     masks = np.full((2, VOCAB_SIZE // 32), 0xFFFFFFFF, np.uint32)
@@ -133,6 +136,8 @@ def test_a_tokenizer_whose_tokens_depend_on_their_neighbours_is_refused():
         ({"regex": "(a"}, "unclosed group"),
         ({"regex": "(?=a)b"}, "look-around"),
         ({"regex": r"(a)\1"}, "backreferences"),
+        ({"regex": "(a{1000}){1000}"}, "too many expressions"),
+        ({"json": {"type": "object", "properties": MANY, "additionalProperties": False}}, "max is 1000"),
         ({"grammar": "start: other"}, 'unknown name: "other"'),
         ({"grammar": 'other: "a"'}, "start"),
         ({"grammar": "start: start"}, "no text is of this form"),

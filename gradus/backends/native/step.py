@@ -1,5 +1,7 @@
 """A `Batch` for the executor: arrays of exactly the types that C++ reads."""
 
+from dataclasses import replace
+from operator import attrgetter
 from typing import Any
 
 import numpy as np
@@ -44,26 +46,54 @@ _EDIT_ARRAYS: dict[str, tuple[type, int]] = {
 }
 
 
+_batch_values = attrgetter(*_BATCH_ARRAYS)
+_sampling_values = attrgetter(*_SAMPLING_ARRAYS)
+_edit_values = attrgetter(*_EDIT_ARRAYS)
+
+
 def make_step(batch: Batch) -> Any:
     """The executor's copy of a batch, checked for types and shapes; ranges are checked when it begins.
 
     Raises:
         BackendError: names the array, what it is and what it must be.
     """
-    sampling = batch.sampling
-    arrays = _arrays(batch, _BATCH_ARRAYS) | _arrays(sampling, _SAMPLING_ARRAYS)
     try:
-        step = _native.Step(**arrays, return_logits=batch.return_logits, return_hidden=batch.return_hidden)
-        if sampling.targets is not None:
-            step.set_targets(_arrays(sampling, {"targets": (np.int32, 1)})["targets"])
-        if sampling.edits is not None:
-            step.set_edits(**_arrays(sampling.edits, _EDIT_ARRAYS))
+        try:
+            return _as_it_is(batch)
+        except TypeError:  # C++ takes arrays of one kind alone; see what can be made of these
+            return _as_it_is(_converted(batch))
     except _native.StepError as error:
         raise BackendError(str(error)) from error
+
+
+def _as_it_is(batch: Batch) -> Any:
+    """Raises TypeError: an array is not of the type that C++ reads, or not contiguous."""
+    sampling = batch.sampling
+    step = _native.Step(
+        *_batch_values(batch), *_sampling_values(sampling), batch.return_logits, batch.return_hidden
+    )
+    if sampling.targets is not None:
+        step.set_targets(sampling.targets)
+    if sampling.edits is not None:
+        step.set_edits(*_edit_values(sampling.edits))
     return step
 
 
-def _arrays(holder: object, types: dict[str, tuple[type, int]]) -> dict[str, np.ndarray]:
+def _converted(batch: Batch) -> Batch:
+    """The batch with contiguous arrays.
+
+    Raises:
+        BackendError: one has another type or other dimensions.
+    """
+    sampling = replace(batch.sampling, **_arrays(batch.sampling, _SAMPLING_ARRAYS))
+    if sampling.targets is not None:
+        sampling.targets = _arrays(sampling, {"targets": (np.int32, 1)})["targets"]
+    if sampling.edits is not None:
+        sampling.edits = replace(sampling.edits, **_arrays(sampling.edits, _EDIT_ARRAYS))
+    return replace(batch, **_arrays(batch, _BATCH_ARRAYS), sampling=sampling)
+
+
+def _arrays(holder: object, types: dict[str, tuple[type, int]]) -> dict[str, Any]:
     """The holder's arrays of these names, of exactly these types and dimensions, contiguous."""
     arrays: dict[str, np.ndarray] = {}
     for name, (dtype, ndim) in types.items():

@@ -108,7 +108,7 @@ class Control:
 def stats(service: Service) -> dict[str, Any]:
     """What the engine holds and has counted."""
     found = service.engine.stats()
-    counters = {name: value for name, value in asdict(found).items() if name != "num_finished"}
+    counters = {name: value for name, value in asdict(found).items() if isinstance(value, int)}
     for name in ("num_running", "num_waiting"):
         counters[f"num_requests_{name.removeprefix('num_')}"] = counters.pop(name)
     finished = {f"num_finished_{reason}": count for reason, count in found.num_finished.items()}

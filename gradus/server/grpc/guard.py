@@ -9,6 +9,7 @@ from typing import Any
 import grpc
 
 from gradus.errors import AuthenticationError
+from gradus.server.grpc.call import new_request_id, note_failure, request_context
 from gradus.server.grpc.proto import HEALTH_SERVICE
 from gradus.server.grpc.statuses import describe
 from gradus.server.observe.observer import Observer
@@ -37,8 +38,27 @@ class Guard(grpc.aio.ServerInterceptor):
             client_of(self._keys, call.invocation_metadata)
         except AuthenticationError as error:
             self._observer.refuse(error)
-            return _refuse(handler, error)
+            return self._refuse(handler, call.method, error)
         return handler
+
+    def _refuse(self, handler: Any, route: str, error: AuthenticationError) -> Any:
+        """A handler of the same kind that says why; methods that do not exist are refused alike."""
+        failure = describe(error)
+
+        async def refuse(_: Any, context: Any) -> None:
+            noted = request_context(context, route, new_request_id(), failure.status.name)
+            note_failure(noted, failure)
+            self._observer.log(noted)
+            await failure.abort(context)
+
+        if handler is None:
+            return grpc.stream_stream_rpc_method_handler(refuse)
+        make = _MAKERS[handler.request_streaming, handler.response_streaming]
+        return make(
+            refuse,
+            request_deserializer=handler.request_deserializer,
+            response_serializer=handler.response_serializer,
+        )
 
 
 def client_of(keys: Keys, metadata: Iterable[tuple[str, str | bytes]] | None) -> Client:
@@ -49,19 +69,3 @@ def client_of(keys: Keys, metadata: Iterable[tuple[str, str | bytes]] | None) ->
     """
     found = {name: value for name, value in metadata or () if isinstance(value, str)}
     return keys.authenticate(presented_key(found.get("authorization"), found.get("x-api-key")))
-
-
-def _refuse(handler: Any, error: AuthenticationError) -> Any:
-    """A handler of the same kind that says why; methods that do not exist are refused alike."""
-
-    async def refuse(_: Any, context: Any) -> None:
-        await describe(error).abort(context)
-
-    if handler is None:
-        return grpc.stream_stream_rpc_method_handler(refuse)
-    make = _MAKERS[handler.request_streaming, handler.response_streaming]
-    return make(
-        refuse,
-        request_deserializer=handler.request_deserializer,
-        response_serializer=handler.response_serializer,
-    )

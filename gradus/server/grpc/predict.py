@@ -5,7 +5,6 @@ more than its request's tokens, and of a call's requests only so many are read b
 """
 
 import asyncio
-import secrets
 from collections import defaultdict
 from collections.abc import AsyncIterator, Iterator
 from contextlib import aclosing, contextmanager, suppress
@@ -15,10 +14,10 @@ import grpc
 
 from gradus.errors import EngineDeadError
 from gradus.server.generation import Generation
+from gradus.server.grpc.call import new_request_id, note_failure, request_context
 from gradus.server.grpc.proto import SERVICE, Message
 from gradus.server.grpc.reply import Reply
 from gradus.server.grpc.requests import (
-    MAX_LABEL_CHARS,
     check_labels,
     check_lists,
     check_model,
@@ -28,7 +27,7 @@ from gradus.server.grpc.requests import (
 )
 from gradus.server.grpc.statuses import Failure, RpcError, describe, log_failure
 from gradus.server.metrics import GrpcDirection
-from gradus.server.observe.context import RequestContext, request_scope
+from gradus.server.observe.context import request_scope
 from gradus.server.security.keys import Client
 from gradus.server.service import Service
 
@@ -120,13 +119,8 @@ class PredictCall:
 
         message: None stands for bytes that are no request.
         """
-        trace_id = (message and message.metadata.trace_id) or f"grpc-{secrets.token_hex(16)}"
-        context = RequestContext(
-            request_id=trace_id[:MAX_LABEL_CHARS],
-            route=ROUTE,
-            status="CANCELLED",
-            client=self._client.name if self._client.is_known else None,
-        )
+        trace_id = (message and message.metadata.trace_id) or new_request_id()
+        context = request_context(self._context, ROUTE, trace_id, "CANCELLED", self._client)
         reply = Reply(trace_id, context.received)
         with request_scope(context):
             try:
@@ -140,7 +134,7 @@ class PredictCall:
             except Exception as error:
                 log_failure(error)
                 failure = describe(error)
-                context.status = failure.status.name
+                note_failure(context, failure)
                 await self._tell(reply, failure)
             finally:
                 self._service.observer.log(context)
@@ -151,7 +145,7 @@ class PredictCall:
         check_lists(self._service.settings, message)
         chunk_size = message.stream_chunk_size if message.HasField("stream_chunk_size") else None
         granularity = self._service.streaming.for_grpc(chunk_size)
-        request = await engine_request(self._service, message, f"grpc-{secrets.token_hex(16)}")
+        request = await engine_request(self._service, message, new_request_id())
         generation = self._service.generate(
             [request], self._client, tenant=message.metadata.tenant, granularity=granularity
         )

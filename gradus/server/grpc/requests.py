@@ -11,6 +11,7 @@ import grpc
 from gradus.errors import InvalidRequestError
 from gradus.messages import EngineRequest
 from gradus.sampling_params import SamplingParams
+from gradus.server.grpc.call import MAX_LABEL_CHARS
 from gradus.server.grpc.proto import Message
 from gradus.server.grpc.statuses import RpcError
 from gradus.server.http.caps import check_caps
@@ -19,7 +20,6 @@ from gradus.server.settings import ServerSettings
 from gradus.structured_outputs import StructuredOutputsParams
 from gradus.text.input_processor import InputProcessor
 
-MAX_LABEL_CHARS = 256
 MAX_EXTRA_ENTRIES = 32
 
 _LABELS = ("tenant", "player_id", "locale")

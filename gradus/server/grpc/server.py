@@ -15,14 +15,15 @@ from grpc_reflection.v1alpha import reflection
 
 from gradus.errors import ConfigError
 from gradus.server.grpc import proto
+from gradus.server.grpc.call import new_request_id, note_failure, request_context
 from gradus.server.grpc.control import Control, as_text, stats
 from gradus.server.grpc.guard import Guard, client_of
 from gradus.server.grpc.health import EngineHealth
 from gradus.server.grpc.predict import InFlight, PredictCall, count_messages
 from gradus.server.grpc.proto import Message
-from gradus.server.grpc.requests import MAX_LABEL_CHARS, check_readable
+from gradus.server.grpc.requests import check_readable
 from gradus.server.grpc.statuses import describe, log_failure
-from gradus.server.observe.context import RequestContext, request_scope
+from gradus.server.observe.context import request_scope
 from gradus.server.security.keys import Client
 from gradus.server.security.tls import TlsFiles
 from gradus.server.service import Service
@@ -122,8 +123,8 @@ class GrpcServer:
         return client_of(self._service.keys, context.invocation_metadata())
 
     async def _run_command(self, message: Message | None, context: Any) -> Message:
-        async with self._noted(message, "Control", context) as command:
-            payload = self._control.run(command.command, command.payload, self._client_of(context))
+        async with self._noted(message, "Control", context) as (command, client):
+            payload = self._control.run(command.command, command.payload, client)
             return proto.ControlMessage(trace_id=command.trace_id, command=command.command, payload=payload)
 
     async def _worker_health(self, message: Message | None, context: Any) -> Message:
@@ -132,24 +133,27 @@ class GrpcServer:
             return proto.WorkerHealthResponse(healthy=self._health.is_healthy, metrics=metrics)
 
     @asynccontextmanager
-    async def _noted(self, message: Message | None, method: str, context: Any) -> AsyncIterator[Message]:
+    async def _noted(
+        self, message: Message | None, method: str, context: Any
+    ) -> AsyncIterator[tuple[Message, Client]]:
         """A call of one message in either direction, in logs and metrics; an error is its status.
 
         message: None stands for bytes that are no message.
         """
-        trace_id = "" if message is None else message.trace_id[:MAX_LABEL_CHARS]
+        request_id = (message and message.trace_id) or new_request_id()
+        client = self._client_of(context)
         count_messages(self._service, "received")
         with request_scope(
-            RequestContext(request_id=trace_id, route=f"/{proto.SERVICE}/{method}", status="OK")
+            request_context(context, f"/{proto.SERVICE}/{method}", request_id, "OK", client)
         ) as noted:
             try:
                 check_readable(message)
-                yield message
+                yield message, client
                 count_messages(self._service, "sent")
             except Exception as error:
                 log_failure(error)
                 failure = describe(error)
-                noted.status = failure.status.name
+                note_failure(noted, failure)
                 await failure.abort(context)
             finally:
                 self._service.observer.log(noted)

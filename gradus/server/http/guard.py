@@ -36,7 +36,6 @@ class Guard:
             client = self._client(scope)
         except GradusError as error:
             self._observer.refuse(error)
-            _note_address(scope)
             response = await handle_error(Request(scope), error)
             if scope["method"] not in ("GET", "HEAD"):
                 response.headers["connection"] = "close"  # its body is not read
@@ -58,13 +57,6 @@ class Guard:
         if scope["path"].startswith(ADMIN_PREFIX):
             client.check_admin()
         return client
-
-
-def _note_address(scope: Scope) -> None:
-    """For the log line of who is not let in; on a Unix socket there is no address."""
-    context, peer = current_request(), scope.get("client")
-    if context is not None and peer is not None:
-        context.extra["address"] = peer[0]
 
 
 def client_of(request: Request) -> Client:

@@ -30,7 +30,8 @@ class Envelope:
             return
         request_id = plain_request_id(Headers(scope=scope).get("x-request-id")) or new_id("req")
         route = f"{scope['method']} {scope['path'][:200]}"
-        with request_scope(RequestContext(request_id=request_id, route=route)) as context:
+        address = scope["client"][0] if scope.get("client") else None
+        with request_scope(RequestContext(request_id=request_id, route=route, address=address)) as context:
             try:
                 await self._answer(scope, receive, send, context)
             finally:

@@ -113,7 +113,7 @@ class ChatRequest(GenerationRequest):
             raise InvalidRequestError(
                 f"max_tokens is {self.max_tokens} and max_completion_tokens is {self.max_completion_tokens}; "
                 "they mean the same, give one",
-                "max_tokens",
+                "max_completion_tokens",
             )
         if self.top_logprobs is not None and not self.logprobs:
             raise InvalidRequestError("top_logprobs needs logprobs to be true", "top_logprobs")

@@ -22,6 +22,7 @@ class RequestContext:
     route: the path or the method that was called, without parameters.
     received: when the request arrived, in seconds of `time.monotonic()`.
     status: what the client was told, in its protocol's terms (200, 429, "CANCELLED"); None until it was.
+    address: where it came from; None of a Unix socket.
     client: the name of the key that it came with, never the key; None where there are no keys.
     extra: further fields for its log line.
     observations: of what it had generated, one entry per `Service.generate`.
@@ -32,6 +33,7 @@ class RequestContext:
     received: float = field(default_factory=time.monotonic)
     status: int | str | None = None
     client: str | None = None
+    address: str | None = None
     extra: dict[str, str] = field(default_factory=dict)
     observations: "list[Observation]" = field(default_factory=list)
 

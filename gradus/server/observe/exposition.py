@@ -3,7 +3,7 @@
 The only module that knows prometheus_client, which it imports at the first scrape.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from itertools import accumulate
 from typing import TYPE_CHECKING, Any
 
@@ -12,8 +12,6 @@ from gradus.server.metrics import Metrics, rejection_reasons
 from gradus.server.observe.histogram import Histogram
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from prometheus_client import CollectorRegistry
 
 PREFIX = "gradus:"
@@ -22,7 +20,7 @@ PREFIX = "gradus:"
 class Exposition:
     """One server's metrics under a registry of its own."""
 
-    def __init__(self, metrics: Metrics, engine_stats: "Callable[[], EngineStats]") -> None:
+    def __init__(self, metrics: Metrics, engine_stats: Callable[[], EngineStats]) -> None:
         self._metrics = metrics
         self._engine_stats = engine_stats
         self._registry: CollectorRegistry | None = None
@@ -31,12 +29,15 @@ class Exposition:
         """The metrics, and the content type of the format that an `Accept` header prefers."""
         from prometheus_client import CollectorRegistry
         from prometheus_client.exposition import choose_encoder
+        from prometheus_client.openmetrics.exposition import ALLOWUTF8
 
         if self._registry is None:
             self._registry = CollectorRegistry(auto_describe=False)
             self._registry.register(self)
+        encode: Any
         encode, content_type = choose_encoder(accept)
-        return encode(self._registry), content_type
+        # No name here needs escaping; prometheus_client would write the colon of samples as "_".
+        return encode(self._registry, escaping=ALLOWUTF8), content_type
 
     def describe(self) -> list[Any]:
         """Nothing to check names against: the registry is this object's own."""

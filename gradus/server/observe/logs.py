@@ -36,7 +36,7 @@ class TextFormatter(logging.Formatter):
     def format(self, record: logging.LogRecord) -> str:
         clock = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(record.created))
         head = f"{clock}.{int(record.msecs):03d} {record.levelname} {record.getMessage()}"
-        parts = [head, *(f"{name}={_plain(value)}" for name, value in _fields(record).items())]
+        parts = [head, *(f"{_plain(name)}={_plain(value)}" for name, value in _fields(record).items())]
         line = " ".join(parts)
         return f"{line}\n{self.formatException(record.exc_info)}" if record.exc_info else line
 
@@ -94,10 +94,15 @@ class BackgroundHandler(logging.Handler):
                 self._stream.write(self.format(record) + "\n")
                 if self._num_dropped:
                     lost, self._num_dropped = self._num_dropped, 0
-                    self._stream.write(f"{lost} log lines were dropped: nobody read them\n")
+                    self._stream.write(self.format(_loss(lost)) + "\n")
                 self._stream.flush()
             except Exception:
                 self.handleError(record)
+
+
+def _loss(num_lines: int) -> logging.LogRecord:
+    text = f"{num_lines} log lines were dropped: nobody read them"
+    return logging.LogRecord(__name__, logging.WARNING, __file__, 0, text, None, None)
 
 
 def _fields(record: logging.LogRecord) -> dict[str, Any]:

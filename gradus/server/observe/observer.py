@@ -66,6 +66,8 @@ class Observer:
         for observation in context.observations:
             fields |= _summary(observation)
         fields["e2e_ms"] = round((time.monotonic() - context.received) * 1e3, 1)
+        if not is_answer and context.address is not None:
+            fields["address"] = context.address
         logger.log(level, "request", extra={"fields": fields | context.extra})
         for observation in context.observations:
             timings = {"request_id": context.request_id, **observation.timings()}

@@ -114,6 +114,23 @@ def test_a_batch_that_cannot_be_right_is_refused_with_the_numbers(shared_backend
         shared_backend.execute(batch)
 
 
+def test_arrays_may_be_strided(shared_backend):
+    def strided(array):
+        return np.repeat(array, 2, axis=-1)[..., ::2]
+
+    as_it_is = shared_backend.execute(valid_batch())
+    batch = valid_batch()
+    for holder, names in (
+        (batch, ("token_ids", "positions", "slot_mapping", "block_tables")),
+        (batch.sampling, ("temperature", "seed", "num_logprobs")),
+    ):
+        for name in names:
+            array = strided(getattr(holder, name))
+            assert not array.flags.c_contiguous
+            setattr(holder, name, array)
+    np.testing.assert_array_equal(shared_backend.execute(batch).token_ids, as_it_is.token_ids)
+
+
 @pytest.fixture(scope="module")
 def shared_backend():
     backend = tiny_backend()

@@ -39,6 +39,7 @@ def test_stats_and_health_count_what_was_done(server, client):
     before, healthy = client.control("stats"), client.stub.Health(client.pb.WorkerHealthRequest())
     assert healthy.healthy
     assert dict(healthy.metrics) == before
+    assert all(float(value) >= 0 for value in before.values())
     client.predict(client.request(max_new_tokens=5))
     server.wait_until_idle()
     after = client.control("stats")

@@ -1,5 +1,7 @@
 """Keys over gRPC: who is let in, who may do what, and what tenants share."""
 
+import logging
+import time
 from contextlib import contextmanager
 
 import grpc
@@ -198,3 +200,56 @@ def test_caps_on_lists_hold_here_too(connect):
             client.predict(client.request(stop=["a", "b", "c"]))
         assert caught.value.code() == Code.INVALID_ARGUMENT
         assert "at most 2" in caught.value.details()
+
+
+@pytest.fixture
+def log(caplog):
+    """The fields of the lines of requests, once there are so many."""
+    caplog.set_level(logging.INFO, logger="gradus")
+
+    def read(count):
+        deadline = time.monotonic() + 30
+        while len(lines := [r.fields for r in caplog.records if r.getMessage() == "request"]) < count:
+            assert time.monotonic() < deadline
+            time.sleep(0.005)
+        assert len(lines) == count
+        assert "sesame" not in caplog.text + str(lines)
+        return lines
+
+    return read
+
+
+def test_who_is_not_let_in_has_a_line_with_the_address(guarded, generated, log):
+    with presenting(guarded, generated, bearer("sesame")) as client:
+        for call in calls(client).values():
+            with pytest.raises(grpc.RpcError):
+                call()
+    lines = log(5)
+    routes = [
+        "/cy.llm.AiInference/StreamPredict",
+        "/cy.llm.AiInference/Control",
+        "/cy.llm.AiInference/Health",
+    ]
+    assert [line["route"] for line in lines[:3]] == routes
+    assert all(line["request_id"].startswith("grpc-") for line in lines)
+    told = {(line["status"], line["error"], line["address"]) for line in lines}
+    assert told == {("UNAUTHENTICATED", "invalid_api_key", "127.0.0.1")}
+
+
+def test_who_is_refused_by_name_has_a_line_with_name_and_address(generated, log):
+    with (
+        serving(say("x"), grpc_port=0, api_key=("sesame",), key_requests_per_minute=1) as server,
+        presenting(server, generated, bearer("sesame")) as client,
+    ):
+        assert client.predict(client.request(trace_id="first"))
+        with pytest.raises(grpc.RpcError):
+            client.predict(client.request(trace_id="second"))
+        with pytest.raises(grpc.RpcError):
+            client.control("reboot")
+        fields = ("request_id", "client", "status", "error", "address")
+        told = [[line.get(name) for name in fields] for line in log(3)]
+    assert told == [
+        ["first", "api-1", "OK", None, None],
+        ["second", "api-1", "RESOURCE_EXHAUSTED", "requests_limit", "127.0.0.1"],
+        ["t-1", "api-1", "UNIMPLEMENTED", "unknown_command", "127.0.0.1"],
+    ]

@@ -185,6 +185,9 @@ def test_a_client_that_does_not_read_holds_up_no_more_than_its_tokens():
     written = []
 
     class Context:
+        def peer(self):
+            return "ipv4:127.0.0.1:1"
+
         async def write(self, message):
             written.append(message)
             if len(written) == 1:
@@ -219,6 +222,9 @@ def test_requests_are_read_only_as_others_are_answered(monkeypatch):
     num_read = 0
 
     class Context:
+        def peer(self):
+            return "ipv4:127.0.0.1:1"
+
         async def write(self, message):
             await asyncio.Event().wait()
 
