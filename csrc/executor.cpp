@@ -204,9 +204,12 @@ RopeKvArgs Executor::kv_args(const View& k, const View& v, int64_t layer) const 
 
 void Executor::perform(const KvWrite& op) {
   const RopeKvArgs args = kv_args(op.k, op.v, op.layer);
-  for_rows(step_.num_rows(), op.k.width, [&](int64_t row, int64_t count, int) {
-    kernels_.kv_write(args, cache_.shape().num_kv_heads, row, row + count);
-  });
+  for_rows(
+      step_.num_rows(), op.k.width,
+      [&](int64_t row, int64_t count, int) {
+        kernels_.kv_write(args, cache_.shape().num_kv_heads, row, row + count);
+      },
+      panel_width);
 }
 
 void Executor::perform(const RopeKvWrite& op) {
@@ -221,8 +224,9 @@ void Executor::perform(const RopeKvWrite& op) {
   args.table = op.table.data();
   args.table_stride = op.table.stride;
   args.rotary_dim = op.table.width;
-  for_rows(step_.num_rows(), op.q.width + 2 * op.k.width,
-           [&](int64_t row, int64_t count, int) { kernels_.rope_kv_write(args, row, row + count); });
+  for_rows(
+      step_.num_rows(), op.q.width + 2 * op.k.width,
+      [&](int64_t row, int64_t count, int) { kernels_.rope_kv_write(args, row, row + count); }, panel_width);
 }
 
 const std::vector<AttentionItem>& Executor::attention_items(AttentionKernel kernel, RowSet rows) {

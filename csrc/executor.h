@@ -49,12 +49,14 @@ class Executor {
     return {view.data() + first * view.stride, view.stride};
   }
   void require_room(const View& view) const;
-  // body(first row, number of rows, thread) over all rows, in parallel where that is worth it.
+  // body(first row, number of rows, thread) over all rows, in parallel where that is worth it. With many rows
+  // pieces begin at multiples of `run`.
   template <class Body>
-  void for_rows(int64_t num_rows, int64_t width, const Body& body) {
+  void for_rows(int64_t num_rows, int64_t width, const Body& body, int64_t run = 1) {
     constexpr int64_t inline_floats = 8192;  // work below this is not worth another thread
-    const int64_t grain =
+    int64_t grain =
         num_rows * width < inline_floats ? num_rows : std::max<int64_t>(1, inline_floats / 4 / width);
+    if (num_rows >= 4 * run * pool_.num_threads()) grain = (grain + run - 1) / run * run;
     pool_.parallel_for(num_rows, std::max<int64_t>(grain, 1),
                        [&](int64_t begin, int64_t end, int thread) { body(begin, end - begin, thread); });
   }

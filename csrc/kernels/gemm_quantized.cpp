@@ -28,7 +28,8 @@ namespace {
 constexpr index_t k_block = gemm_scratch_floats / panel_width;
 constexpr index_t most_rows = 6;  // of a tile of f32 rows
 constexpr index_t block_bytes = 4 * panel_width;
-constexpr index_t prefetch_bytes = 8192;  // a quarter of it halves the speed of four rows
+constexpr index_t bytes_at_once = 1 << 19;  // of panels that stay in L2
+constexpr index_t prefetch_bytes = 8192;    // a quarter of it halves the speed of four rows
 
 inline f32x16 initial(const GemmArgs& args, index_t panel) {
   return args.bias ? load(args.bias + panel * panel_width) : zero();
@@ -48,8 +49,7 @@ struct Int8 {
     for (int block = 0; block < 8; ++block) {
       const i8_block weights = load_i8_block(w + block * block_bytes);
 #pragma GCC unroll 16
-      for (int r = 0; r < R; ++r)
-        sums[r] = add_products_i8(sums[r], weights, broadcast4(x[r]->codes + block * 4));
+      for (int r = 0; r < R; ++r) sums[r] = add_products_i8(sums[r], weights, x[r]->codes + block * 4);
     }
     const f32x16 scale = load_f16(reinterpret_cast<const uint16_t*>(w + 8 * block_bytes));
 #pragma GCC unroll 16
@@ -72,8 +72,7 @@ struct Int4 {
       const uint8_t* two_blocks = w + block / 2 * block_bytes;
       const i8x64 weights = block % 2 == 0 ? load_low_nibbles(two_blocks) : load_high_nibbles(two_blocks);
 #pragma GCC unroll 16
-      for (int r = 0; r < R; ++r)
-        sums[r] = add_products_i4(sums[r], weights, broadcast4(x[r]->codes + block * 4));
+      for (int r = 0; r < R; ++r) sums[r] = add_products_i4(sums[r], weights, x[r]->codes + block * 4);
     }
     const auto* factors = reinterpret_cast<const uint16_t*>(w + 4 * block_bytes);
     const f32x16 scale = load_f16(factors);
@@ -87,46 +86,59 @@ struct Int4 {
   }
 };
 
+// Rows row .. row + R of panels begin .. end.
 template <class Width, int R>
-void quantized_tile(const GemmArgs& args, index_t panel, index_t row) {
+void quantized_tile(const GemmArgs& args, index_t begin, index_t end, index_t row) {
   constexpr index_t stride = group_bytes(Width::format);
-  const index_t groups = num_groups(args.k);
-  const uint8_t* w = static_cast<const uint8_t*>(args.weight) + panel * groups * stride;
-  const ActivationGroup* x[R];
-  f32x16 acc[R];
-  for (int r = 0; r < R; ++r) {
-    x[r] = reinterpret_cast<const ActivationGroup*>(args.x + (row + r) * args.x_stride);
-    acc[r] = initial(args, panel);
-  }
-  for (index_t first = 0; first < groups; first += groups_per_scale) {
-    f32x16 part[R];
-    for (int r = 0; r < R; ++r) part[r] = zero();
-    const index_t end = min_of(first + groups_per_scale, groups);
-    for (index_t g = first; g < end; ++g, w += stride) {
-      for (index_t line = 0; line < stride; line += 64) __builtin_prefetch(w + prefetch_bytes + line, 0, 2);
-      Width::template add_group<R>(w, x, part);
-      for (int r = 0; r < R; ++r) ++x[r];
+  const index_t groups = num_groups(args.k), x_stride = args.x_stride, y_stride = args.y_stride;
+  const uint8_t* w = static_cast<const uint8_t*>(args.weight) + begin * groups * stride;
+  const float* rows = args.x + row * x_stride;
+  float* y = args.y + row * y_stride + begin * panel_width;
+  for (index_t panel = begin; panel < end; ++panel, y += panel_width) {
+    const ActivationGroup* x[R];
+    f32x16 acc[R];
+#pragma GCC unroll 16
+    for (int r = 0; r < R; ++r) {
+      x[r] = reinterpret_cast<const ActivationGroup*>(rows + r * x_stride);
+      acc[r] = initial(args, panel);
     }
-    for (int r = 0; r < R; ++r) acc[r] = fma(part[r], broadcast(x[r][-1].scale), acc[r]);
+    for (index_t left = groups; left > 0; left -= groups_per_scale) {
+      f32x16 part[R];
+#pragma GCC unroll 16
+      for (int r = 0; r < R; ++r) part[r] = zero();
+      for (index_t g = min_of(groups_per_scale, left); g > 0; --g, w += stride) {
+        for (index_t line = 0; line < stride; line += 64) __builtin_prefetch(w + prefetch_bytes + line, 0, 2);
+        Width::template add_group<R>(w, x, part);
+#pragma GCC unroll 16
+        for (int r = 0; r < R; ++r) ++x[r];
+      }
+#pragma GCC unroll 16
+      for (int r = 0; r < R; ++r) acc[r] = fma(part[r], broadcast(x[r][-1].scale), acc[r]);
+    }
+#pragma GCC unroll 16
+    for (int r = 0; r < R; ++r) store(y + r * y_stride, acc[r]);
   }
-  for (int r = 0; r < R; ++r) store(args.y + (row + r) * args.y_stride + panel * panel_width, acc[r]);
 }
 
 // A tile of `height` rows, at most R.
 template <class Width, int R>
-void tile_of(index_t height, const GemmArgs& args, index_t panel, index_t row) {
-  if (height == R) return quantized_tile<Width, R>(args, panel, row);
-  if constexpr (R > 1) tile_of<Width, R - 1>(height, args, panel, row);
+void tile_of(index_t height, const GemmArgs& args, index_t begin, index_t end, index_t row) {
+  if (height == R) return quantized_tile<Width, R>(args, begin, end, row);
+  if constexpr (R > 1) tile_of<Width, R - 1>(height, args, begin, end, row);
 }
 
-// As few tiles as possible, of nearly equal height.
+// As few tiles as possible, of nearly equal height. A tile's rows stay in L1 while panels come by, in order;
+// all tiles read the same panels from L2.
 template <class Width>
 void quantized_rows(const GemmArgs& args, index_t begin, index_t end) {
   const index_t num_tiles = (args.rows + quantized_tile_rows - 1) / quantized_tile_rows;
-  for (index_t panel = begin; panel < end; ++panel) {
+  const index_t panel_bytes = num_groups(args.k) * group_bytes(Width::format);
+  const index_t panels = panel_bytes < bytes_at_once ? bytes_at_once / panel_bytes : 1;
+  for (index_t panel = begin; panel < end; panel += panels) {
     for (index_t tile = 0; tile < num_tiles; ++tile) {
       const index_t row = args.rows * tile / num_tiles;
-      tile_of<Width, quantized_tile_rows>(args.rows * (tile + 1) / num_tiles - row, args, panel, row);
+      tile_of<Width, quantized_tile_rows>(args.rows * (tile + 1) / num_tiles - row, args, panel,
+                                          min_of(panel + panels, end), row);
     }
   }
 }

@@ -53,51 +53,53 @@ struct Scale {
 
 // Of numbers in `count` registers.
 Scale scale_of(const f32x16* x, index_t count) {
-  f32x16 magnitudes = zero(), nothing = zero();  // the latter 0, or NaN
-  for (index_t i = 0; i < count; ++i) {
-    magnitudes = max(magnitudes, max(x[i], zero() - x[i]));
-    nothing = nothing + (x[i] - x[i]);
-  }
-  const float most = largest(magnitudes);
-  return {(most > 1e-30f ? most / 127.0f : 0.0f) + sum(nothing),
-          broadcast(most > 1e-30f ? 127.0f / most : 0.0f)};
-}
-
-inline f32x16 code_of(f32x16 x, const Scale& scale) {
-  const f32x16 code = round_nearest(x * scale.inverse);
-  return min(max(code, broadcast(-127.0f)), broadcast(127.0f));  // NaN becomes -127
-}
-
-void quantize_group(f32x16 a, f32x16 b, const Scale& scale, ActivationGroup* group) {
-  const f32x16 low = code_of(a, scale), high = code_of(b, scale);
-  store_i8(group->codes, low);
-  store_i8(group->codes + 16, high);
-  group->sum = sum(low + high);
-  group->scale = scale.value;
-  group->int8_start = -128 * static_cast<int32_t>(group->sum);
-  group->int4_start[0] = group->int4_start[1] = static_cast<int16_t>(-4.0f * group->sum);
+  f32x16 magnitudes = zero();
+  for (index_t i = 0; i < count; ++i) magnitudes = max_magnitude(magnitudes, x[i]);
+  const float most = largest_magnitude(magnitudes);
+  const float nothing = most - most;  // 0, or NaN
+  return {(most > 1e-30f ? most / 127.0f : 0.0f) + nothing, broadcast(most > 1e-30f ? 127.0f / most : 0.0f)};
 }
 
 // Up to four groups with one scale.
-void quantize_groups(const float* x, index_t count, ActivationGroup* groups) {
+inline __attribute__((always_inline)) void quantize_groups(const float* x, index_t count,
+                                                           ActivationGroup* groups) {
   constexpr index_t registers = groups_per_scale * group_size / 16;
-  const index_t used = num_groups(count) * group_size / 16;
+  const index_t used = num_groups(count);
   f32x16 values[registers];  // all of them before the first is overwritten
-  for (index_t i = 0; i < used; ++i)
+  for (index_t i = 0; i < 2 * used; ++i)
     values[i] = 16 * i < count ? load_first(x + 16 * i, count - 16 * i) : zero();
-  const Scale scale = scale_of(values, used);
-  for (index_t i = 0; i < used; i += 2) quantize_group(values[i], values[i + 1], scale, groups + i / 2);
+  const Scale scale = scale_of(values, 2 * used);
+  i32x16 both[groups_per_scale] = {};
+  for (index_t g = 0; g < used; ++g) {
+    const i32x16 low = to_code(values[2 * g] * scale.inverse);
+    const i32x16 high = to_code(values[2 * g + 1] * scale.inverse);
+    store_i8(groups[g].codes, low);
+    store_i8(groups[g].codes + 16, high);
+    both[g] = add(low, high);
+  }
+  int32_t sums[groups_per_scale];
+  store_sums(sums, both);
+  for (index_t g = 0; g < used; ++g) {
+    groups[g].scale = scale.value;
+    groups[g].sum = static_cast<float>(sums[g]);
+    groups[g].int8_start = -128 * sums[g];
+    groups[g].int4_start[0] = groups[g].int4_start[1] = static_cast<int16_t>(-4 * sums[g]);
+  }
 }
 
 }  // namespace
 
 void quantize(Rows x, int64_t k, Rows y, int64_t rows) {
+  constexpr index_t step = groups_per_scale * group_size;
   for (index_t row = 0; row < rows; ++row) {
     const float* in = x.data + row * x.stride;
     auto* groups = reinterpret_cast<ActivationGroup*>(y.data + row * y.stride);
-    constexpr index_t step = groups_per_scale * group_size;
-    for (index_t first = 0; first < k; first += step)
-      quantize_groups(in + first, min_of(step, k - first), groups + first / group_size);
+    index_t first = 0;
+    for (; first + step <= k; first += step, groups += groups_per_scale) {
+      prefetch(reinterpret_cast<const float*>(groups) + y.stride, quantized_width(step));
+      quantize_groups(in + first, step, groups);
+    }
+    if (first < k) quantize_groups(in + first, k - first, groups);
   }
 }
 

@@ -69,9 +69,17 @@ void norm_one(const float* x, const float* weight, float eps, index_t n, float* 
   }
 }
 
-void add_one(const float* a, const float* b, index_t n, float* y) {
-  for (index_t i = 0; i < n; i += 16)
-    store_first(y + i, load_first(a + i, n - i) + load_first(b + i, n - i), n - i);
+// Row `row` of y.
+void add_row(Rows a, Rows b, index_t row, index_t n, Rows y) {
+  const float* first = a.data + row * a.stride;
+  const float* second = b.data + row * b.stride;
+  float* out = y.data + row * y.stride;
+  for (index_t i = 0; i < n; i += 16) {
+    prefetch(first + a.stride + i, 16);
+    prefetch(second + b.stride + i, 16);
+    prefetch(out + y.stride + i, 16);
+    store_first(out + i, load_first(first + i, n - i) + load_first(second + i, n - i), n - i);
+  }
 }
 
 // What the elements of a head are multiplied by before they are rotated.
@@ -104,24 +112,28 @@ void rotate(const float* x, const Scaled& scaled, const float* table, index_t ro
     store_first(y + i, scaled.at(x, i, head_dim - i), head_dim - i);
 }
 
-// All heads of one row in place, normed where there is a weight. Their factors are computed side by side,
-// because each is a chain of slow instructions.
-void rope_heads(float* x, const HeadArgs& norm, float eps, const float* table, index_t rotary_dim,
-                index_t head_dim) {
+// All heads of row `row` of x in place, normed where there is a weight. Their factors are computed side by
+// side, because each is a chain of slow instructions.
+void rope_heads(const RopeKvArgs& args, Rows x, index_t row, const HeadArgs& norm) {
+  const index_t head_dim = args.head_dim;
+  const float* table = args.table + row * args.table_stride;
   for (index_t first = 0; first < norm.num_heads; first += 16) {
     const index_t count = min_of(16, norm.num_heads - first);
-    float* heads = x + first * head_dim;
+    float* heads = x.data + row * x.stride + first * head_dim;
     if (!norm.weight) {
       for (index_t h = 0; h < count; ++h)
-        rotate(heads + h * head_dim, Unscaled{}, table, rotary_dim, head_dim, heads + h * head_dim);
+        rotate(heads + h * head_dim, Unscaled{}, table, args.rotary_dim, head_dim, heads + h * head_dim);
       continue;
     }
     float factors[16] = {};
-    for (index_t h = 0; h < count; ++h) factors[h] = sum_of_squares(heads + h * head_dim, head_dim);
-    for (index_t h = 0; h < 16; ++h) factors[h] = norm_factor(factors[h], eps, head_dim);
+    for (index_t h = 0; h < count; ++h) {
+      prefetch(heads + h * head_dim + x.stride, head_dim);
+      factors[h] = sum_of_squares(heads + h * head_dim, head_dim);
+    }
+    for (index_t h = 0; h < 16; ++h) factors[h] = norm_factor(factors[h], args.eps, head_dim);
     for (index_t h = 0; h < count; ++h) {
       const Normed normed{broadcast(factors[h]), norm.weight};
-      rotate(heads + h * head_dim, normed, table, rotary_dim, head_dim, heads + h * head_dim);
+      rotate(heads + h * head_dim, normed, table, args.rotary_dim, head_dim, heads + h * head_dim);
     }
   }
 }
@@ -202,17 +214,14 @@ void rms_norm(Rows x, const float* weight, float eps, int64_t width, int64_t seg
 }
 
 void add(Rows a, Rows b, Rows y, int64_t width, int64_t rows) {
-  for (index_t row = 0; row < rows; ++row) {
-    add_one(a.data + row * a.stride, b.data + row * b.stride, width, y.data + row * y.stride);
-  }
+  for (index_t row = 0; row < rows; ++row) add_row(a, b, row, width, y);
 }
 
 void add_rms_norm(Rows a, Rows b, Rows total, const float* weight, float eps, int64_t width, Rows y,
                   int64_t rows) {
   for (index_t row = 0; row < rows; ++row) {
-    float* both = total.data + row * total.stride;
-    add_one(a.data + row * a.stride, b.data + row * b.stride, width, both);
-    norm_one(both, weight, eps, width, y.data + row * y.stride);
+    add_row(a, b, row, width, total);
+    norm_one(total.data + row * total.stride, weight, eps, width, y.data + row * y.stride);
   }
 }
 
@@ -234,6 +243,8 @@ void gate_mul(Rows gate, Rows up, Rows y, index_t width, index_t rows) {
     const float* u = up.data + row * up.stride;
     float* out = y.data + row * y.stride;
     for (index_t i = 0; i < width; i += 16) {
+      prefetch(g + gate.stride + i, 16);
+      prefetch(u + up.stride + i, 16);
       const f32x16 x = load_first(g + i, width - i);
       store_first(out + i, activation(x) * load_first(u + i, width - i), width - i);
     }
@@ -282,11 +293,9 @@ void kv_write(const RopeKvArgs& args, int64_t num_kv_heads, int64_t row_begin, i
 
 void rope_kv_write(const RopeKvArgs& args, int64_t row_begin, int64_t row_end) {
   for (index_t row = row_begin; row < row_end; ++row) {
-    const float* table = args.table + row * args.table_stride;
-    float* q = args.q + row * args.q_stride;
-    float* k = args.k + row * args.k_stride;
-    rope_heads(q, args.q_norm, args.eps, table, args.rotary_dim, args.head_dim);
-    rope_heads(k, args.k_norm, args.eps, table, args.rotary_dim, args.head_dim);
+    prefetch(args.v + row * args.v_stride, args.k_norm.num_heads * args.head_dim);  // kv_write's
+    rope_heads(args, {args.q, args.q_stride}, row, args.q_norm);
+    rope_heads(args, {args.k, args.k_stride}, row, args.k_norm);
   }
   kv_write(args, args.k_norm.num_heads, row_begin, row_end);
 }

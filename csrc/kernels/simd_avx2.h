@@ -64,6 +64,11 @@ inline __m256 power_of_two(__m256 n) {
       _mm256_slli_epi32(_mm256_add_epi32(_mm256_cvtps_epi32(n), _mm256_set1_epi32(127)), 23));
 }
 inline f32x16 power_of_two(f32x16 n) { return {power_of_two(n.lo), power_of_two(n.hi)}; }
+// x * 2^n for whole n in -252 .. 254, rounded once: the first of two factors is exact.
+inline f32x16 times_power_of_two(f32x16 x, f32x16 n) {
+  const f32x16 half = round_nearest(mul(n, broadcast(0.5f)));
+  return mul(mul(x, power_of_two(half)), power_of_two(sub(n, half)));
+}
 
 // Sum of lanes, as the tree (i, i + 8), (i, i + 4), (i, i + 2), (i, i + 1).
 inline float sum(f32x16 x) {
@@ -77,6 +82,23 @@ inline float largest(f32x16 x) {
   const __m128 four = _mm_max_ps(_mm256_castps256_ps128(eight), _mm256_extractf128_ps(eight, 1));
   const __m128 two = _mm_max_ps(four, _mm_movehl_ps(four, four));
   return _mm_cvtss_f32(_mm_max_ss(two, _mm_movehdup_ps(two)));
+}
+inline __m256i magnitude_bits(__m256 x) {
+  return _mm256_and_si256(_mm256_castps_si256(x), _mm256_set1_epi32(0x7FFFFFFF));
+}
+inline __m256 max_of_bits(__m256 a, __m256i b) {
+  return _mm256_castsi256_ps(_mm256_max_epi32(_mm256_castps_si256(a), b));
+}
+// Per lane the larger of `most` and |x|, where NaN is larger than any number.
+inline f32x16 max_magnitude(f32x16 most, f32x16 x) {
+  return {max_of_bits(most.lo, magnitude_bits(x.lo)), max_of_bits(most.hi, magnitude_bits(x.hi))};
+}
+// Of lanes that max_magnitude made.
+inline float largest_magnitude(f32x16 most) {
+  const __m256i eight = _mm256_castps_si256(max_of_bits(most.lo, _mm256_castps_si256(most.hi)));
+  const __m128i four = _mm_max_epi32(_mm256_castsi256_si128(eight), _mm256_extracti128_si256(eight, 1));
+  const __m128i two = _mm_max_epi32(four, _mm_shuffle_epi32(four, 0x4E));
+  return _mm_cvtss_f32(_mm_castsi128_ps(_mm_max_epi32(two, _mm_shuffle_epi32(two, 0xB1))));
 }
 // Bit i is set where lane i of a is at least (or not comparable with) b's.
 inline uint32_t lanes_at_least(f32x16 a, f32x16 b) {
@@ -132,7 +154,8 @@ inline __m256i settled(__m256i sum) {
   return sum;
 }
 // sums + w * x of pairs of k, for w in 0 .. 15: eight blocks fit into 16 bits.
-inline i4_sums add_products_i4(i4_sums sums, i8x64 w, i8x64 x) {
+inline i4_sums add_products_i4(i4_sums sums, i8x64 w, const int8_t* codes) {
+  const i8x64 x = broadcast4(codes);
   return {settled(_mm256_add_epi16(sums.lo, _mm256_maddubs_epi16(w.lo, x.lo))),
           settled(_mm256_add_epi16(sums.hi, _mm256_maddubs_epi16(w.hi, x.hi)))};
 }
@@ -150,18 +173,33 @@ inline __m256i four_products_i8(__m256i magnitudes, __m256i w, __m256i x) {
   const __m256i pairs = _mm256_maddubs_epi16(magnitudes, _mm256_sign_epi8(x, w));
   return _mm256_madd_epi16(pairs, _mm256_set1_epi16(1));
 }
-inline i8_sums add_products_i8(i8_sums sums, const i8_block& w, i8x64 x) {
+inline i8_sums add_products_i8(i8_sums sums, const i8_block& w, const int8_t* codes) {
+  const i8x64 x = broadcast4(codes);
   return {settled(_mm256_add_epi32(sums.lo, four_products_i8(w.magnitudes.lo, w.w.lo, x.lo))),
           settled(_mm256_add_epi32(sums.hi, four_products_i8(w.magnitudes.hi, w.w.hi, x.hi)))};
 }
 inline f32x16 to_float(i32x16 x) { return {_mm256_cvtepi32_ps(x.lo), _mm256_cvtepi32_ps(x.hi)}; }
-// Whole numbers within -128 .. 127.
-inline void store_i8(int8_t* p, f32x16 x) {
-  const __m256i words = _mm256_packs_epi32(_mm256_cvtps_epi32(x.lo), _mm256_cvtps_epi32(x.hi));
-  const __m256i ordered = _mm256_permute4x64_epi64(words, 0xD8);
+inline i32x16 add(i32x16 a, i32x16 b) { return {_mm256_add_epi32(a.lo, b.lo), _mm256_add_epi32(a.hi, b.hi)}; }
+// Rounded to nearest even; NaN, and what is below, is -127.
+inline i32x16 to_code(f32x16 x) {
+  const __m256i least = _mm256_set1_epi32(-127);
+  return {_mm256_max_epi32(_mm256_cvtps_epi32(x.lo), least),
+          _mm256_max_epi32(_mm256_cvtps_epi32(x.hi), least)};
+}
+// Numbers within -128 .. 127.
+inline void store_i8(int8_t* p, i32x16 x) {
+  const __m256i ordered = _mm256_permute4x64_epi64(_mm256_packs_epi32(x.lo, x.hi), 0xD8);
   const __m128i bytes =
       _mm_packs_epi16(_mm256_castsi256_si128(ordered), _mm256_extracti128_si256(ordered, 1));
   _mm_storeu_si128(reinterpret_cast<__m128i*>(p), bytes);
+}
+inline __m256i sum_of_halves(i32x16 x) { return _mm256_add_epi32(x.lo, x.hi); }
+// Sums of four registers' lanes.
+inline void store_sums(int32_t* p, const i32x16 (&x)[4]) {
+  const __m256i pairs = _mm256_hadd_epi32(sum_of_halves(x[0]), sum_of_halves(x[1]));
+  const __m256i fours = _mm256_hadd_epi32(pairs, _mm256_hadd_epi32(sum_of_halves(x[2]), sum_of_halves(x[3])));
+  const __m128i sums = _mm_add_epi32(_mm256_castsi256_si128(fours), _mm256_extracti128_si256(fours, 1));
+  _mm_storeu_si128(reinterpret_cast<__m128i*>(p), sums);
 }
 
 }  // namespace

@@ -78,6 +78,11 @@ inline f32x16 power_of_two(f32x16 n) {
   }
   return n;
 }
+// x * 2^n for whole n in -252 .. 254, rounded once: the first of two factors is exact.
+inline f32x16 times_power_of_two(f32x16 x, f32x16 n) {
+  const f32x16 half = round_nearest(mul(n, broadcast(0.5f)));
+  return mul(mul(x, power_of_two(half)), power_of_two(sub(n, half)));
+}
 
 // Sum of lanes, as the tree (i, i + 8), (i, i + 4), (i, i + 2), (i, i + 1).
 inline float sum(f32x16 x) {
@@ -89,6 +94,18 @@ inline float sum(f32x16 x) {
 inline float largest(f32x16 x) {
   float result = x.v[0];
   for (int i = 1; i < 16; ++i) result = result > x.v[i] ? result : x.v[i];
+  return result;
+}
+inline float larger_or_nan(float a, float b) { return a != a || b <= a ? a : b; }
+// Per lane the larger of `most` and |x|, where NaN is larger than any number.
+inline f32x16 max_magnitude(f32x16 most, f32x16 x) {
+  for (int i = 0; i < 16; ++i) most.v[i] = larger_or_nan(most.v[i], std::fabs(x.v[i]));
+  return most;
+}
+// Of lanes that max_magnitude made.
+inline float largest_magnitude(f32x16 most) {
+  float result = most.v[0];
+  for (int i = 1; i < 16; ++i) result = larger_or_nan(result, most.v[i]);
   return result;
 }
 // Bit i is set where lane i of a is at least (or not comparable with) b's.
@@ -126,14 +143,9 @@ inline i8x64 load_high_nibbles(const uint8_t* p) {
   for (int i = 0; i < 64; ++i) block.v[i] = static_cast<int8_t>(p[i] >> 4);
   return block;
 }
-inline i8x64 broadcast4(const int8_t* p) {
-  i8x64 block;
-  for (int i = 0; i < 64; i += 4) std::memcpy(block.v + i, p, 4);
-  return block;
-}
-inline i32x16 add_products(i32x16 sums, const i8x64& w, const i8x64& x) {
+inline i32x16 add_products(i32x16 sums, const i8x64& w, const int8_t* x) {
   for (int i = 0; i < 16; ++i) {
-    for (int j = 4 * i; j < 4 * i + 4; ++j) sums.v[i] += w.v[j] * x.v[j];
+    for (int j = 0; j < 4; ++j) sums.v[i] += w.v[4 * i + j] * x[j];
   }
   return sums;
 }
@@ -142,13 +154,13 @@ inline i4_sums start_i4(const ActivationGroup& x) {
   for (int i = 0; i < 16; ++i) sums.v[i] = x.int4_start[0] + x.int4_start[1];
   return sums;
 }
-inline i4_sums add_products_i4(i4_sums sums, const i8x64& w, const i8x64& x) {
+inline i4_sums add_products_i4(i4_sums sums, const i8x64& w, const int8_t* x) {
   return add_products(sums, w, x);
 }
 inline i32x16 total_i4(i4_sums sums) { return sums; }
 inline i8_block load_i8_block(const uint8_t* p) { return load_i8(p); }
 inline i8_sums start_i8(const ActivationGroup&) { return {}; }
-inline i8_sums add_products_i8(i8_sums sums, const i8_block& w, const i8x64& x) {
+inline i8_sums add_products_i8(i8_sums sums, const i8_block& w, const int8_t* x) {
   return add_products(sums, w, x);
 }
 inline f32x16 to_float(i32x16 x) {
@@ -156,9 +168,27 @@ inline f32x16 to_float(i32x16 x) {
   for (int i = 0; i < 16; ++i) result.v[i] = static_cast<float>(x.v[i]);
   return result;
 }
-// Whole numbers within -128 .. 127.
-inline void store_i8(int8_t* p, f32x16 x) {
+inline i32x16 add(i32x16 a, i32x16 b) {
+  for (int i = 0; i < 16; ++i) a.v[i] += b.v[i];
+  return a;
+}
+// Rounded to nearest even; NaN, and what is below, is -127.
+inline i32x16 to_code(f32x16 x) {
+  const f32x16 whole = round_nearest(x);
+  i32x16 codes;
+  for (int i = 0; i < 16; ++i) codes.v[i] = whole.v[i] > -127.0f ? static_cast<int32_t>(whole.v[i]) : -127;
+  return codes;
+}
+// Numbers within -128 .. 127.
+inline void store_i8(int8_t* p, i32x16 x) {
   for (int i = 0; i < 16; ++i) p[i] = static_cast<int8_t>(x.v[i]);
+}
+// Sums of four registers' lanes.
+inline void store_sums(int32_t* p, const i32x16 (&x)[4]) {
+  for (int j = 0; j < 4; ++j) {
+    p[j] = 0;
+    for (int i = 0; i < 16; ++i) p[j] += x[j].v[i];
+  }
 }
 
 }  // namespace

@@ -7,6 +7,7 @@ import json
 import os
 import signal
 import subprocess
+import sys
 import tempfile
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -22,6 +23,11 @@ LAST_LINES = 400  # characters of a process's log in an error
 
 class PeerError(GradusError):
     """The process on the other side ended, does not answer, or says that it failed."""
+
+
+def own_command(module: str, *arguments: str) -> list[str]:
+    """Runs a module of this very installation: `-P`, since the working folder may be another checkout."""
+    return [sys.executable, "-Pm", module, *arguments]
 
 
 class ChildProcess:

@@ -12,7 +12,7 @@ from typing import Any
 from gradus.bench.estimate import ModelBytes, model_bytes
 from gradus.bench.evidence import engine_parameters, evidence
 from gradus.bench.probe import DecodeProbe, Prediction, chosen_variant
-from gradus.bench.statistics import spread
+from gradus.bench.statistics import repeats, spread
 from gradus.cache_plan import weight_dtype
 from gradus.config import EngineConfig
 from gradus.errors import ConfigError, RequestFailedError
@@ -173,5 +173,11 @@ def _evidence(
         verification={
             "every_run_gave_all_tokens": all(run.num_tokens == settings.output_tokens for run in runs),
             "the_same_prompt_gave_the_same_tokens": is_repeatable,
+            "repeats": repeats(
+                {
+                    "tokens_per_second": [run.tokens_per_second for run in runs],
+                    "first_token_seconds": [run.first_token_seconds for run in runs],
+                }
+            ),
         },
     )

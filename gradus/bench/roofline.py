@@ -14,7 +14,7 @@ from gradus.backends.native.backend import NativeBackend
 from gradus.bench.ceilings import Ceilings, measure_ceilings
 from gradus.bench.evidence import engine_parameters, evidence
 from gradus.bench.op_costs import OpCost, op_cost
-from gradus.bench.statistics import spread
+from gradus.bench.statistics import repeats, spread
 from gradus.bench.step_batches import StepShape, make_batch
 from gradus.config import EngineConfig
 from gradus.errors import ConfigError
@@ -168,6 +168,7 @@ def _evidence(
         verification={
             "every_operation_is_in_one_row": all(
                 abs(sum(operation.share for operation in step.operations) - 1) < 1e-9 for step in steps
-            )
+            ),
+            "repeats": repeats({step.shape.name: step.seconds for step in steps}),
         },
     )

@@ -1,12 +1,17 @@
-"""Several sides measured in turns, round by round: what else the machine does then meets all of them."""
+"""Several sides measured in turns, round by round: what else the machine does then meets all of them.
+
+Every other round goes through the sides backwards, so that none always runs after the same other one.
+"""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeVar
 
 from gradus.bench.ratios import Ratio, advantage
 from gradus.bench.statistics import repeats, spread
 from gradus.errors import ConfigError
+
+T = TypeVar("T")
 
 Figures = Mapping[str, float]
 """What one run of one side gave, by name; what was not measured is absent."""
@@ -48,7 +53,7 @@ class Rounds:
         )
 
     def runs(self) -> list[dict[str, Any]]:
-        """For the evidence: every run, in the order of measuring."""
+        """For the evidence: every run, by rounds, the sides as they were given."""
         rounds = max(map(len, self.figures.values()), default=0)
         return [
             {"side": side, "round": index + 1, **found[index]}
@@ -64,8 +69,22 @@ class Rounds:
         )
 
 
-def take_turns(sides: Sequence[Side], num_rounds: int, report: Report, *, warm_up: bool = True) -> Rounds:
-    """Run every side once per round: A B A B ... Rounds count from 1; round 0 warms up.
+def in_turn(sides: Sequence[T], round_index: int) -> Sequence[T]:
+    """The sides in the order of a round: odd rounds as given, even ones backwards."""
+    return sides if round_index % 2 else sides[::-1]
+
+
+def take_turns(
+    sides: Sequence[Side],
+    num_rounds: int,
+    report: Report,
+    *,
+    warm_up: bool = True,
+    alternates: bool = True,
+) -> Rounds:
+    """Run every side once per round: A B, B A, A B ... Rounds count from 1; round 0 warms up.
+
+    alternates: off: A B, A B ..., for sides that build on those before them.
 
     Raises:
         ConfigError: num_rounds is below 1.
@@ -74,7 +93,7 @@ def take_turns(sides: Sequence[Side], num_rounds: int, report: Report, *, warm_u
         raise ConfigError(f"runs is {num_rounds}; it must be 1 or more")
     found = Rounds({side.name: [] for side in sides})
     for index in range(0 if warm_up else 1, num_rounds + 1):
-        for side in sides:
+        for side in in_turn(sides, index) if alternates else sides:
             figures = side.run(index)
             if index:
                 found.figures[side.name].append(figures)

@@ -1,15 +1,15 @@
 """The command line of `gradus serve` for a configuration."""
 
-import sys
 from typing import Any
 
+from gradus.bench.child_process import own_command
 from gradus.config import EngineConfig
 from gradus.options import settings_of
 
 
 def serve_command(config: EngineConfig) -> list[str]:
     """Flags for what differs from the defaults; the port is not among them."""
-    command = [sys.executable, "-m", "gradus", "serve", config.model]
+    command = own_command("gradus", "serve", config.model)
     for name, setting in settings_of(EngineConfig).items():
         value = getattr(config, name)
         if name != "model" and value != setting.default:

@@ -147,7 +147,7 @@ def measure(
         for name, start in starts.items():
             folder = stack.enter_context(TemporaryDirectory(prefix="gradus-startup-"))
             sides += _sides(name, start, Path(folder), vocab_size, checks)
-        return checks, take_turns(sides, num_runs, report)
+        return checks, take_turns(sides, num_runs, report, alternates=False)
 
 
 def _sides(name: str, start: Start, folder: Path, vocab_size: int, checks: Checks) -> list[Side]:

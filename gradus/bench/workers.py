@@ -3,13 +3,12 @@
 A worker on another device is one more implementation: what runs workloads on workers does not change.
 """
 
-import sys
 import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Protocol
 
-from gradus.bench.child_process import ChildProcess
+from gradus.bench.child_process import ChildProcess, own_command
 from gradus.bench.timings import RequestTiming, Run
 from gradus.bench.workloads.base import WorkloadRequest
 from gradus.config import EngineConfig
@@ -64,7 +63,7 @@ class WorkerProcess:
         cpus: Sequence[int] | None = None,
         environment: Mapping[str, str] | None = None,
     ) -> None:
-        command = [sys.executable, "-m", "gradus.bench.engine_worker"]
+        command = own_command("gradus.bench.engine_worker")
         self._process = ChildProcess(command, has_pipes=True, environment=environment)
         self.started = self._process.started
         try:

@@ -20,18 +20,27 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     config = engine_config(args)
     from gradus.bench.decode import DecodeSettings, bench_decode
-    from gradus.cli.bench_output import finish
+    from gradus.cli.bench_output import bench_progress, finish
 
     settings = DecodeSettings(
         prompt_tokens=args.prompt_tokens, output_tokens=args.output_tokens, num_runs=args.runs
     )
     print(
         f"{config.model}: {settings.num_runs} runs of {settings.prompt_tokens} tokens in, "
-        f"{settings.output_tokens} out, one stream"
+        f"{settings.output_tokens} out, one stream",
+        flush=True,
     )
-    print("run   predicted tokens/s   measured tokens/s   first token ms", flush=True)
-    numbers = iter(range(1, settings.num_runs + 1))
-    document = bench_decode(config, settings, lambda run: _print_run(next(numbers), run))
+    runs: list[DecodeRun] = []
+    with bench_progress(settings.num_runs) as report:
+
+        def note(run: "DecodeRun") -> None:
+            runs.append(run)
+            report(f"{run.tokens_per_second:,.1f} tokens/s")
+
+        document = bench_decode(config, settings, note)
+    print("run   predicted tokens/s   measured tokens/s   first token ms")
+    for number, run in enumerate(runs, 1):
+        _print_run(number, run)
     results = document["results"]
     _print_row(
         "median",

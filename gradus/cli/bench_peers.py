@@ -34,6 +34,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     if args.rounds < 1 or args.threads < 1:
         raise ConfigError(f"rounds is {args.rounds}, threads {args.threads}; both must be 1 or more")
+    if not args.weights.is_dir():
+        raise ConfigError(
+            f"weights is {args.weights}, which is no folder; benchmarks/make_peer_weights.py makes one"
+        )
     from gradus.bench.peers.compare import bench_peers
     from gradus.bench.peers.rows import find_rows
     from gradus.bench.peers.sides import Environment

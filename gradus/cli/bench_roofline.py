@@ -37,12 +37,28 @@ def run(args: argparse.Namespace) -> int:
         raise ConfigError(f"context is {args.context}; it must be 1 or more")
     from gradus.bench.roofline import bench_roofline
     from gradus.bench.step_batches import decode_shape, prefill_shape
-    from gradus.cli.bench_output import finish
+    from gradus.cli.bench_output import bench_progress, finish
 
     shapes = [decode_shape(count, args.context) for count in streams]
     shapes += [prefill_shape(count) for count in prefills]
     print(f"{config.model}: {args.repetitions} repetitions of each step", flush=True)
-    return finish(bench_roofline(config, shapes, args.repetitions, _print_ceilings, _print_step), args)
+    ceilings: list[Ceilings] = []
+    steps: list[StepTime] = []
+    with bench_progress(1 + len(shapes)) as report:
+
+        def note_ceilings(found: "Ceilings") -> None:
+            ceilings.append(found)
+            report("ceilings")
+
+        def note_step(found: "StepTime") -> None:
+            steps.append(found)
+            report(found.shape.name)
+
+        document = bench_roofline(config, shapes, args.repetitions, note_ceilings, note_step)
+    _print_ceilings(ceilings[0])
+    for step in steps:
+        _print_step(step)
+    return finish(document, args)
 
 
 def _print_ceilings(ceilings: "Ceilings") -> None:

@@ -61,7 +61,7 @@ def run(args: argparse.Namespace) -> int:
             tokenizer,
             options,
             note,
-            model=None if config is not None else args.served_model,
+            model=None if config is not None else args.served_model_name or args.served_model,
             server=None if config is None else engine_parameters(config),
             api_key=None if config is not None else api_key(),
         )

@@ -6,9 +6,11 @@ import os
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 
 from gradus.cli.engine_args import add_engine_arguments
 from gradus.cli.flags import flag_of, given_flags
+from gradus.cli.workload_args import add_workload_option, with_options
 from gradus.config import EngineConfig
 from gradus.errors import ConfigError
 from gradus.options import settings_of
@@ -51,6 +53,9 @@ def _add_server_arguments(group: Any) -> None:
         "--model", dest="served_model", metavar="NAME", help="what bodies name (default: the first it lists)"
     )
     group.add_argument(
+        "--served-model-name", metavar="NAME", help="the same, where --model names the tokenizer's"
+    )
+    group.add_argument(
         "--tokenizer", metavar="MODEL", help="a directory, .gguf file or hub name (default: the model's)"
     )
     group.add_argument(
@@ -69,9 +74,11 @@ def _add_request_arguments(group: Any) -> None:
         help="random, sharegpt, or any workload (default: reference; random if its lengths are given)",
     )
     group.add_argument("--dataset-path", metavar="FILE", help="sharegpt: conversations in its format")
+    add_workload_option(group)
     group.add_argument("--num-prompts", type=int, metavar="N", help="default: the workload's; random: 16")
-    group.add_argument("--random-input-len", type=int, metavar="N", help="default: 1024")
-    group.add_argument("--random-output-len", type=int, metavar="N", help="default: 128")
+    for name, usual in (("input-len", 1024), ("output-len", 128)):
+        flags = (f"--random-{name}", f"--{name}")
+        group.add_argument(*flags, type=int, metavar="N", help=f"default: {usual}")
     group.add_argument(
         "--request-rate", type=float, default=math.inf, metavar="X", help="per second (default: inf)"
     )
@@ -110,11 +117,13 @@ def url_of(args: argparse.Namespace) -> str | None:
     """Where the server is; None: one is to be started.
 
     Raises:
-        ConfigError: the address is given twice, or flags of a server to be started come with one that runs.
+        ConfigError: the address is given twice, is none, or comes with flags of a server to be started; or
+            none is given, and flags are of a server that runs.
     """
     if args.base_url is not None and (args.host is not None or args.port is not None):
         raise ConfigError("--base-url comes with --host or --port; give one or the other")
     if args.base_url is None and args.host is None and args.port is None:
+        _check_own_server(args)
         return None
     own = [flag_of(name) for name in given_flags(args, settings_of(EngineConfig)) if name != "model"]
     if args.model is not None or own:
@@ -123,7 +132,30 @@ def url_of(args: argparse.Namespace) -> str | None:
             f"{what} is for a server that is started here, but an address of one that runs is given; say "
             "with --model what that server calls its model, and with --tokenizer whose tokens it has"
         )
-    return args.base_url or f"http://{args.host or '127.0.0.1'}:{args.port or 8000}"
+    if args.base_url is not None:
+        return _checked_url(args.base_url)
+    port = 8000 if args.port is None else args.port
+    return _checked_url(f"http://{args.host or '127.0.0.1'}:{port}")
+
+
+def _check_own_server(args: argparse.Namespace) -> None:
+    if args.model is not None and args.served_model is not None:
+        raise ConfigError("MODEL and --model both say which model to start; give one")
+    if args.served_model_name is not None:
+        raise ConfigError("--served-model-name is what a server that runs calls its model; say where it is")
+
+
+def _checked_url(url: str) -> str:
+    parts = urlsplit(url)
+    try:
+        is_address = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+    except ValueError:  # the port is no number, or beyond those that there are
+        is_address = False
+    if not is_address:
+        raise ConfigError(
+            f"the server's address is {url!r}; it must be http://HOST:PORT or https://HOST:PORT"
+        )
+    return url
 
 
 def api_key() -> str | None:
@@ -202,7 +234,8 @@ def _workload(args: argparse.Namespace) -> "Workload":
         numbers |= {"request_rate": args.request_rate, "concurrency": None}
     if args.max_concurrency is not None:
         numbers["concurrency"] = args.max_concurrency
-    return changed_workload(name, args.dataset_path, burstiness=args.burstiness, **numbers)
+    numbers |= {"burstiness": args.burstiness}
+    return changed_workload(name, args.dataset_path, **with_options(numbers, args.workload_option))
 
 
 def _numbers(flag: str, text: str) -> list[float]:

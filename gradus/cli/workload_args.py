@@ -1,8 +1,9 @@
 """The flags of every bench that runs a workload, and their way into one."""
 
 import argparse
+from collections.abc import Mapping
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from gradus.cli.engine_args import engine_config
 from gradus.config import EngineConfig
@@ -23,13 +24,7 @@ def add_workload_arguments(parser: argparse.ArgumentParser, *, default: str = "r
     )
     for name in _COUNTS:
         group.add_argument(f"--{name}", type=int, metavar="N", help="default: the workload's")
-    group.add_argument(
-        "--workload-option",
-        action="append",
-        default=[],
-        metavar="NAME=NUMBER",
-        help="another number of the workload, such as share_of_prompt=0.5; repeatable",
-    )
+    add_workload_option(group)
     group.add_argument(
         "--request-rate", type=float, metavar="R", help="an open loop: so many requests arrive per second"
     )
@@ -38,6 +33,17 @@ def add_workload_arguments(parser: argparse.ArgumentParser, *, default: str = "r
         type=float,
         metavar="B",
         help="shape of the gaps' gamma distribution: 1 is a Poisson process, less is more bursty",
+    )
+
+
+def add_workload_option(group: Any) -> None:
+    """See `with_options`."""
+    group.add_argument(
+        "--workload-option",
+        action="append",
+        default=[],
+        metavar="NAME=NUMBER",
+        help="another number of the workload, such as share_of_prompt=0.5; repeatable",
     )
 
 
@@ -59,10 +65,19 @@ def workload_of(args: argparse.Namespace) -> "Workload":
 
     names = [name.replace("-", "_") for name in (*_COUNTS, "request-rate", "burstiness")]
     numbers = {name: value for name in names if (value := getattr(args, name)) is not None}
-    options = _options(args.workload_option)
-    if twice := sorted(numbers.keys() & options.keys()):
+    return changed_workload(args.workload, args.workload_file, **with_options(numbers, args.workload_option))
+
+
+def with_options(numbers: Mapping[str, float | None], texts: list[str]) -> dict[str, float | None]:
+    """The numbers of flags, and those of `--workload-option`.
+
+    Raises:
+        ConfigError: one is in both, or a text is not `NAME=NUMBER`.
+    """
+    options = _options(texts)
+    if twice := sorted(name for name in options if numbers.get(name) is not None):
         raise ConfigError(f"{twice[0]} is given by a flag of its own and by --workload-option; give it once")
-    return changed_workload(args.workload, args.workload_file, **numbers, **options)
+    return {**numbers, **options}
 
 
 def _options(texts: list[str]) -> dict[str, float]:

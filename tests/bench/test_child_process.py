@@ -1,11 +1,13 @@
 """A child process: its answers, its sleep, its variables and its last words."""
 
+import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
-from gradus.bench.child_process import ChildProcess, PeerError
+import gradus
+from gradus.bench.child_process import ChildProcess, PeerError, own_command
 
 ECHO = """
 import json, os, sys
@@ -45,3 +47,12 @@ def test_a_failure_is_told_and_a_death_has_its_last_words(child):
         child.ask({"say": "fail"})
     with pytest.raises(PeerError, match="ended with 1: out of luck"):
         child.ask({"say": "die"})
+
+
+def test_our_own_modules_are_of_this_installation_wherever_it_is_started(tmp_path):
+    other = tmp_path / "gradus"
+    other.mkdir()
+    (other / "__init__.py").write_text("raise RuntimeError('another checkout')")
+    command = own_command("gradus", "--version")
+    found = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=True)
+    assert gradus.__version__ in found.stdout

@@ -75,9 +75,8 @@ def test_milestones_show_what_each_step_is_for(document):
     assert found["M3"]["num_resident_at_most"]["median"] > PATH.num_streams
     assert found["M2"]["num_steps"]["median"] < found["M1"]["num_steps"]["median"]
     assert found["M3"]["kv_bytes_per_resident"]["median"] < found["M2"]["kv_bytes_per_resident"]["median"]
-    assert (
-        found["M5"]["prefix_cache_hit_rate"]["median"] == 0 < found["M6"]["prefix_cache_hit_rate"]["median"]
-    )
+    assert "prefix_cache_hit_rate" not in found["M5"]
+    assert found["M6"]["prefix_cache_hit_rate"]["median"] > 0
     assert found["M7"]["weight_bytes"]["median"] < found["M6"]["weight_bytes"]["median"]
     assert "to_the_one_before" not in found["M1"]
     assert "to_M1" not in found["M1"]

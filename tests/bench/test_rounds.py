@@ -6,6 +6,26 @@ from gradus.bench.rounds import Side, take_turns
 from gradus.errors import ConfigError
 
 
+def order_of(num_sides, num_rounds, **options):
+    """Which side ran when, by its number."""
+    calls = []
+    sides = [Side(str(i), lambda index, i=i: calls.append(i) or {}) for i in range(num_sides)]
+    take_turns(sides, num_rounds, lambda name: None, **options)
+    return calls
+
+
+def test_no_side_always_runs_after_another():
+    order = order_of(3, 4, warm_up=False)
+    rounds = [order[start : start + 3] for start in range(0, 12, 3)]
+    for one in range(3):
+        for other in set(range(3)) - {one}:
+            assert sum(found.index(one) < found.index(other) for found in rounds) == 2
+
+
+def test_sides_that_build_on_those_before_keep_their_order():
+    assert order_of(2, 2, alternates=False) == [0, 1] * 3
+
+
 def test_sides_take_turns_and_the_warm_up_is_left_out():
     calls, reports = [], []
 
@@ -17,7 +37,7 @@ def test_sides_take_turns_and_the_warm_up_is_left_out():
         return Side(name, run)
 
     found = take_turns([side("a", 2.0), side("b", 1.0)], 2, reports.append)
-    assert calls == [("a", 0), ("b", 0), ("a", 1), ("b", 1), ("a", 2), ("b", 2)]
+    assert calls == [("b", 0), ("a", 0), ("a", 1), ("b", 1), ("b", 2), ("a", 2)]
     assert len(reports) == 6
     assert found.values("a", "speed") == [4.0, 6.0]
     assert found.values("b", "only_a") == []

@@ -63,12 +63,20 @@ def test_the_ladder_shows_each_rungs_losses(tmp_path):
     assert document["results"]["rungs"][1]["num_steps"]["median"] == 10
 
 
+def test_decode_shows_every_run_and_says_whether_they_repeat(tiny_model_path):
+    table, document = evidence("decode", tiny_model_path, "--runs", "2", "--output-tokens", "8")
+    assert [line.split()[0] for line in table[-5:]] == ["run", "1", "2", "median", "measured"]
+    assert document["verification"]["repeats"]["tolerance"] == 0.05
+    assert [run["num_tokens"] for run in document["runs"]] == [8, 8]
+
+
 def test_roofline_shows_ceilings_and_operations(tiny_model_path):
     flags = ["--streams", "1,3", "--prefill", "20", "--context", "10", "--repetitions", "2"]
     table, document = evidence("roofline", tiny_model_path, *flags)
     for word in ("memory read, GB/s", "decode 3", "prefill 20", "of bound", "attention"):
         assert any(word in line for line in table)
     assert [step["step"]["num_seqs"] for step in document["results"]["steps"]] == [1, 3, 1]
+    assert "within" in document["verification"]["repeats"]
 
 
 def test_peers_that_are_not_there_are_said_to_be_absent_and_the_file_is_written(tmp_path, tiny_model_path):
@@ -97,6 +105,7 @@ def test_peers_that_are_not_there_are_said_to_be_absent_and_the_file_is_written(
         (["peers", "demo", "--weights", ".", "--peer", "llama.cpp"], "NAME=PYTHON"),
         (["peers", "demo", "--weights", ".", "--rows", "none-such"], "decode-4bit"),
         (["peers", "demo", "--weights", ".", "--rounds", "0"], "1 or more"),
+        (["peers", "demo", "--weights", "./none-such"], "none-such, which is no folder"),
         (["ladder", "demo", "--rungs", "12"], "numbers from 0 to 9"),
         (["ladder", "demo", "--peer", "vllm=python"], "llama.cpp=PYTHON"),
         (["ladder", "demo", "--prefix-caching"], "leave --prefix-caching out"),

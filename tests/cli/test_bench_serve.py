@@ -41,9 +41,16 @@ def test_the_server_is_where_the_flags_say(flags, url):
         (["--base-url", "http://there:1", "--port", "81"], "one or the other"),
         (["demo", "--port", "81"], "MODEL is for a server that is started here"),
         (["--port", "81", "--quantization", "int4"], "--quantization is for a server that is started here"),
+        (["--base-url", "there:1"], "address is 'there:1'; it must be http"),
+        (["--base-url", "http://there:one"], "must be http"),
+        (["--base-url", ""], "must be http"),
+        (["--port", "99999"], "must be http"),
+        (["--port", "0"], "must be http"),
+        (["demo", "--model", "other"], "MODEL and --model both"),
+        (["--served-model-name", "m"], "say where it is"),
     ],
 )
-def test_an_address_and_a_model_to_start_exclude_each_other(flags, said):
+def test_flags_that_do_not_fit_the_servers_address_are_refused(flags, said):
     with pytest.raises(ConfigError, match=said):
         url_of(parsed(*flags))
 
@@ -54,6 +61,21 @@ def test_random_prompts_have_the_lengths_asked_for_and_come_all_at_once(named):
     requests = found.workload.requests(100, 1)
     assert [(len(request.prompt), request.output_len) for request in requests] == [(7, 128)] * 3
     assert found.workload.concurrency == 3
+
+
+def test_numbers_without_a_flag_of_their_own_change_a_workload():
+    named = ["--workload", "multi-turn-cpu", "--workload-option", "num_conversations=2"]
+    assert len(options(*named).workload.requests(100, 1)) == 2 * 4
+
+
+def test_lengths_have_a_short_name_too():
+    found = options("--num-prompts", "2", "--input-len", "7", "--output-len", "5").workload
+    assert (found.input_len, found.output_len) == (7, 5)
+
+
+def test_a_number_is_given_once():
+    with pytest.raises(ConfigError, match="num_requests is given by a flag"):
+        options("--num-prompts", "3", "--workload-option", "num_requests=4")
 
 
 def test_a_rate_makes_an_open_loop_with_any_number_in_flight():
@@ -160,3 +182,11 @@ def test_a_server_that_runs_is_driven_and_its_failures_end_with_1():
     assert "every request was answered" in ran.stderr
     assert "failed: RequestFailedError: status 429: too many" in ran.stdout
     assert json.loads(ran.stdout.splitlines()[-1])["results"]["num_failed_requests"] == 1
+
+
+def test_a_server_and_its_tokenizer_may_have_other_names():
+    with fake_server() as server:
+        flags = ["--base-url", server.url, "--model", "demo", "--served-model-name", "other"]
+        ran = gradus("bench", "serve", *flags, "--num-prompts", "2", "--runs", "1")
+    assert ran.returncode == 0, ran.stderr
+    assert {body["model"] for body in server.bodies} == {"other"}

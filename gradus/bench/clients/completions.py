@@ -23,13 +23,14 @@ Clock = Callable[[], float]
 """Seconds from the run's beginning."""
 
 
-def open_http(url: str, api_key: str | None = None, *, reuses_connections: bool = True) -> httpx.AsyncClient:
-    """As many connections as there are requests in flight; a proxy of the environment is not asked.
+def open_http(url: str, api_key: str | None = None) -> httpx.AsyncClient:
+    """A connection for each request; a proxy of the environment is not asked.
 
-    reuses_connections: False: every request has a connection of its own, for servers that close theirs.
+    Connections are not used again, since some servers (llama.cpp's, after a stream) close them without having
+    said so, and a request that is sent meanwhile is lost.
     """
     headers = {"authorization": f"Bearer {api_key}"} if api_key else {}
-    limits = httpx.Limits(max_connections=None, max_keepalive_connections=None if reuses_connections else 0)
+    limits = httpx.Limits(max_connections=None, max_keepalive_connections=0)
     timeout = httpx.Timeout(TIMEOUT, connect=30.0)
     return httpx.AsyncClient(base_url=url, headers=headers, limits=limits, timeout=timeout, trust_env=False)
 
@@ -96,7 +97,9 @@ def _take(line: bytes, answered: Answered, now: float) -> bool:
     event = json.loads(data)
     if "error" in event:
         raise RequestFailedError(f"the stream said: {json.dumps(event['error'])[:SHOWN]}")
-    usage, before = event.get("usage"), answered.num_output_tokens or 0
+    usage, before = event.get("usage"), answered.num_output_tokens
+    # of a server that counts at the end only, the first count comes after text
+    is_counted = bool(usage) and (before is not None or not answered.arrivals)
     if usage:
         answered.num_prompt_tokens = int(usage["prompt_tokens"])
         answered.num_output_tokens = int(usage["completion_tokens"])
@@ -104,7 +107,7 @@ def _take(line: bytes, answered: Answered, now: float) -> bool:
         text = _text(choice)
         answered.text += text
         answered.finish_reason = choice.get("finish_reason") or answered.finish_reason
-        brings_tokens = (answered.num_output_tokens or 0) > before if usage else bool(text)
+        brings_tokens = (answered.num_output_tokens or 0) > (before or 0) if is_counted else bool(text)
         if brings_tokens or (answered.finish_reason and not answered.arrivals):  # none of it may have text
             answered.arrivals.append(now)
     return False

@@ -6,12 +6,12 @@ server share weights, memory and process, so what a rung adds is its layer and n
 
 import json
 import subprocess
-import sys
 import threading
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
+from gradus.bench.child_process import own_command
 from gradus.bench.ladder.base import Ground, Rung, RungRun, Stopwatch
 from gradus.bench.ladder.requests import LadderRequest, Output
 from gradus.engine.async_engine import AsyncEngine
@@ -56,7 +56,7 @@ class Client:
     """The process that asks; see `client.py`."""
 
     def __init__(self) -> None:
-        command = [sys.executable, "-m", "gradus.bench.ladder.client"]
+        command = own_command("gradus.bench.ladder.client")
         # Not of the terminal's group: what interrupts the bench ends the client by closing its input.
         self._process = subprocess.Popen(
             command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, start_new_session=True

@@ -82,12 +82,13 @@ def figures_of(driven: DrivenRun, engine: Runtime) -> Figures:
         "num_steps": len(steps),
         "num_computed_prompt_tokens": driven.num_computed_prompt_tokens,
         "num_cached_prompt_tokens": driven.num_cached_prompt_tokens,
-        "prefix_cache_hit_rate": driven.num_cached_prompt_tokens / run.num_prompt_tokens,
         "num_preemptions": driven.num_preemptions,
         "num_resident_at_most": fullest.num_resident,
         "weight_bytes": engine.weight_bytes,
         "kv_held_bytes": max(step.num_used_blocks for step in steps) * block_bytes,
     }
+    if engine.core.config.enable_prefix_caching:
+        found["prefix_cache_hit_rate"] = driven.num_cached_prompt_tokens / run.num_prompt_tokens
     if fullest.num_resident:
         found["kv_bytes_per_resident"] = fullest.num_used_blocks * block_bytes / fullest.num_resident
     gaps = [gap for request in run.requests for gap in request.itls]

@@ -15,6 +15,7 @@ from gradus.bench.peers.endpoint import Endpoint
 from gradus.bench.peers.rows import Row, Side
 from gradus.bench.peers.sides import Environment
 from gradus.bench.ratios import advantage
+from gradus.bench.rounds import in_turn
 from gradus.bench.statistics import repeats, spread
 from gradus.bench.workloads.fixed import FixedWorkload
 from gradus.errors import GradusError
@@ -112,8 +113,8 @@ def _measure_speed(
             result.note(side, endpoint, options)
         for round_index in range(1, num_rounds + 1):
             prompts = row.workload.prompts(vocab_size, round_index)
-            for side, endpoint in endpoints.items():
-                figures = _run(endpoint, row.workload, prompts)
+            for side in in_turn(list(endpoints), round_index):
+                figures = _run(endpoints[side], row.workload, prompts)
                 result.figures[side].append(figures[row.figure])
             report(_round_line(result))
 
@@ -150,19 +151,18 @@ def _measure_processes(
 ) -> None:
     """A fresh process for each figure; the first of each side is left out where time is the figure."""
     row = result.row
-    warm_ups = 1 if row.measure == "startup" else 0
-    for round_index in range(warm_ups + num_rounds):
+    for round_index in range(0 if row.measure == "startup" else 1, num_rounds + 1):
         prompts = row.workload.prompts(vocab_size, round_index)
-        for side in _present(result):
+        for side in in_turn(_present(result), round_index):
             try:
                 value = _measure_process(environment, side, result, prompts)
             except GradusError as error:
                 result.absent[side] = str(error)
                 result.figures.pop(side, None)
                 continue
-            if round_index >= warm_ups:
+            if round_index:
                 result.figures.setdefault(side, []).append(value)
-        if round_index >= warm_ups:
+        if round_index:
             report(_round_line(result))
 
 

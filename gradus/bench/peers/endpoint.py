@@ -114,7 +114,7 @@ class ServerEndpoint:
         self._process.close()
 
     async def _ask_all(self, requests: Sequence[WorkloadRequest], concurrency: int) -> list[Answered]:
-        async with open_http(self._url, reuses_connections=False) as http:
+        async with open_http(self._url) as http:
             client = CompletionsClient(http, COMPLETIONS, {**BODY, **self._extra})
 
             async def send(request: WorkloadRequest, clock: Clock) -> Answered:

@@ -1,12 +1,12 @@
 """How each engine is started: the command, and what it is told to load."""
 
 import subprocess
-import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from gradus.bench.child_process import own_command
 from gradus.bench.peers.candidates import Options
 from gradus.bench.peers.endpoint import Endpoint, RunnerEndpoint, ServerEndpoint
 from gradus.bench.peers.rows import (
@@ -89,7 +89,7 @@ class Environment:
         }
         if side.engine == GRADUS:
             module = "gradus.bench.peers.runners.gradus_engine"
-            return RunnerEndpoint([sys.executable, "-m", module], load)
+            return RunnerEndpoint(own_command(module), load)
         command = [self.interpreters[side.engine], str(RUNNERS / _SCRIPTS[side.engine])]
         return RunnerEndpoint([*command, str(self.num_threads)] if side.engine == VLLM else command, load)
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from math import isfinite
+from math import floor, isfinite, log10
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +69,7 @@ def write_number(value: float) -> str:
         return f"{value:,.0f}"
     if size >= 1e15 or size < 1e-3:
         return f"{value:.3g}"
-    digits = 0 if size >= 1000 else 1 if size >= 100 else 2 if size >= 1 else 3
+    digits = 0 if size >= 1000 else 1 if size >= 100 else 2 if size >= 1 else 2 - floor(log10(size))
     return f"{value:,.{digits}f}"
 
 

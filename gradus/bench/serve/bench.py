@@ -24,7 +24,7 @@ from gradus.errors import ConfigError
 from gradus.text.tokenizer import Tokenizer
 
 METHOD = (
-    "A client process of the server's HTTP API, one connection per request in flight, every answer streamed. "
+    "A client process of the server's HTTP API, a connection per request, every answer streamed. "
     "Tokens are counted by the usage at each stream's end. TTFT ends with the first chunk that brings "
     "tokens: by the counts in chunks where the server gives them, else by having text. ITL is from one such "
     "chunk to the next, which may have several tokens. TPOT = (E2E - TTFT) / (output tokens "

@@ -89,8 +89,8 @@ class ShareGptLengths(Workload):
     @property
     def lengths(self) -> str:
         return (
-            f"{self.num_requests} requests of random tokens, {self.mean_input_len:g} in and "
-            f"{self.mean_output_len:g} out on average, as published for ShareGPT"
+            f"{self.num_requests} requests of random tokens, of lengths about ShareGPT's published means of "
+            f"{self.mean_input_len:g} in and {self.mean_output_len:g} out"
         )
 
     def requests(self, vocab_size: int, round_index: int) -> list[WorkloadRequest]:

@@ -101,6 +101,25 @@ def test_a_row_is_the_same_alone_and_among_others(cpu_variant, width, activation
 
 
 @pytest.mark.parametrize("width", WIDTHS)
+def test_more_panels_than_the_cache_holds_at_once(cpu_variant, width):
+    """A panel is 147 to 278 KB here: a piece of four is swept in two to four parts."""
+    executor = make_executor(cpu_variant, num_threads=1)
+    random = np.random.default_rng(5)
+    n, k = 64, 16384
+    codes = random.integers(-127, 128, (n, k)).astype(np.int8) if width == "int8" else None
+    if codes is None:
+        codes = random.integers(0, 16, (n, k)).astype(np.uint8)
+    scales = np.ones((n, k // 32), np.float16)
+    matrix = QuantizedMatrix(codes, scales, scales * 2 if width == "int4" else None, k)
+    weight = pack_quantized(executor, width, matrix)
+    x = random.integers(-1, 2, (17, k)).astype(np.float32)
+    x[:, ::128] = 127  # scales of one, and sums below 2^24: every result is exact
+    expected = x.astype(np.float64) @ matrix.dequantize().T.astype(np.float64)
+    assert np.abs(expected).max() < 2**24
+    assert np.array_equal(product(executor, x, weight, n, "int8"), expected)
+
+
+@pytest.mark.parametrize("width", WIDTHS)
 @pytest.mark.parametrize("signs", [(1, 1), (1, -1), (-1, 1), (-1, -1)])
 def test_nothing_saturates(cpu_variant, width, signs):
     """Every code at its end, where 16-bit sums of 8-bit products would overflow."""
@@ -163,6 +182,17 @@ def test_what_is_not_finite_stays_visible_in_its_row_alone(cpu_variant, width, b
     found = product(executor, x, pack_quantized(executor, width, matrix), 20, "int8")
     assert np.isnan(found[1]).all()
     assert np.isfinite(found[[0, 2]]).all()
+
+
+@pytest.mark.parametrize("bad", [np.nan, -np.nan, np.inf, -np.inf])
+def test_what_is_not_finite_is_seen_at_every_place_of_its_groups(cpu_variant, bad):
+    executor = make_executor(cpu_variant)
+    x = np.random.default_rng(1).normal(size=(128, 256)).astype(np.float32) * np.float32(1e30)
+    x[np.arange(128), np.arange(128)] = bad
+    _, codes, scales = quantize_rows(executor, x)
+    assert np.isnan(scales[:, :4]).all()
+    assert np.isfinite(scales[:, 4:]).all()
+    assert (codes >= -127).all()
 
 
 @pytest.mark.parametrize("width", WIDTHS)

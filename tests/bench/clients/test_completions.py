@@ -4,7 +4,13 @@ import asyncio
 
 import pytest
 
-from gradus.bench.clients.completions import CHAT, COMPLETIONS, CompletionsClient, open_http, stopwatch
+from gradus.bench.clients.completions import (
+    CHAT,
+    COMPLETIONS,
+    CompletionsClient,
+    open_http,
+    stopwatch,
+)
 from tests.bench.clients.scripted_stream import DONE, ScriptedServer, delta, event, text, usage
 
 
@@ -77,6 +83,13 @@ def test_where_chunks_are_counted_tokens_without_text_have_their_time():
     assert (answered.timing.ttft, answered.num_output_tokens) == (1.0, 4)
 
 
+@pytest.mark.parametrize("value", ["", "c"])
+def test_a_count_that_comes_with_the_end_alone_is_no_token(value):
+    """llama.cpp's completions count in the last chunk, which usually has no text."""
+    pieces = [(1.0, text("a")), (2.0, text("b")), (3.0, counted(value, 3, finish_reason="length") + DONE)]
+    assert ask(ScriptedServer(pieces)).arrivals == ([1.0, 2.0, 3.0] if value else [1.0, 2.0])
+
+
 def test_tokens_without_text_arrive_with_the_end():
     answered = ask(ScriptedServer([(1.0, text("")), (2.0, text("", "length")), (3.0, usage(1, 5) + DONE)]))
     assert answered.arrivals == [2.0]
@@ -136,3 +149,26 @@ def test_our_own_server_is_understood(own_server, endpoint):
     assert answered.finish_reason == "length"
     assert 0 < len(answered.arrivals) <= 12
     assert 0 < answered.start < answered.arrivals[0] <= answered.arrivals[-1] <= answered.end
+
+
+def test_a_server_may_close_connections_without_having_said_so():
+    """llama.cpp's does after a stream; a request on such a connection would be lost."""
+    num_connections = 0
+
+    async def answer(reader, writer):
+        nonlocal num_connections
+        num_connections += 1
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\nkeep-alive: timeout=5\r\n\r\n")
+        await writer.drain()
+        await asyncio.sleep(0.01)  # the next request is sent before the end is known
+        writer.close()
+
+    async def run():
+        server = await asyncio.start_server(answer, "127.0.0.1", 0)
+        port = server.sockets[0].getsockname()[1]
+        async with server, open_http(f"http://127.0.0.1:{port}") as http:
+            return [(await http.get("/")).status_code for _ in range(3)]
+
+    assert asyncio.run(run()) == [200] * 3
+    assert num_connections == 3

@@ -18,7 +18,7 @@ def measured():
     reports = []
     with open_engines(sides) as engines:
         found = measure(engines, WORKLOAD, 2, reports.append)
-    assert reports[:2] == ["a, warm-up", "b, warm-up"]
+    assert sorted(reports[:2]) == ["a, warm-up", "b, warm-up"]
     assert len(reports) == 6
     return found
 
@@ -33,7 +33,8 @@ def test_every_side_has_a_run_per_round_of_the_same_requests(measured):
 def test_figures_are_the_engines_counts(measured):
     figures = measured.rounds.figures["a"][0]
     assert figures["num_computed_prompt_tokens"] == 60
-    assert figures["num_cached_prompt_tokens"] == figures["prefix_cache_hit_rate"] == 0
+    assert figures["num_cached_prompt_tokens"] == 0
+    assert "prefix_cache_hit_rate" not in figures  # the cache is off
     assert figures["num_resident_at_most"] == 3
     block_bytes = 16 * measured.engines["a"].cache.token_bytes
     assert figures["kv_held_bytes"] == 6 * block_bytes  # 20 to 23 tokens in two blocks each

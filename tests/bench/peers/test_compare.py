@@ -83,7 +83,8 @@ def measured_rounds(diary):
 
 def test_sides_take_turns_with_the_same_prompts_and_other_ones_in_every_round():
     rounds = measured_rounds(compare(ROW)[2])
-    assert [side for side, _ in rounds] == [OURS, PEER, OTHER] * 3
+    there, back = [OURS, PEER, OTHER], [OTHER, PEER, OURS]
+    assert [side for side, _ in rounds] == there + back + there
     prompts = [prompt for _, prompt in rounds]
     assert all(prompts[3 * i] == prompts[3 * i + 1] == prompts[3 * i + 2] for i in range(3))
     assert len({tuple(prompt) for prompt in prompts}) == 3

@@ -19,6 +19,8 @@ from gradus.bench.report.units import MILLISECONDS, PERCENT, SECONDS, unit_of, w
         (12.345678, "12.35"),
         (1.2345, "1.23"),
         (-0.12345, "-0.123"),
+        (0.0625, "0.0625"),
+        (0.0015, "0.00150"),
         (0.000123456, "0.000123"),
         (2.5e20, "2.5e+20"),
         (inf, "inf"),

@@ -6,7 +6,6 @@ from gradus.bench.report.charts import RatioRow, ratios_chart, rows_height
 from gradus.bench.report.document import Document
 from gradus.bench.report.parts import Content
 from gradus.bench.report.plots import draw
-from gradus.bench.report.units import figure_words
 
 _FIGURE = "output_tokens_per_second"
 _CAPTION = (
@@ -27,13 +26,13 @@ def pairs(documents: Sequence[Document]) -> Content:
 
 
 def _rows(document: Document) -> list[RatioRow]:
-    switch, bound = document.find("parameters", "switch"), document.find("results", "bound")
-    if bound:
+    switch, model = document.find("parameters", "switch"), document.model
+    if bound := document.find("results", "bound"):
         measured = bound["measured"]
-        name = f"{switch}: {bound['side']}"
+        name = f"{switch}: {bound['side']}, {model}"
         return [RatioRow(name, measured["median"], measured.get("interval_95"), bound["bound"])]
     return [
-        RatioRow(f"{switch}: {side}, {figure_words(_FIGURE)}", ratio["median"], ratio.get("interval_95"))
+        RatioRow(f"{switch}: {side}, {model}", ratio["median"], ratio.get("interval_95"))
         for side, ratios in (document.find("results", "ratios") or {}).items()
         if (ratio := ratios.get(_FIGURE))
     ]
