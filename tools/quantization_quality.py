@@ -13,23 +13,18 @@ tokenizer and its chat template, so that the text does not depend on the code un
 from __future__ import annotations
 
 import argparse
-import datetime
 import json
-import os
-import platform
-import subprocess
 import sys
 import tempfile
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from gradus.bench.accuracy.compare import measure
 from gradus.bench.accuracy.held_out import Question, load_questions
 from gradus.bench.accuracy.kinds import EIGHT_BITS, EXACT, FOUR_BITS, KINDS, Kind
 from gradus.bench.accuracy.quality import Text, perplexities
+from gradus.bench.evidence import evidence
 from gradus.export.gguf import export_gguf
 from gradus.models.sources import resolve_model
 
@@ -108,26 +103,19 @@ def print_table(results: list[dict[str, Any]]) -> None:
         print(f"| {r['weights']} | {r['activations']} | {size} | {cells[0]} | {cells[1]} | {right} |")
 
 
-def evidence(model: Path, results: list[dict[str, Any]], num_rows: int, q4_0: str) -> dict[str, Any]:
-    commit = subprocess.run(["git", "rev-parse", "HEAD"], capture_output=True, text=True, check=False)
-    return {
-        "test_name": "quantization-quality",
-        "test_date": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
-        "hardware": {"machine": platform.machine(), "cpus": os.cpu_count()},
-        "software": {
-            "python": platform.python_version(),
-            "numpy": np.__version__,
-            "xllamacpp": version("xllamacpp"),
-        },
-        "model": model.name,
-        "parameters": {"questions": num_rows, "kv_cache_dtype": "f32"},
-        "method": "teacher-forced perplexity and greedy accuracy on held_out.jsonl by the native backend; "
+def document_of(model: Path, results: list[dict[str, Any]], num_rows: int, q4_0: str) -> dict[str, Any]:
+    """The evidence."""
+    return evidence(
+        "quantization-quality",
+        software={"xllamacpp": version("xllamacpp")},
+        model={"name": model.name},
+        parameters={"questions": num_rows, "kv_cache_dtype": "f32"},
+        method="teacher-forced perplexity and greedy accuracy on held_out.jsonl by the native backend; "
         f"llama.cpp: perplexity of the same tokens by xllamacpp, f32 KV cache, {q4_0}",
-        "results": results,
-        "how_obtained": "python tools/quantization_quality.py",
-        "verification": bars(results),
-        "commit": commit.stdout.strip(),
-    }
+        results={f"{r['weights']}, activations {r['activations']}": r for r in results},
+        runs=[],
+        verification=bars(results),
+    )
 
 
 def main() -> None:
@@ -149,7 +137,7 @@ def main() -> None:
     results += measure_llama_cpp(args.model, texts, args.q4_0)
     print_table(results)
     writer = "llama.cpp's quantizer" if args.q4_0 else "gradus convert"
-    document = evidence(args.model, results, len(rows), f"Q4_0 by {writer}")
+    document = document_of(args.model, results, len(rows), f"Q4_0 by {writer}")
     if args.out:
         args.out.parent.mkdir(parents=True, exist_ok=True)
         args.out.write_text(json.dumps(document, indent=1) + "\n")
