@@ -115,16 +115,20 @@ def _software() -> dict[str, str]:
 
 
 def _commit() -> str | None:
-    """The commit of the sources, if this is a checkout and git is there; "+changes" if it was edited."""
+    """The commit of the sources, if this is a checkout and git is there; "+changes" if they were edited.
+
+    Evidence that was written over is no edit of what is measured.
+    """
     root = Path(gradus.__file__).parents[1]
     if not (root / ".git").exists():
         return None
+    status = ["status", "--porcelain", "--untracked-files=no", "--", ".", ":!benchmarks/results"]
     try:
         head, changes = (
             subprocess.run(
                 ["git", "-C", str(root), *command], capture_output=True, text=True, timeout=10, check=True
             ).stdout.strip()
-            for command in (["rev-parse", "HEAD"], ["status", "--porcelain", "--untracked-files=no"])
+            for command in (["rev-parse", "HEAD"], status)
         )
     except (OSError, subprocess.SubprocessError):
         return None

@@ -1,11 +1,13 @@
 """The evidence format: its fields, and that nothing is invented."""
 
 import json
+import subprocess
 import sys
 
 import jsonschema
 import pytest
 
+import gradus
 from gradus.bench.evidence import evidence, read_evidence, schema, to_line, validate
 from gradus.bench.hardware import hardware
 from gradus.bench.statistics import spread
@@ -79,8 +81,9 @@ def test_what_is_no_evidence_is_refused(tmp_path):
 
 def test_what_was_written_is_read_again(tmp_path):
     path = tmp_path / "x.json"
-    path.write_text(to_line(document()))
-    assert read_evidence(path) == document()
+    written = document()
+    path.write_text(to_line(written))
+    assert read_evidence(path) == written
 
 
 def test_how_it_was_obtained_and_what_of_are_said_without_this_machines_folders(monkeypatch, tmp_path):
@@ -92,3 +95,23 @@ def test_how_it_was_obtained_and_what_of_are_said_without_this_machines_folders(
     assert found["how_obtained"] == "measured by: gradus bench x weights"
     assert found["model"] == {"name": "weights"}
     assert found["verification"]["absent"] == {"a": "there is no weights/b"}
+
+
+def test_edited_sources_are_marked_and_evidence_written_over_is_not(monkeypatch, tmp_path):
+    def git(*command):
+        identity = ["-c", "user.name=a", "-c", "user.email=a@example.org"]
+        subprocess.run(["git", "-C", tmp_path, *identity, *command], check=True, capture_output=True)
+
+    sources, results = tmp_path / "gradus" / "__init__.py", tmp_path / "benchmarks" / "results" / "a.json"
+    for path in (sources, results):
+        path.parent.mkdir(parents=True)
+        path.write_text("1")
+    git("init")
+    git("add", ".")
+    git("commit", "-m", "first")
+    monkeypatch.setattr(gradus, "__file__", str(sources))
+    clean = document()["commit"]
+    results.write_text("2")
+    assert document()["commit"] == clean
+    sources.write_text("2")
+    assert document()["commit"] == f"{clean}+changes"
