@@ -10,6 +10,11 @@ MIB = 1 << 20
 NORESERVE = 0x4000  # MAP_NORESERVE of Linux, which the module mmap does not name
 
 
+def status_bytes(field):
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return next(int(line.split()[1]) * 1024 for line in lines if line.startswith(f"{field}:"))
+
+
 def test_memory_is_told_apart_by_the_mapping_that_it_is_in(tmp_path):
     before = resident_memory(tmp_path)
     file = tmp_path / "packed"
@@ -23,8 +28,8 @@ def test_memory_is_told_apart_by_the_mapping_that_it_is_in(tmp_path):
     grown = {name: (after[name] - before[name]) / MIB for name in after}
     assert abs(grown["weights_bytes"] - 6) < 0.1
     assert abs(grown["kv_and_activations_bytes"] - 10) < 0.5  # not the 64 that are reserved
-    assert grown["resident_bytes"] >= 16
-    assert grown["resident_bytes"] - grown["anonymous_bytes"] >= 6  # a file's pages are nobody's writing
+    for name, field in (("resident_bytes", "VmRSS"), ("anonymous_bytes", "RssAnon")):
+        assert abs(after[name] - status_bytes(field)) < 2 * MIB  # the kernel counts these in batches
     reserved.close()
     weights.close()
 
