@@ -63,6 +63,6 @@ def _shown(path: Path, given: list[Path]) -> str:
 def _program() -> str:
     """`gradus`, or one of the project's scripts."""
     script, root = Path(sys.argv[0]).resolve(), Path(gradus.__file__).resolve().parents[1]
-    if script.parent == root / "benchmarks":
+    if script.parent in (root / "benchmarks", root / "tools"):
         return f"python {script.relative_to(root)}"
     return "gradus"

@@ -29,9 +29,10 @@ def shown(monkeypatch, tmp_path):
 
 def test_the_program_is_ours_or_one_of_the_projects_scripts(shown):
     assert shown("bench", "x") == "gradus bench x"
-    script = str(ROOT / "benchmarks" / "some_script.py")
-    assert shown("--n", "1", program=script) == "python benchmarks/some_script.py --n 1"
-    assert shown(program=script) == "python benchmarks/some_script.py"
+    for folder in ("benchmarks", "tools"):
+        script = str(ROOT / folder / "some_script.py")
+        assert shown("--n", "1", program=script) == f"python {folder}/some_script.py --n 1"
+        assert shown(program=script) == f"python {folder}/some_script.py"
 
 
 @pytest.mark.parametrize(

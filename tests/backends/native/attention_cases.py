@@ -2,7 +2,8 @@
 
 import numpy as np
 
-from tests.backends.native.harness import Tensor, make_executor, make_step, run
+from gradus.backends.native import _native
+from tests.backends.native.harness import OUTPUTS, Tensor, make_executor, make_step, run
 
 CUTS = [(16, 1, (1, 64, 7)), (32, 3, (256, 3)), (64, 2, (100,)), (128, 2, (33, 250)), (544, 2, (300, 2))]
 CONTEXTS = [1, 5, 16, 17, 40, 255, 256, 257, 300, 530]
@@ -101,11 +102,40 @@ def formula(sequences, kv_format, window=0, soft_cap=0.0):
         k = k.astype(np.float64).reshape(len(k), -1, head_dim).repeat(num_groups, axis=1)
         v = v.astype(np.float64).reshape(len(v), -1, head_dim).repeat(num_groups, axis=1)
         scores = np.einsum("qhd,khd->hqk", q, k) * head_dim**-0.5
-        if soft_cap:
-            scores = soft_cap * np.tanh(scores / soft_cap)
-        distances = np.arange(len(q))[:, None] - np.arange(len(q))
-        scores[:, (distances < 0) | (distances >= (window or len(q)))] = -np.inf
-        weights = np.exp(scores - scores.max(axis=-1, keepdims=True))
-        weights /= weights.sum(axis=-1, keepdims=True)
+        weights = softmax_of_seen(scores, window, soft_cap)
         outputs.append(np.einsum("hqk,khd->qhd", weights, v).reshape(len(q), -1))
     return outputs
+
+
+def softmax_of_seen(scores, window, soft_cap):
+    """Weights [heads, queries, tokens] of capped scores; a query sees itself and what its window has before."""
+    if soft_cap:
+        scores = soft_cap * np.tanh(scores / soft_cap)
+    num_tokens = scores.shape[-1]
+    distances = np.arange(num_tokens)[:, None] - np.arange(num_tokens)
+    seen = np.where((distances < 0) | (distances >= (window or num_tokens)), -np.inf, scores)
+    weights = np.exp(seen - seen.max(axis=-1, keepdims=True))
+    return weights / weights.sum(axis=-1, keepdims=True)
+
+
+def attend_to_all_and_to_some(variant, kernel, output_rows):
+    """Results of some rows of three sequences (a chunk, a decoded token, a prompt but one): as all rows give
+    them, and computed alone."""
+    contexts, rows = [300, 40, 21], [70, 1, 20]
+    shape = {"num_heads": 6, "num_kv_heads": 2, "head_dim": 40}
+    executor = make_executor(variant, kv_format="f16", max_rows=91, **shape)
+    random = np.random.default_rng(2)
+    step = make_step(contexts, rows, output_rows=output_rows)
+    k, v = (Tensor.of(random.normal(size=(91, 80))) for _ in range(2))
+    q = Tensor.of(random.normal(size=(91, 240)))
+    chosen, some = (Tensor(len(output_rows), 240, OUTPUTS) for _ in range(2))
+    out = Tensor(91, 240)
+    run(
+        executor,
+        step,
+        executor.kv_write(k.view, v.view, 0),
+        executor.attention(q.view, 0, 0.2, kernel, out.view),
+        _native.select_rows(q.view, chosen.view),
+        executor.attention(chosen.view, 0, 0.2, kernel, some.view),
+    )
+    return out.array[output_rows], some.array

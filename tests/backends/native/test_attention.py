@@ -4,8 +4,15 @@ import numpy as np
 import pytest
 
 from gradus.backends.native import _native
-from tests.backends.native.attention_cases import CONTEXTS, CUTS, Sequences, attend, formula
-from tests.backends.native.harness import OUTPUTS, Tensor, make_executor, make_step, run
+from tests.backends.native.attention_cases import (
+    CONTEXTS,
+    CUTS,
+    Sequences,
+    attend,
+    attend_to_all_and_to_some,
+    formula,
+)
+from tests.backends.native.harness import Tensor, make_executor, make_step, run
 
 
 def assert_close(found, expected, atol=2e-5):
@@ -69,24 +76,8 @@ def test_a_row_is_the_same_however_the_work_is_cut(cpu_variant, num_heads, num_k
     ],
 )
 def test_output_rows_alone_get_the_bits_that_all_rows_get(cpu_variant, output_rows, kernel):
-    contexts, rows = [300, 40, 21], [70, 1, 20]  # three sequences: a chunk, a decoded token, a prompt but one
-    shape = {"num_heads": 6, "num_kv_heads": 2, "head_dim": 40}
-    executor = make_executor(cpu_variant, kv_format="f16", max_rows=91, **shape)
-    random = np.random.default_rng(2)
-    step = make_step(contexts, rows, output_rows=output_rows)
-    k, v = (Tensor.of(random.normal(size=(91, 80))) for _ in range(2))
-    q = Tensor.of(random.normal(size=(91, 240)))
-    chosen, some = (Tensor(len(output_rows), 240, OUTPUTS) for _ in range(2))
-    out = Tensor(91, 240)
-    run(
-        executor,
-        step,
-        executor.kv_write(k.view, v.view, 0),
-        executor.attention(q.view, 0, 0.2, kernel, out.view),
-        _native.select_rows(q.view, chosen.view),
-        executor.attention(chosen.view, 0, 0.2, kernel, some.view),
-    )
-    assert np.array_equal(some.array, out.array[output_rows])
+    among_all, alone = attend_to_all_and_to_some(cpu_variant, kernel, output_rows)
+    assert np.array_equal(alone, among_all)
 
 
 @pytest.mark.parametrize("soft_cap", [0.0, 2.0])

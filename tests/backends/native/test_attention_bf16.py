@@ -4,8 +4,16 @@ import numpy as np
 import pytest
 
 from gradus.backends.native import _native
-from tests.backends.native.attention_cases import CONTEXTS, CUTS, Sequences, attend, formula
-from tests.backends.native.harness import OUTPUTS, Tensor, make_executor, make_step, run
+from tests.backends.native.attention_cases import (
+    CONTEXTS,
+    CUTS,
+    Sequences,
+    attend,
+    attend_to_all_and_to_some,
+    formula,
+    softmax_of_seen,
+)
+from tests.backends.native.harness import Tensor, make_executor, make_step, run
 
 WEIGHT_ROUNDING = 2.0**-8 + 2e-4  # of a weight: half a unit of bf16's last place, and the rough exponential
 SHAPES = [
@@ -49,12 +57,7 @@ def formula_and_bounds(sequences, window=0, soft_cap=0.0):
             for x in (k, v)
         )
         scores = np.einsum("qhd,khd->hqk", q, k)
-        if soft_cap:
-            scores = soft_cap * np.tanh(scores / soft_cap)
-        distances = np.arange(len(q))[:, None] - np.arange(len(q))
-        scores[:, (distances < 0) | (distances >= (window or len(q)))] = -np.inf
-        weights = np.exp(scores - scores.max(axis=-1, keepdims=True))
-        weights /= weights.sum(axis=-1, keepdims=True)
+        weights = softmax_of_seen(scores, window, soft_cap)
         out = np.einsum("hqk,khd->qhd", weights, v)
         spread = np.empty_like(out)
         for i, row in enumerate(out):
@@ -134,23 +137,8 @@ def test_what_lies_behind_a_context_does_not_matter(variant):
 
 
 def test_output_rows_alone_get_the_bits_that_all_rows_get(variant):
-    contexts, rows, output_rows = [300, 40, 21], [70, 1, 20], [3, 4, 69, 70, 71, 90]
-    executor = make_executor(variant, kv_format="f16", max_rows=91, num_heads=6, num_kv_heads=2, head_dim=40)
-    random = np.random.default_rng(2)
-    step = make_step(contexts, rows, output_rows=output_rows)
-    k, v = (Tensor.of(random.normal(size=(91, 80))) for _ in range(2))
-    q = Tensor.of(random.normal(size=(91, 240)))
-    chosen, some = (Tensor(len(output_rows), 240, OUTPUTS) for _ in range(2))
-    out = Tensor(91, 240)
-    run(
-        executor,
-        step,
-        executor.kv_write(k.view, v.view, 0),
-        executor.attention(q.view, 0, 0.2, "bf16", out.view),
-        _native.select_rows(q.view, chosen.view),
-        executor.attention(chosen.view, 0, 0.2, "bf16", some.view),
-    )
-    assert np.array_equal(some.array, out.array[output_rows])
+    among_all, alone = attend_to_all_and_to_some(variant, "bf16", [3, 4, 69, 70, 71, 90])
+    assert np.array_equal(alone, among_all)
 
 
 def test_large_scores_do_not_overflow(variant):
