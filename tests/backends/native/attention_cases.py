@@ -108,7 +108,7 @@ def formula(sequences, kv_format, window=0, soft_cap=0.0):
 
 
 def softmax_of_seen(scores, window, soft_cap):
-    """Weights [heads, queries, tokens] of capped scores; a query sees itself and what its window has before."""
+    """Weights [heads, queries, tokens] of capped scores; a query sees itself and its window before it."""
     if soft_cap:
         scores = soft_cap * np.tanh(scores / soft_cap)
     num_tokens = scores.shape[-1]
@@ -119,8 +119,9 @@ def softmax_of_seen(scores, window, soft_cap):
 
 
 def attend_to_all_and_to_some(variant, kernel, output_rows):
-    """Results of some rows of three sequences (a chunk, a decoded token, a prompt but one): as all rows give
-    them, and computed alone."""
+    """Some rows of three sequences (a chunk, a decoded token, a prompt but one): as all rows give them, and
+    computed alone.
+    """
     contexts, rows = [300, 40, 21], [70, 1, 20]
     shape = {"num_heads": 6, "num_kv_heads": 2, "head_dim": 40}
     executor = make_executor(variant, kv_format="f16", max_rows=91, **shape)
