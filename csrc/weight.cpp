@@ -56,9 +56,12 @@ void pack_matrix(const void* source, int64_t n, int64_t k, void* packed, ThreadP
   });
 }
 
-// A group of a panel as the kernels read it. codes: [32 inputs][16 outputs], a byte each.
-void store_group(Format format, const uint8_t* codes, const uint16_t* scales, const uint16_t* centres,
-                 uint8_t* group) {
+constexpr int64_t most_inputs = groups_per_scale * group_size;  // that share factors
+
+int64_t inputs_per_factor(Format format) { return groups_per_factor(format) * group_size; }
+
+// The codes of a group of a panel as the kernels read them. codes: [32 inputs][16 outputs], a byte each.
+void store_codes(Format format, const uint8_t* codes, uint8_t* group) {
   for (int64_t i = 0; i < group_size; ++i) {
     const int64_t block = i / 4;
     for (int64_t lane = 0; lane < panel_width; ++lane) {
@@ -73,20 +76,31 @@ void store_group(Format format, const uint8_t* codes, const uint16_t* scales, co
       }
     }
   }
-  auto* factors = reinterpret_cast<uint16_t*>(group + code_bytes(format));
+}
+
+// What shares its factors in a panel of `inputs`, as the kernels read it. codes: [groups][32 inputs][16
+// outputs]; of those after the last input's group none is stored.
+void store_factored(Format format, int64_t inputs, int64_t index, const uint8_t* codes,
+                    const uint16_t* scales, const uint16_t* centres, uint8_t* panel) {
+  const int64_t shared = groups_per_factor(format), groups = num_groups(inputs);
+  const int64_t first = index * shared;
+  for (int64_t g = first; g < std::min(first + shared, groups); ++g)
+    store_codes(format, codes + (g - first) * group_size * panel_width, panel + codes_at(format, g));
+  auto* factors = reinterpret_cast<uint16_t*>(panel + factors_at(format, first, groups));
   std::copy_n(scales, panel_width, factors);
   if (has_centres(format)) std::copy_n(centres, panel_width, factors + panel_width);
 }
 
-// A group of up to sixteen rows of one matrix, [num_rows][k] at `source`; the group has `count` inputs.
-// Missing rows are zeros, and missing inputs repeat the last one, which changes neither end of the group.
+// `size` inputs of up to sixteen rows of one matrix, [num_rows][k] at `source`, `count` of which exist.
+// Missing rows are zeros. So are missing inputs, which changes no line through zero; in int4 they repeat the
+// last one, which changes neither end of the group.
 template <class From>
-void widen_group(const typename From::type* source, int64_t num_rows, int64_t k, int64_t count,
-                 float (&x)[group_size * panel_width]) {
+void widen_inputs(const typename From::type* source, int64_t num_rows, int64_t k, int64_t count, int64_t size,
+                  bool repeats_last, float* x) {
   for (int64_t lane = 0; lane < panel_width; ++lane) {
-    for (int64_t i = 0; i < group_size; ++i) {
-      x[i * panel_width + lane] =
-          lane < num_rows ? From::read(source[lane * k + std::min(i, count - 1)]) : 0.0f;
+    for (int64_t i = 0; i < size; ++i) {
+      const bool exists = lane < num_rows && (i < count || repeats_last);
+      x[i * panel_width + lane] = exists ? From::read(source[lane * k + std::min(i, count - 1)]) : 0.0f;
     }
   }
 }
@@ -94,17 +108,18 @@ void widen_group(const typename From::type* source, int64_t num_rows, int64_t k,
 template <class From>
 void quantize_panel(const typename From::type* source, int64_t num_rows, int64_t k, Format format,
                     const Kernels& kernels, uint8_t* panel) {
-  float x[group_size * panel_width];
-  uint8_t codes[group_size * panel_width];
+  float x[most_inputs * panel_width];
+  uint8_t codes[most_inputs * panel_width];
   uint16_t scales[panel_width], centres[panel_width];
-  for (int64_t first = 0; first < k; first += group_size, panel += group_bytes(format)) {
-    const int64_t count = std::min(group_size, k - first);
-    widen_group<From>(source + first, num_rows, k, count, x);
+  const int64_t size = inputs_per_factor(format);
+  for (int64_t first = 0; first < k; first += size) {
+    const int64_t count = std::min(size, k - first);
+    widen_inputs<From>(source + first, num_rows, k, count, size, has_centres(format), x);
     kernels.quantize_weights(x, format, codes, scales, centres);
-    std::fill(codes + count * panel_width, std::end(codes), uint8_t{0});
+    std::fill(codes + count * panel_width, codes + size * panel_width, uint8_t{0});
     for (int64_t i = 0; i < count; ++i)
       std::fill(codes + i * panel_width + num_rows, codes + (i + 1) * panel_width, uint8_t{0});
-    store_group(format, codes, scales, centres, panel);
+    store_factored(format, k, first / size, codes, scales, centres, panel);
   }
 }
 
@@ -134,6 +149,7 @@ void pack_from(const void* source, int64_t n, int64_t k, Format format, void* pa
     case Format::int8:
     case Format::int4:
     case Format::int4_symmetric:
+    case Format::int4_g128:
       return quantize_matrix<From>(source, n, k, format, kernels, static_cast<uint8_t*>(packed), pool);
   }
 }
@@ -143,7 +159,7 @@ void pack_from(const void* source, int64_t n, int64_t k, Format format, void* pa
 size_t element_bytes(Format format) { return format == Format::f32 ? 4 : 2; }
 
 int64_t panel_bytes(Format format, int64_t inputs) {
-  if (is_quantized(format)) return num_groups(inputs) * group_bytes(format);
+  if (is_quantized(format)) return quantized_panel_bytes(format, inputs);
   return inputs * panel_width * static_cast<int64_t>(element_bytes(format));
 }
 
@@ -189,19 +205,20 @@ void Weight::pack_quantized(size_t index, const uint8_t* codes, const uint16_t* 
                             const uint16_t* centres, ThreadPool& pool) {
   uint8_t* packed = writable_panel(index);
   const int64_t n = outputs(index);
-  const int64_t groups = num_groups(inputs_);
+  const int64_t factors = num_factors(format_, inputs_), size = inputs_per_factor(format_);
   pool.parallel_for(padded(n) / panel_width, 4, [&](int64_t begin, int64_t end, int) {
-    for (int64_t i = begin * groups; i < end * groups; ++i) {
-      const int64_t row = i / groups * panel_width, g = i % groups;
-      uint8_t group[group_size * panel_width] = {};
-      uint16_t group_scales[panel_width] = {}, group_centres[panel_width] = {};
+    for (int64_t i = begin * factors; i < end * factors; ++i) {
+      const int64_t panel = i / factors, row = panel * panel_width, index = i % factors;
+      uint8_t lanes[most_inputs * panel_width] = {};
+      uint16_t lane_scales[panel_width] = {}, lane_centres[panel_width] = {};
       for (int64_t lane = 0; lane < std::min(panel_width, n - row); ++lane) {
-        const uint8_t* from = codes + ((row + lane) * groups + g) * group_size;
-        for (int64_t j = 0; j < group_size; ++j) group[j * panel_width + lane] = from[j];
-        group_scales[lane] = scales[(row + lane) * groups + g];
-        if (centres) group_centres[lane] = centres[(row + lane) * groups + g];
+        const int64_t from = (row + lane) * factors + index;
+        for (int64_t j = 0; j < size; ++j) lanes[j * panel_width + lane] = codes[from * size + j];
+        lane_scales[lane] = scales[from];
+        if (centres) lane_centres[lane] = centres[from];
       }
-      store_group(format_, group, group_scales, group_centres, packed + i * group_bytes(format_));
+      store_factored(format_, inputs_, index, lanes, lane_scales, lane_centres,
+                     packed + panel * panel_bytes(format_, inputs_));
     }
   });
 }

@@ -12,7 +12,7 @@
 namespace gradus {
 
 // One more whenever the bytes of a packed weight change: those that were stored before are packed anew.
-constexpr int64_t layout_version = 2;
+constexpr int64_t layout_version = 3;
 constexpr size_t weight_alignment = 64;  // bytes
 
 inline int64_t padded(int64_t n) { return (n + panel_width - 1) / panel_width * panel_width; }
@@ -21,7 +21,7 @@ size_t element_bytes(Format format);  // of a format that is not quantized
 int64_t panel_bytes(Format format, int64_t inputs);
 
 // Matrices [outputs[i], inputs], each padded to whole panels with zeros: [panel][inputs][16] in `format`, or
-// [panel][group of 32 inputs][group_bytes(format)], where the last group's missing inputs have codes of zero.
+// [panel][quantized_panel_bytes(format, inputs)], where the last group's missing inputs have codes of zero.
 class Weight {
  public:
   Weight(Format format, std::vector<int64_t> outputs, int64_t inputs);
@@ -33,8 +33,8 @@ class Weight {
   // Converts (to nearest even) or quantizes, and packs matrix `index`. source: [outputs[index]][inputs] of
   // `source_format`.
   void pack(size_t index, const void* source, Format source_format, const Kernels& kernels, ThreadPool& pool);
-  // Packs matrix `index`, which others have quantized. codes: [outputs][groups * 32], a byte each; scales,
-  // centres: [outputs][groups], f16, centres of int4 only.
+  // Packs matrix `index`, which others have quantized. codes: [outputs][n * inputs that share factors], a
+  // byte each; scales, centres: [outputs][n], f16, centres of int4 only.
   void pack_quantized(size_t index, const uint8_t* codes, const uint16_t* scales, const uint16_t* centres,
                       ThreadPool& pool);
   // Bias of matrix `index`, [outputs[index]].

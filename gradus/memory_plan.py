@@ -10,12 +10,14 @@ from gradus.models.checkpoint.base import StoredWidth, not_quantized
 from gradus.models.config import ModelConfig
 from gradus.models.weights import Shape, expected_weights
 from gradus.quantization.recipe import weight_width
+from gradus.quantization.rtn import GROUP_SIZES
 
 PANEL = 16  # outputs side by side in a packed matrix; as in csrc/kernels/kernels.h
-GROUP = 32  # inputs that share a scale
+GROUP = 32  # inputs of quantized weights that are stored together
 LOGITS_ROWS = 64  # rows whose logits exist at a time
 ELEMENT_BYTES = {"f32": 4, "bf16": 2, "f16": 2}
-GROUP_BYTES = {"int8": GROUP + 2, "int4": GROUP // 2 + 4, "int4_symmetric": GROUP // 2 + 2}
+CODE_BYTES = {"int8": GROUP, "int4": GROUP // 2, "int4_symmetric": GROUP // 2, "int4_g128": GROUP // 2}
+FACTOR_BYTES = {"int8": 2, "int4": 4, "int4_symmetric": 2, "int4_g128": 2}  # of the inputs that share a scale
 
 
 def packed_sizes(
@@ -46,6 +48,8 @@ def _packed_bytes(shape: Shape, weight_format: str) -> int:
         return 4 * shape[0]
     outputs = math.ceil(shape[0] / PANEL) * PANEL
     inputs = math.prod(shape[1:])
-    if weight_format in GROUP_BYTES:
-        return outputs * math.ceil(inputs / GROUP) * GROUP_BYTES[weight_format]
-    return outputs * inputs * ELEMENT_BYTES[weight_format]
+    if weight_format in ELEMENT_BYTES:
+        return outputs * inputs * ELEMENT_BYTES[weight_format]
+    codes = math.ceil(inputs / GROUP) * CODE_BYTES[weight_format]
+    factors = math.ceil(inputs / GROUP_SIZES[weight_format]) * FACTOR_BYTES[weight_format]
+    return outputs * (codes + factors)

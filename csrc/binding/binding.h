@@ -42,11 +42,13 @@ inline Format format_of(const std::string& name) {
   if (name == "int8") return Format::int8;
   if (name == "int4") return Format::int4;
   if (name == "int4_symmetric") return Format::int4_symmetric;
-  throw SetupError("the format is \"" + name + "\"; it must be f32, bf16, f16, int8, int4 or int4_symmetric");
+  if (name == "int4_g128") return Format::int4_g128;
+  throw SetupError("the format is \"" + name +
+                   "\"; it must be f32, bf16, f16, int8, int4, int4_symmetric or int4_g128");
 }
 
 inline std::string name_of(Format format) {
-  constexpr const char* names[] = {"f32", "bf16", "f16", "int8", "int4", "int4_symmetric"};
+  constexpr const char* names[] = {"f32", "bf16", "f16", "int8", "int4", "int4_symmetric", "int4_g128"};
   return names[static_cast<int>(format)];
 }
 

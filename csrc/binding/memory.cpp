@@ -38,15 +38,17 @@ std::shared_ptr<Weight> view(const std::string& format_name, std::vector<int64_t
   return weight;
 }
 
-// codes: [outputs][groups * 32] bytes; scales and centres: [outputs][groups], the bits of f16.
+// codes: [outputs][groups * 32, or 128 in int4_g128] bytes; scales and centres: [outputs][groups], the bits of
+// f16.
 void pack_quantized(Weight& self, size_t index, Array2<uint8_t> codes, Array2<uint16_t> scales,
                     std::optional<Array2<uint16_t>> centres, Executor& executor) {
   require(is_quantized(self.format()), "the weight's format has no codes");
   require(centres.has_value() == has_centres(self.format()), "int4 has centres, the others have none");
   require(index < self.num_matrices(), "no such matrix");
   const auto n = static_cast<size_t>(self.outputs(index));
-  const auto groups = static_cast<size_t>(num_groups(self.inputs()));
-  require(codes.shape(0) == n && codes.shape(1) == groups * group_size, "the codes have another shape");
+  const auto groups = static_cast<size_t>(num_factors(self.format(), self.inputs()));
+  const auto size = static_cast<size_t>(groups_per_factor(self.format()) * group_size);
+  require(codes.shape(0) == n && codes.shape(1) == groups * size, "the codes have another shape");
   require(scales.shape(0) == n && scales.shape(1) == groups, "the scales have another shape");
   require(!centres || (centres->shape(0) == n && centres->shape(1) == groups),
           "the centres have another shape");

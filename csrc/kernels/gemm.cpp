@@ -175,6 +175,7 @@ void gemm(const GemmArgs& args, int64_t panel_begin, int64_t panel_end, float* s
     case Format::int8:
     case Format::int4:
     case Format::int4_symmetric:
+    case Format::int4_g128:
       gemm_quantized(args, panel_begin, panel_end, scratch);
       break;
   }

@@ -3,6 +3,7 @@
 //   int8:            w = scale * c                  c in -127 .. 127
 //   int4:            w = scale * (c - 8) + centre   c in 0 .. 15
 //   int4_symmetric:  w = scale * (c - 8)
+//   int4_g128:       w = scale * (c - 8)           in groups of 128 k
 //
 // With quantized activations, x = x_scale * q with q in -127 .. 127 per row and four groups (see `quantize`),
 // a group is summed in integers, exactly. Four groups are added in order of k, and then their sum is:
@@ -10,8 +11,12 @@
 //   part += scale * sum(c * q);   in 4 bits c - 8 for c;   int4: part += centre * sum(q)
 //   y += x_scale * part
 //
-// Where int4 sums a group's products in 16 bits, each of an output's two lanes holds 16 products of at most
-// 15 * 127, together 30,480, and starts from half of -8 * sum(q). Lanes are 16 outputs x 4 k, so a row's 4 k
+// In int4_g128 the integers of the four are summed too, and one scale is left:
+//
+//   y += (scale * x_scale) * sum((c - 8) * q)
+//
+// Where 4-bit formats sum a group's products in 16 bits, each of an output's two lanes holds 16 products of at
+// most 15 * 127, together 30,480, and starts from half of -8 * sum(q), or in int4_g128 from 0. Lanes are 16 outputs x 4 k, so a row's 4 k
 // are one broadcast and there are no shuffles. With f32 activations a panel's block of k is dequantized, and
 // the rows are swept over it in order of k: the plain definition, and the off path.
 //
@@ -21,7 +26,7 @@
 namespace gradus::GRADUS_VARIANT {
 
 void gemm_quantized(const GemmArgs& args, int64_t panel_begin, int64_t panel_end, float* scratch);
-void unpack_quantized(const uint8_t* group, Format format, float* w);
+void unpack_quantized(const uint8_t* codes, const uint8_t* factors, Format format, float* w);
 
 namespace {
 
@@ -35,8 +40,20 @@ inline f32x16 initial(const GemmArgs& args, index_t panel) {
   return args.bias ? load(args.bias + panel * panel_width) : zero();
 }
 
-// Adds one group of a panel to R rows' parts. w: the group's codes, then its factors.
-struct Int8 {
+// What formats with a scale a group have in common: parts in f32, that an activations' scale is missing in.
+struct ScalePerGroup {
+  using Part = f32x16;
+  static Part start(const ActivationGroup&) { return zero(); }
+  template <int R>
+  static inline __attribute__((always_inline)) void add_parts(const uint8_t*, const float (&x_scale)[R],
+                                                              const Part (&part)[R], f32x16 (&acc)[R]) {
+#pragma GCC unroll 16
+    for (int r = 0; r < R; ++r) acc[r] = fma(part[r], broadcast(x_scale[r]), acc[r]);
+  }
+};
+
+// add_group adds one group of a panel to R rows' parts. w: the group's codes, then its factors.
+struct Int8 : ScalePerGroup {
   static constexpr Format format = Format::int8;
   template <int R>
   static inline __attribute__((always_inline)) void add_group(const uint8_t* w,
@@ -58,7 +75,7 @@ struct Int8 {
 };
 
 template <Format Stored>
-struct Int4 {
+struct Int4 : ScalePerGroup {
   static constexpr Format format = Stored;
   template <int R>
   static inline __attribute__((always_inline)) void add_group(const uint8_t* w,
@@ -86,12 +103,44 @@ struct Int4 {
   }
 };
 
+struct Int4G128 {
+  static constexpr Format format = Format::int4_g128;
+  using Part = i32x16;
+  static Part start(const ActivationGroup& x) { return broadcast_i32(x.g128_start); }
+  template <int R>
+  static inline __attribute__((always_inline)) void add_group(const uint8_t* w,
+                                                              const ActivationGroup* const (&x)[R],
+                                                              Part (&part)[R]) {
+    i4_sums sums[R];
+#pragma GCC unroll 16
+    for (int r = 0; r < R; ++r) sums[r] = resume_i4(part[r]);
+#pragma GCC unroll 16
+    for (int block = 0; block < 8; ++block) {
+      const uint8_t* two_blocks = w + block / 2 * block_bytes;
+      const i8x64 weights = block % 2 == 0 ? load_low_nibbles(two_blocks) : load_high_nibbles(two_blocks);
+#pragma GCC unroll 16
+      for (int r = 0; r < R; ++r) sums[r] = add_products_i4(sums[r], weights, x[r]->codes + block * 4);
+    }
+#pragma GCC unroll 16
+    for (int r = 0; r < R; ++r) part[r] = resumed_i4(part[r], sums[r]);
+  }
+  template <int R>
+  static inline __attribute__((always_inline)) void add_parts(const uint8_t* factors,
+                                                              const float (&x_scale)[R],
+                                                              const Part (&part)[R], f32x16 (&acc)[R]) {
+    const f32x16 scale = load_f16(reinterpret_cast<const uint16_t*>(factors));
+#pragma GCC unroll 16
+    for (int r = 0; r < R; ++r) acc[r] = fma(to_float(part[r]), scale * broadcast(x_scale[r]), acc[r]);
+  }
+};
+
 // Rows row .. row + R of panels begin .. end.
 template <class Width, int R>
 void quantized_tile(const GemmArgs& args, index_t begin, index_t end, index_t row) {
-  constexpr index_t stride = group_bytes(Width::format);
+  constexpr bool shares_factors = groups_per_factor(Width::format) > 1;
+  constexpr index_t stride = code_bytes(Width::format) + (shares_factors ? 0 : factor_bytes(Width::format));
   const index_t groups = num_groups(args.k), x_stride = args.x_stride, y_stride = args.y_stride;
-  const uint8_t* w = static_cast<const uint8_t*>(args.weight) + begin * groups * stride;
+  const uint8_t* w = static_cast<const uint8_t*>(args.weight) + begin * quantized_panel_bytes(Width::format, args.k);
   const float* rows = args.x + row * x_stride;
   float* y = args.y + row * y_stride + begin * panel_width;
   for (index_t panel = begin; panel < end; ++panel, y += panel_width) {
@@ -103,17 +152,23 @@ void quantized_tile(const GemmArgs& args, index_t begin, index_t end, index_t ro
       acc[r] = initial(args, panel);
     }
     for (index_t left = groups; left > 0; left -= groups_per_scale) {
-      f32x16 part[R];
+      typename Width::Part part[R];
 #pragma GCC unroll 16
-      for (int r = 0; r < R; ++r) part[r] = zero();
+      for (int r = 0; r < R; ++r) part[r] = Width::start(*x[r]);
       for (index_t g = min_of(groups_per_scale, left); g > 0; --g, w += stride) {
         for (index_t line = 0; line < stride; line += 64) __builtin_prefetch(w + prefetch_bytes + line, 0, 2);
         Width::template add_group<R>(w, x, part);
 #pragma GCC unroll 16
         for (int r = 0; r < R; ++r) ++x[r];
       }
+      float x_scale[R];
 #pragma GCC unroll 16
-      for (int r = 0; r < R; ++r) acc[r] = fma(part[r], broadcast(x[r][-1].scale), acc[r]);
+      for (int r = 0; r < R; ++r) x_scale[r] = x[r][-1].scale;
+      Width::add_parts(w, x_scale, part, acc);
+      if constexpr (shares_factors) {
+        __builtin_prefetch(w + prefetch_bytes, 0, 2);
+        w += factor_bytes(Width::format);
+      }
     }
 #pragma GCC unroll 16
     for (int r = 0; r < R; ++r) store(y + r * y_stride, acc[r]);
@@ -132,7 +187,7 @@ void tile_of(index_t height, const GemmArgs& args, index_t begin, index_t end, i
 template <class Width>
 void quantized_rows(const GemmArgs& args, index_t begin, index_t end) {
   const index_t num_tiles = (args.rows + quantized_tile_rows - 1) / quantized_tile_rows;
-  const index_t panel_bytes = num_groups(args.k) * group_bytes(Width::format);
+  const index_t panel_bytes = quantized_panel_bytes(Width::format, args.k);
   const index_t panels = panel_bytes < bytes_at_once ? bytes_at_once / panel_bytes : 1;
   for (index_t panel = begin; panel < end; panel += panels) {
     for (index_t tile = 0; tile < num_tiles; ++tile) {
@@ -159,13 +214,16 @@ void f32_tile(const GemmArgs& args, index_t panel, index_t row, index_t k_begin,
 }
 
 void f32_rows(const GemmArgs& args, index_t begin, index_t end, float* scratch) {
-  const index_t stride = group_bytes(args.format);
+  const index_t groups = num_groups(args.k);
   for (index_t panel = begin; panel < end; ++panel) {
-    const auto* w = static_cast<const uint8_t*>(args.weight) + panel * num_groups(args.k) * stride;
+    const auto* w = static_cast<const uint8_t*>(args.weight) + panel * quantized_panel_bytes(args.format, args.k);
     for (index_t k_begin = 0; k_begin < args.k; k_begin += k_block) {
       const index_t k = min_of(k_block, args.k - k_begin);
-      for (index_t g = 0; g < num_groups(k); ++g, w += stride)
-        unpack_quantized(w, args.format, scratch + g * group_size * panel_width);
+      for (index_t g = 0; g < num_groups(k); ++g) {
+        const index_t group = k_begin / group_size + g;
+        unpack_quantized(w + codes_at(args.format, group), w + factors_at(args.format, group, groups),
+                         args.format, scratch + g * group_size * panel_width);
+      }
       index_t row = 0;
       for (; row + most_rows <= args.rows; row += most_rows)
         f32_tile<most_rows>(args, panel, row, k_begin, k, scratch);
@@ -183,6 +241,8 @@ void gemm_quantized(const GemmArgs& args, int64_t panel_begin, int64_t panel_end
     quantized_rows<Int8>(args, panel_begin, panel_end);
   } else if (args.format == Format::int4) {
     quantized_rows<Int4<Format::int4>>(args, panel_begin, panel_end);
+  } else if (args.format == Format::int4_g128) {
+    quantized_rows<Int4G128>(args, panel_begin, panel_end);
   } else {
     quantized_rows<Int4<Format::int4_symmetric>>(args, panel_begin, panel_end);
   }

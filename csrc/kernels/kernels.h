@@ -9,16 +9,16 @@
 
 namespace gradus {
 
-enum class Format : int32_t { f32 = 0, bf16 = 1, f16 = 2, int8 = 3, int4 = 4, int4_symmetric = 5 };
+enum class Format : int32_t { f32 = 0, bf16 = 1, f16 = 2, int8 = 3, int4 = 4, int4_symmetric = 5, int4_g128 = 6 };
 
 // Static, as what kernels call here has to be: no variant's copy may become another's.
 static constexpr bool has_nibbles(Format format) {
-  return format == Format::int4 || format == Format::int4_symmetric;
+  return format == Format::int4 || format == Format::int4_symmetric || format == Format::int4_g128;
 }
 static constexpr bool has_centres(Format format) { return format == Format::int4; }
 static constexpr bool is_quantized(Format format) { return format == Format::int8 || has_nibbles(format); }
 
-constexpr int64_t group_size = 32;  // k that share a scale of quantized weights
+constexpr int64_t group_size = 32;  // k whose products 16 bits can hold in 4-bit formats
 static constexpr int64_t num_groups(int64_t k) { return (k + group_size - 1) / group_size; }
 // Activations that belong to a group of weights: x = scale * code. A row is its groups, one after the other,
 // and four of them, counted from the row's start, have one scale.
@@ -29,6 +29,7 @@ struct ActivationGroup {
   float sum;              // of codes
   int32_t int8_start;     // -128 * sum of codes: what sums start from where weights are taken as code + 128
   int16_t int4_start[2];  // -4 * sum of codes, twice: a 4-bit weight is its code - 8
+  int32_t g128_start;     // -8 * sum of the codes of all four groups
 };
 // A row of them, counted in floats.
 static constexpr int64_t quantized_width(int64_t k) {
@@ -36,13 +37,30 @@ static constexpr int64_t quantized_width(int64_t k) {
 }
 
 constexpr int64_t panel_width = 16;  // outputs side by side in a packed weight, and tokens in a group of K
-// A group of a panel: codes [8][16 outputs][4 k], two codes a byte in 4 bits; f16 scales [16]; int4: f16
-// centres [16].
+// A panel of quantized weights is its groups' codes, [8][16 outputs][4 k] each, two codes a byte in 4 bits.
+// After every group, in int4_g128 after every fourth and the last, there are their factors: f16 scales [16];
+// int4: f16 centres [16].
 static constexpr int64_t code_bytes(Format format) {
   return panel_width * group_size / (has_nibbles(format) ? 2 : 1);
 }
-static constexpr int64_t group_bytes(Format format) {
-  return code_bytes(format) + panel_width * (has_centres(format) ? 4 : 2);
+static constexpr int64_t factor_bytes(Format format) { return panel_width * (has_centres(format) ? 4 : 2); }
+// Groups of weights that share their factors, counted from the start of k.
+static constexpr int64_t groups_per_factor(Format format) {
+  return format == Format::int4_g128 ? groups_per_scale : 1;
+}
+static constexpr int64_t num_factors(Format format, int64_t k) {
+  return (num_groups(k) + groups_per_factor(format) - 1) / groups_per_factor(format);
+}
+static constexpr int64_t quantized_panel_bytes(Format format, int64_t k) {
+  return num_groups(k) * code_bytes(format) + num_factors(format, k) * factor_bytes(format);
+}
+// Where in a panel of `groups` the codes of one begin, and its factors.
+static constexpr int64_t codes_at(Format format, int64_t group) {
+  return group * code_bytes(format) + group / groups_per_factor(format) * factor_bytes(format);
+}
+static constexpr int64_t factors_at(Format format, int64_t group, int64_t groups) {
+  const int64_t shared = groups_per_factor(format), first = group / shared * shared;
+  return codes_at(format, first) + (groups - first < shared ? groups - first : shared) * code_bytes(format);
 }
 constexpr int64_t partition_size = 256;  // tokens of context that attention reduces before it merges
 
@@ -57,7 +75,7 @@ struct GemmArgs {
   int64_t x_stride;
   int64_t rows;
   int64_t k;
-  const void* weight;  // [panels][k][16] in `format`, or [panels][groups][group_bytes]
+  const void* weight;  // [panels][k][16] in `format`, or panels of groups
   Format format;
   const float* bias;  // [panels * 16] or null
   float* y;           // [rows][y_stride]
@@ -146,7 +164,8 @@ struct Kernels {
   void (*embed)(const void* weight, Format, int64_t k, const int32_t* ids, float scale, int64_t rows, Rows y);
   // y: rows of quantized_width(k).
   void (*quantize)(Rows x, int64_t k, Rows y, int64_t rows);
-  // A group of sixteen outputs, x: [32 inputs][16]; codes: like x; scales, centres (of int4): [16], f16.
+  // Inputs that share their factors, of sixteen outputs, x: [inputs][16]; codes: like x; scales, centres (of
+  // int4): [16], f16.
   void (*quantize_weights)(const float* x, Format, uint8_t* codes, uint16_t* scales, uint16_t* centres);
   void (*rms_norm)(Rows x, const float* weight, float eps, int64_t width, int64_t segments, Rows y,
                    int64_t rows);

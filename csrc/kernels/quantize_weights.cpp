@@ -2,12 +2,14 @@
 //
 //   int8:           scale = max |w| / 127     code = w / scale, rounded, in -127 .. 127
 //   int4:           scale = (high - low) / 15, centre = low + 8 * scale
-//   int4_symmetric: scale = the end that is further from 0 / -8, centre = 0
+//   int4_symmetric, int4_g128:
+//                   scale = the end that is further from 0 / -8, centre = 0
 //                                             code = (w - centre) / scale, rounded, in -8 .. 7; 8 is added
 //                   then three times the line (through 0 where symmetric) that fits the codes best, and codes
-//                   anew; the best of the four is kept
+//                   anew; the best of the four is kept; int4_g128 does so from each of `g128_starts` times the
+//                   scale, and keeps the best of all
 //
-// Lanes are outputs, and every sum runs over the group's 32 inputs in order: the definition's own order, so
+// Lanes are outputs, and every sum runs over the group's inputs in order: the definition's own order, so
 // that codes, scales and centres equal its, whatever the variant. Hence no fma either.
 #include "kernels/simd.h"
 
@@ -16,6 +18,14 @@ namespace gradus::GRADUS_VARIANT {
 namespace {
 
 constexpr int num_fits = 3;
+constexpr int num_g128_starts = 2;
+constexpr float g128_starts[num_g128_starts] = {1.0f, 0.85f};
+
+// The inputs of a group that all its scales belong to.
+struct Group {
+  const float* x;  // [size][16]
+  index_t size;
+};
 
 // Rounded to f16 and back; f16's bits go to `bits`.
 inline f32x16 as_f16(f32x16 x, uint16_t* bits) {
@@ -82,17 +92,21 @@ inline Line line_of(f32x16 scale, f32x16 centre) {
   return line;
 }
 
+struct Ends {
+  f32x16 low, high;
+};
+
 // With code -8 at the low end and code 7 at the high one.
-Line line_between(f32x16 low, f32x16 high) {
-  const f32x16 scale = (high - low) / broadcast(15.0f);
-  return line_of(scale, low + scale * broadcast(8.0f));
+Line line_between(const Ends& ends) {
+  const f32x16 scale = (ends.high - ends.low) / broadcast(15.0f);
+  return line_of(scale, ends.low + scale * broadcast(8.0f));
 }
 
 // With code 0 at 0 and code -8 at the end that is further from it.
-Line line_from_zero(f32x16 low, f32x16 high) {
+f32x16 scale_from_zero(const Ends& ends) {
   bool is_high[16];
-  compare(high, zero() - low, is_high);
-  return line_of(select(is_high, high, low) / broadcast(-8.0f) + zero(), zero());  // no -0
+  compare(ends.high, zero() - ends.low, is_high);
+  return select(is_high, ends.high, ends.low) / broadcast(-8.0f) + zero();  // no -0
 }
 
 // Sums over a group with the codes that a line gives.
@@ -100,10 +114,10 @@ struct Sums {
   f32x16 codes, squares, products, errors;  // c, c * c, c * w, (w's error)^2
 };
 
-Sums sums_of(const float* x, const Line& line) {
+Sums sums_of(const Group& group, const Line& line) {
   Sums sums{zero(), zero(), zero(), zero()};
-  for (index_t i = 0; i < group_size; ++i) {
-    const f32x16 w = load(x + i * panel_width);
+  for (index_t i = 0; i < group.size; ++i) {
+    const f32x16 w = load(group.x + i * panel_width);
     const f32x16 code = code_of((w - line.centre) * line.factor, -8.0f, 7.0f);
     const f32x16 error = code * line.scale + line.centre - w;
     sums.codes = sums.codes + code;
@@ -133,47 +147,83 @@ Line fitted_through_zero(const Line& line, const Sums& sums) {
   return line_of(select(is_line, sums.products / sums.squares, line.scale), zero());
 }
 
-void quantize_nibbles(const float* x, bool is_symmetric, uint8_t* codes, uint16_t* scales,
-                      uint16_t* centres) {
-  f32x16 low = load(x), high = low, total = zero();
-  for (index_t i = 0; i < group_size; ++i) {
-    const f32x16 w = load(x + i * panel_width);
-    low = min(low, w);
-    high = max(high, w);
-    total = total + w;
-  }
-  low = low + zero();  // of -0 and 0 either may be the least: 0 it is
-  const f32x16 mean = total * broadcast(1.0f / group_size);
-  Line line = is_symmetric ? line_from_zero(low, high) : line_between(low, high);
-  Line best = line;
-  Sums sums = sums_of(x, line);
-  f32x16 least = sums.errors;
-  for (int fit = 0; fit < num_fits; ++fit) {
-    line = is_symmetric ? fitted_through_zero(line, sums) : fitted_line(line, sums, mean);
-    sums = sums_of(x, line);
+// The best line so far, and its squared error.
+struct Best {
+  Line line;
+  f32x16 error;
+
+  void compete(const Line& other, f32x16 other_error) {
     bool is_better[16];
-    compare(least, sums.errors, is_better);
-    least = select(is_better, sums.errors, least);
-    best.scale = select(is_better, line.scale, best.scale);
-    best.centre = select(is_better, line.centre, best.centre);
-    best.factor = select(is_better, line.factor, best.factor);
+    compare(error, other_error, is_better);
+    error = select(is_better, other_error, error);
+    line.scale = select(is_better, other.scale, line.scale);
+    line.centre = select(is_better, other.centre, line.centre);
+    line.factor = select(is_better, other.factor, line.factor);
   }
-  store_f16(scales, best.scale);
-  if (!is_symmetric) store_f16(centres, best.centre);
-  for (index_t i = 0; i < group_size; ++i) {
-    const f32x16 w = load(x + i * panel_width);
-    const f32x16 code = code_of((w - best.centre) * best.factor, -8.0f, 7.0f);
+};
+
+void store_nibbles(const Group& group, const Line& line, uint8_t* codes) {
+  for (index_t i = 0; i < group.size; ++i) {
+    const f32x16 w = load(group.x + i * panel_width);
+    const f32x16 code = code_of((w - line.centre) * line.factor, -8.0f, 7.0f);
     store_codes(codes + i * panel_width, code + broadcast(8.0f));
   }
+}
+
+Ends ends_of(const Group& group) {
+  Ends ends{load(group.x), load(group.x)};
+  for (index_t i = 0; i < group.size; ++i) {
+    const f32x16 w = load(group.x + i * panel_width);
+    ends = {min(ends.low, w), max(ends.high, w)};
+  }
+  ends.low = ends.low + zero();  // of -0 and 0 either may be the least: 0 it is
+  return ends;
+}
+
+void quantize_int4(const Group& group, uint8_t* codes, uint16_t* scales, uint16_t* centres) {
+  f32x16 total = zero();
+  for (index_t i = 0; i < group.size; ++i) total = total + load(group.x + i * panel_width);
+  const f32x16 mean = total * broadcast(1.0f / group_size);
+  Line line = line_between(ends_of(group));
+  Sums sums = sums_of(group, line);
+  Best best{line, sums.errors};
+  for (int fit = 0; fit < num_fits; ++fit) {
+    line = fitted_line(line, sums, mean);
+    sums = sums_of(group, line);
+    best.compete(line, sums.errors);
+  }
+  store_f16(scales, best.line.scale);
+  store_f16(centres, best.line.centre);
+  store_nibbles(group, best.line, codes);
+}
+
+void quantize_symmetric(const Group& group, int num_starts, uint8_t* codes, uint16_t* scales) {
+  const f32x16 scale = scale_from_zero(ends_of(group));
+  Best best{line_of(scale, zero()), broadcast(__builtin_inff())};
+  for (int start = 0; start < num_starts; ++start) {
+    Line line = line_of(scale * broadcast(g128_starts[start]), zero());
+    Sums sums = sums_of(group, line);
+    best.compete(line, sums.errors);
+    for (int fit = 0; fit < num_fits; ++fit) {
+      line = fitted_through_zero(line, sums);
+      sums = sums_of(group, line);
+      best.compete(line, sums.errors);
+    }
+  }
+  store_f16(scales, best.line.scale);
+  store_nibbles(group, best.line, codes);
 }
 
 }  // namespace
 
 void quantize_weights(const float* x, Format format, uint8_t* codes, uint16_t* scales, uint16_t* centres) {
+  const Group group{x, groups_per_factor(format) * group_size};
   if (format == Format::int8) {
     quantize_int8(x, codes, scales);
+  } else if (format == Format::int4) {
+    quantize_int4(group, codes, scales, centres);
   } else {
-    quantize_nibbles(x, format == Format::int4_symmetric, codes, scales, centres);
+    quantize_symmetric(group, format == Format::int4_g128 ? num_g128_starts : 1, codes, scales);
   }
 }
 

@@ -11,11 +11,11 @@
 
 namespace gradus::GRADUS_VARIANT {
 
-void unpack_quantized(const uint8_t* group, Format format, float* w) {
+void unpack_quantized(const uint8_t* group, const uint8_t* factors, Format format, float* w) {
   const bool is_int4 = has_nibbles(format);
-  const auto* factors = reinterpret_cast<const uint16_t*>(group + code_bytes(format));
-  const f32x16 scale = load_f16(factors);
-  const f32x16 centre = has_centres(format) ? load_f16(factors + panel_width) : zero();
+  const auto* halves = reinterpret_cast<const uint16_t*>(factors);
+  const f32x16 scale = load_f16(halves);
+  const f32x16 centre = has_centres(format) ? load_f16(halves + panel_width) : zero();
   for (index_t i = 0; i < group_size; ++i) {
     const index_t block = i / 4;
     const uint8_t* bytes = group + (is_int4 ? block / 2 : block) * 4 * panel_width + i % 4;
@@ -31,15 +31,16 @@ void unpack_quantized(const uint8_t* group, Format format, float* w) {
 
 void embed_quantized(const void* weight, Format format, int64_t k, const int32_t* ids, float scale,
                      int64_t rows, Rows y) {
-  const index_t stride = group_bytes(format);
-  float group[group_size * panel_width];
+  const index_t groups = num_groups(k), panel_bytes = quantized_panel_bytes(format, k);
+  float w[group_size * panel_width];
   for (index_t row = 0; row < rows; ++row) {
-    const auto* w = static_cast<const uint8_t*>(weight) + ids[row] / panel_width * num_groups(k) * stride;
+    const auto* panel = static_cast<const uint8_t*>(weight) + ids[row] / panel_width * panel_bytes;
     const index_t lane = ids[row] % panel_width;
-    for (index_t first = 0; first < k; first += group_size, w += stride) {
-      unpack_quantized(w, format, group);
+    for (index_t g = 0; g < groups; ++g) {
+      unpack_quantized(panel + codes_at(format, g), panel + factors_at(format, g, groups), format, w);
+      const index_t first = g * group_size;
       for (index_t i = 0; i < min_of(group_size, k - first); ++i)
-        y.data[row * y.stride + first + i] = group[i * panel_width + lane] * scale;
+        y.data[row * y.stride + first + i] = w[i * panel_width + lane] * scale;
     }
   }
 }
@@ -79,11 +80,13 @@ inline __attribute__((always_inline)) void quantize_groups(const float* x, index
   }
   int32_t sums[groups_per_scale];
   store_sums(sums, both);
+  const int32_t sum_of_all = sums[0] + sums[1] + sums[2] + sums[3];
   for (index_t g = 0; g < used; ++g) {
     groups[g].scale = scale.value;
     groups[g].sum = static_cast<float>(sums[g]);
     groups[g].int8_start = -128 * sums[g];
     groups[g].int4_start[0] = groups[g].int4_start[1] = static_cast<int16_t>(-4 * sums[g]);
+    groups[g].g128_start = -8 * sum_of_all;
   }
 }
 

@@ -163,6 +163,12 @@ inline i32x16 total_i4(i4_sums sums) {
   const __m256i ones = _mm256_set1_epi16(1);
   return {_mm256_madd_epi16(sums.lo, ones), _mm256_madd_epi16(sums.hi, ones)};
 }
+// A group's sums, to be added to `total`, and both when they are complete.
+inline i4_sums resume_i4(i32x16) { return {_mm256_setzero_si256(), _mm256_setzero_si256()}; }
+inline i32x16 resumed_i4(i32x16 total, i4_sums sums) {
+  const i32x16 group = total_i4(sums);
+  return {_mm256_add_epi32(total.lo, group.lo), _mm256_add_epi32(total.hi, group.hi)};
+}
 inline i8_block load_i8_block(const uint8_t* p) {
   const i8x64 w = load_i8(p);
   return {w, {_mm256_abs_epi8(w.lo), _mm256_abs_epi8(w.hi)}};
@@ -177,6 +183,10 @@ inline i8_sums add_products_i8(i8_sums sums, const i8_block& w, const int8_t* co
   const i8x64 x = broadcast4(codes);
   return {settled(_mm256_add_epi32(sums.lo, four_products_i8(w.magnitudes.lo, w.w.lo, x.lo))),
           settled(_mm256_add_epi32(sums.hi, four_products_i8(w.magnitudes.hi, w.w.hi, x.hi)))};
+}
+inline i32x16 broadcast_i32(int32_t x) {
+  const __m256i all = _mm256_set1_epi32(x);
+  return {all, all};
 }
 inline f32x16 to_float(i32x16 x) { return {_mm256_cvtepi32_ps(x.lo), _mm256_cvtepi32_ps(x.hi)}; }
 inline i32x16 add(i32x16 a, i32x16 b) { return {_mm256_add_epi32(a.lo, b.lo), _mm256_add_epi32(a.hi, b.hi)}; }

@@ -118,12 +118,16 @@ inline i4_sums start_i4(const ActivationGroup& x) {
 }
 inline i4_sums add_products_i4(i4_sums sums, i8x64 w, const int8_t* x) { return add_products(sums, w, x); }
 inline i32x16 total_i4(i4_sums sums) { return sums; }
+// A group's sums, to be added to `total`, and both when they are complete.
+inline i4_sums resume_i4(i32x16 total) { return total; }
+inline i32x16 resumed_i4(i32x16, i4_sums sums) { return sums; }
 // The instruction takes one unsigned factor: w + 128.
 inline i8_block load_i8_block(const uint8_t* p) {
   return {_mm512_xor_si512(_mm512_loadu_si512(p), _mm512_set1_epi8(-128))};
 }
 inline i8_sums start_i8(const ActivationGroup& x) { return {_mm512_set1_epi32(x.int8_start)}; }
 inline i8_sums add_products_i8(i8_sums sums, i8_block w, const int8_t* x) { return add_products(sums, w, x); }
+inline i32x16 broadcast_i32(int32_t x) { return {_mm512_set1_epi32(x)}; }
 inline f32x16 to_float(i32x16 x) { return {_mm512_cvtepi32_ps(x.v)}; }
 inline i32x16 add(i32x16 a, i32x16 b) { return {_mm512_add_epi32(a.v, b.v)}; }
 // Rounded to nearest even; NaN, and what is below, is -127.

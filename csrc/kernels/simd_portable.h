@@ -158,10 +158,18 @@ inline i4_sums add_products_i4(i4_sums sums, const i8x64& w, const int8_t* x) {
   return add_products(sums, w, x);
 }
 inline i32x16 total_i4(i4_sums sums) { return sums; }
+// A group's sums, to be added to `total`, and both when they are complete.
+inline i4_sums resume_i4(i32x16 total) { return total; }
+inline i32x16 resumed_i4(i32x16, i4_sums sums) { return sums; }
 inline i8_block load_i8_block(const uint8_t* p) { return load_i8(p); }
 inline i8_sums start_i8(const ActivationGroup&) { return {}; }
 inline i8_sums add_products_i8(i8_sums sums, const i8_block& w, const int8_t* x) {
   return add_products(sums, w, x);
+}
+inline i32x16 broadcast_i32(int32_t x) {
+  i32x16 result;
+  for (int32_t& lane : result.v) lane = x;
+  return result;
 }
 inline f32x16 to_float(i32x16 x) {
   f32x16 result;

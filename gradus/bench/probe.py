@@ -27,7 +27,7 @@ from gradus.models.checkpoint.base import RawTensor, StoredFile, StoredWidth, We
 from gradus.models.config import ModelConfig
 from gradus.models.weights import expected_weights
 from gradus.quantization.recipe import Width
-from gradus.quantization.rtn import GROUP_SIZE, QuantizedMatrix
+from gradus.quantization.rtn import GROUP_SIZES, QuantizedMatrix
 from gradus.sampling_params import SamplingParams
 
 READ_BYTES = 1_500_000_000
@@ -195,10 +195,11 @@ def _constant(shape: tuple[int, ...]) -> Any:
 @cache
 def _quantized_constant(shape: tuple[int, ...], width: Width) -> QuantizedMatrix:
     outputs, inputs = shape
-    num_groups = -(-inputs // GROUP_SIZE)
+    size = GROUP_SIZES[width]
+    num_groups = -(-inputs // size)
     hundredths = np.full((outputs, num_groups), 0.01, np.float16)
     if width == "int8":
-        return QuantizedMatrix(np.ones((outputs, num_groups * GROUP_SIZE), np.int8), hundredths, None, inputs)
-    codes = np.full((outputs, num_groups * GROUP_SIZE), 8, np.uint8)
+        return QuantizedMatrix(np.ones((outputs, num_groups * size), np.int8), hundredths, None, inputs)
+    codes = np.full((outputs, num_groups * size), 8, np.uint8)
     centres = hundredths if width == "int4" else None
     return QuantizedMatrix(codes, hundredths, centres, inputs)

@@ -5,7 +5,7 @@ Knows names as Hugging Face spells them. Knows nothing of values.
 
 from typing import Literal
 
-Width = Literal["int8", "int4", "int4_symmetric"]
+Width = Literal["int8", "int4", "int4_symmetric", "int4_g128"]
 
 
 def weight_width(name: str, quantization: str) -> Width | None:
@@ -20,7 +20,7 @@ def weight_width(name: str, quantization: str) -> Width | None:
     if quantization == "int8":
         return "int8"
     if quantization == "int4-all":
-        return "int4_symmetric"
+        return "int4_g128"
     # Every logit passes through the head, and a tied head is the embedding too.
     is_head = name.rpartition(".")[2] in ("embed_tokens", "lm_head")
     return "int8" if is_head else "int4"

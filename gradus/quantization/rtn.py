@@ -1,8 +1,9 @@
-"""Round to nearest: matrices in groups of 32 along their input, with 16-bit scales, and centres in int4.
+"""Round to nearest: matrices in groups along their input, with 16-bit scales, and centres in int4.
 
     int8:           w = scale * code                  code in -127 .. 127, scale = max |w| / 127
     int4:           w = scale * (code - 8) + centre   code in 0 .. 15, scale and centre fitted to the group
     int4_symmetric: w = scale * (code - 8)            code in 0 .. 15, scale fitted to the group
+    int4_g128:      the same in groups of 128; the others' have 32
 
 The centre, the value of code 8, lies among the group's weights, so that rounding it to 16 bits costs less
 than rounding the value of code 0 would.
@@ -14,14 +15,14 @@ files or backends.
 
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Any
+from typing import Literal, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
 from gradus.quantization.recipe import Width
 
-GROUP_SIZE = 32
+GROUP_SIZES: dict[str, int] = {"int8": 32, "int4": 32, "int4_symmetric": 32, "int4_g128": 128}
 _CHUNK = 1 << 16  # elements worked on at a time: what the arithmetic keeps in the cache
 _LARGEST_F16 = 65504.0
 
@@ -34,7 +35,7 @@ class QuantizedMatrix:
     """A matrix [outputs, inputs] in groups; inputs missing in the last group have the code 0.
 
     Attributes:
-        codes: [outputs, groups * 32], int8 for int8 and uint8 for 4 bits.
+        codes: [outputs, groups * group size], int8 for int8 and uint8 for 4 bits.
         scales: [outputs, groups].
         centres: [outputs, groups], of int4 only.
         inputs: columns that are the matrix's.
@@ -47,7 +48,7 @@ class QuantizedMatrix:
 
     def dequantize(self) -> Float32:
         """The values, [outputs, inputs]; products are exact in f32, sums are rounded once."""
-        groups = self.codes.reshape(*self.scales.shape, GROUP_SIZE).astype(np.float32)
+        groups = self.codes.reshape(*self.scales.shape, -1).astype(np.float32)
         if self.codes.dtype == np.uint8:
             groups -= 8
         groups *= self.scales.astype(np.float32)[..., None]
@@ -59,18 +60,19 @@ class QuantizedMatrix:
 def quantize(matrix: Float32, width: Width, num_threads: int = 1) -> QuantizedMatrix:
     """Quantize a matrix, [outputs, inputs] f32 without NaN or infinity."""
     outputs, inputs = matrix.shape
-    num_groups = -(-inputs // GROUP_SIZE)
-    codes = np.empty((outputs, num_groups * GROUP_SIZE), np.int8 if width == "int8" else np.uint8)
+    size = GROUP_SIZES[width]
+    num_groups = -(-inputs // size)
+    codes = np.empty((outputs, num_groups * size), np.int8 if width == "int8" else np.uint8)
     scales = np.empty((outputs, num_groups), np.float16)
     centres = np.empty((outputs, num_groups), np.float16) if width == "int4" else None
 
     def work(rows: slice) -> None:
-        groups = _grouped(matrix[rows], num_groups)
+        groups = _grouped(matrix[rows], size, "edge" if width == "int4" else "constant")
         if width == "int8":
             found, scales[rows] = _int8(groups)
             codes[rows] = found.reshape(len(found), -1)
         else:
-            nibbles, scales[rows], lines = _nibbles(groups, is_symmetric=centres is None)
+            nibbles, scales[rows], lines = _nibbles(groups, width)
             codes[rows] = nibbles.reshape(len(nibbles), -1)
             if centres is not None:
                 centres[rows] = lines
@@ -79,17 +81,16 @@ def quantize(matrix: Float32, width: Width, num_threads: int = 1) -> QuantizedMa
     pieces = [slice(row, row + step) for row in range(0, outputs, step)]
     with ThreadPoolExecutor(num_threads) as threads:
         list(threads.map(work, pieces))  # a list, so that errors come out
-    if num_groups * GROUP_SIZE != inputs:
-        codes[:, inputs:] = 0
+    codes[:, inputs:] = 0
     return QuantizedMatrix(codes, scales, centres, inputs)
 
 
-def _grouped(rows: Float32, num_groups: int) -> Float32:
-    """[rows, groups, 32]; the last group is filled with its last value, which changes neither end of it."""
-    missing = num_groups * GROUP_SIZE - rows.shape[1]
-    if missing:
-        rows = np.concatenate([rows, np.repeat(rows[:, -1:], missing, axis=1)], axis=1)
-    return rows.reshape(len(rows), num_groups, GROUP_SIZE)
+def _grouped(rows: Float32, size: int, fill: Literal["edge", "constant"]) -> Float32:
+    """[rows, groups, size]; the last group is filled with zeros, which change no line through zero, or with its
+    last value, which changes neither end of it.
+    """
+    rows = np.pad(rows, ((0, 0), (0, -rows.shape[1] % size)), mode=fill)
+    return rows.reshape(len(rows), -1, size)
 
 
 def _int8(groups: Float32) -> tuple[NDArray[np.int8], Float16]:
@@ -98,20 +99,37 @@ def _int8(groups: Float32) -> tuple[NDArray[np.int8], Float16]:
     return np.clip(codes, -127, 127, out=codes).astype(np.int8), scales
 
 
-def _nibbles(groups: Float32, is_symmetric: bool) -> tuple[NDArray[np.uint8], Float16, Float16]:
-    """Codes, scales, and centres, which are 0 where `is_symmetric`.
+def _nibbles(groups: Float32, width: Width) -> tuple[NDArray[np.uint8], Float16, Float16]:
+    """Codes, scales, and centres, which are 0 except in int4.
 
     Starts with the line through the ends, or through 0 and the end that is further from it; then rounds to
-    codes and fits a line to them, in turns.
+    codes and fits a line to them, in turns. Of large groups several starts are tried.
     """
+    is_symmetric = width != "int4"
     low, high = groups.min(axis=-1), groups.max(axis=-1)
     low += np.float32(0)  # the sign of a zero is chance: it is positive from here on
     if is_symmetric:
         scale = np.where(high > -low, high, low) / np.float32(-8) + np.float32(0)  # no -0
-        best = current = _rounded(groups, scale, np.zeros_like(scale))
+        centre = np.zeros_like(scale)
     else:
         scale = (high - low) / np.float32(15)
-        best = current = _rounded(groups, scale, low + scale * np.float32(8))
+        centre = low + scale * np.float32(8)
+    best = _fitted(groups, scale, centre, is_symmetric)
+    for start in _G128_STARTS if width == "int4_g128" else ():
+        _keep_better(best, _fitted(groups, scale * np.float32(start), centre, is_symmetric))
+    codes, scales, centres, _ = best
+    return (codes + 8).astype(np.uint8), scales, centres
+
+
+_FITS = 3
+_G128_STARTS = (0.85,)  # times the usual scale, and that scale itself
+# Codes less 8, 16-bit scales and centres, and each group's squared error with them.
+_Rounding: TypeAlias = tuple[Float32, Float16, Float16, Float32]
+
+
+def _fitted(groups: Float32, scale: Float32, centre: Float32, is_symmetric: bool) -> _Rounding:
+    """The best of a line and of those that are fitted, in turns, to the codes of the one before."""
+    best = current = _rounded(groups, scale, centre)
     for _ in range(_FITS):
         codes, scales, centres, _ = current
         if is_symmetric:
@@ -119,20 +137,18 @@ def _nibbles(groups: Float32, is_symmetric: bool) -> tuple[NDArray[np.uint8], Fl
         else:
             line = _fitted_line(groups, codes, scales, centres)
         current = _rounded(groups, *line)
-        is_better = current[3] < best[3]
-        for kept, new in zip(best, current, strict=True):
-            kept[is_better] = new[is_better]
-    codes, scales, centres, _ = best
-    return (codes + 8).astype(np.uint8), scales, centres
+        _keep_better(best, current)
+    return best
 
 
-_FITS = 3
+def _keep_better(best: _Rounding, other: _Rounding) -> None:
+    """Replaces groups of `best` by those of `other` with less error."""
+    is_better = other[3] < best[3]
+    for kept, new in zip(best, other, strict=True):
+        kept[is_better] = new[is_better]
 
 
-def _rounded(
-    groups: Float32, scale: Float32, centre: Float32
-) -> tuple[NDArray[Any], NDArray[Any], NDArray[Any], NDArray[Any]]:
-    """Codes less 8, 16-bit scales and centres, and each group's squared error with them."""
+def _rounded(groups: Float32, scale: Float32, centre: Float32) -> _Rounding:
     scales, centres = _f16(scale), _f16(centre)
     wide_centres = centres.astype(np.float32)[..., None]
     codes = np.rint((groups - wide_centres) * _inverse(scales)[..., None])
@@ -147,7 +163,7 @@ def _fitted_line(
     groups: Float32, codes: Float32, scales: Float16, centres: Float16
 ) -> tuple[Float32, Float32]:
     """The least squares' scale and centre for these codes; the old ones where all codes are the same."""
-    n = np.float32(GROUP_SIZE)
+    n = np.float32(groups.shape[-1])
     mean_code, mean = _sum(codes) / n, _sum(groups) / n
     variance = _sum(codes * codes) / n - mean_code * mean_code
     covariance = _sum(codes * groups) / n - mean_code * mean

@@ -15,7 +15,7 @@ HEADS = ["lm_head", "model.embed_tokens"]
         ("none", None, None),
         ("int8", "int8", "int8"),
         ("int4", "int4", "int8"),
-        ("int4-all", "int4_symmetric", "int4_symmetric"),
+        ("int4-all", "int4_g128", "int4_g128"),
     ],
 )
 def test_widths(quantization, linear, head):

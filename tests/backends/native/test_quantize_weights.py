@@ -10,6 +10,7 @@ from gradus.backends.native import _native
 from gradus.quantization.rtn import quantize
 from tests.backends.native.harness import make_executor
 
+WIDTHS = ["int8", "int4", "int4_symmetric", "int4_g128"]
 VALUES = st.floats(-6e4, 6e4, width=32) | st.sampled_from([0.0, -0.0, 1e-8, -3e-7, 1e-40, 6e-5, 1.0])
 
 
@@ -29,8 +30,8 @@ def packed_codes(executor, width, matrix):
     return weight.data.copy()
 
 
-@pytest.mark.parametrize("width", ["int8", "int4", "int4_symmetric"])
-@pytest.mark.parametrize("shape", [(1, 1), (16, 32), (17, 33), (50, 300), (3, 95), (640, 512)])
+@pytest.mark.parametrize("width", WIDTHS)
+@pytest.mark.parametrize("shape", [(1, 1), (16, 32), (17, 33), (50, 300), (3, 95), (20, 129), (640, 512)])
 @pytest.mark.parametrize("scale", [1e-6, 0.02, 1.0, 2e4])
 def test_random_matrices(cpu_variant, width, shape, scale):
     executor = make_executor(cpu_variant)
@@ -38,10 +39,10 @@ def test_random_matrices(cpu_variant, width, shape, scale):
     assert np.array_equal(packed(executor, width, matrix), packed_codes(executor, width, matrix))
 
 
-@pytest.mark.parametrize("width", ["int8", "int4", "int4_symmetric"])
+@pytest.mark.parametrize("width", WIDTHS)
 @pytest.mark.parametrize("variant", _native.available_variants())
 @given(
-    matrix=st.tuples(st.integers(1, 20), st.integers(1, 70)).flatmap(
+    matrix=st.tuples(st.integers(1, 20), st.integers(1, 200)).flatmap(
         lambda shape: arrays(np.float32, shape, elements=VALUES)
     )
 )
@@ -52,7 +53,7 @@ def test_awkward_matrices(variant, width, matrix):
     assert np.array_equal(packed(executor, width, matrix), expected)
 
 
-@pytest.mark.parametrize("width", ["int8", "int4", "int4_symmetric"])
+@pytest.mark.parametrize("width", WIDTHS)
 def test_16_bit_sources_are_their_values(cpu_variant, width):
     executor = make_executor(cpu_variant)
     halves = np.random.default_rng(0).normal(size=(40, 70)).astype(np.float16)
@@ -64,18 +65,18 @@ def test_16_bit_sources_are_their_values(cpu_variant, width):
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
-@pytest.mark.parametrize("width", ["int8", "int4", "int4_symmetric"])
+@pytest.mark.parametrize("width", WIDTHS)
 def test_what_is_no_number_crashes_nothing_and_spoils_only_its_group(cpu_variant, width, value):
     executor = make_executor(cpu_variant)
-    matrix = np.random.default_rng(0).normal(size=(16, 64)).astype(np.float32)
+    matrix = np.random.default_rng(0).normal(size=(16, 256)).astype(np.float32)
     clean = packed(executor, width, matrix).reshape(2, -1)
-    matrix[3, 40] = value
+    matrix[3, 140] = value
     spoiled = packed(executor, width, matrix).reshape(2, -1)
     assert np.array_equal(spoiled[0], clean[0])
     assert not np.array_equal(spoiled[1], clean[1])
 
 
-@pytest.mark.parametrize("width", ["int8", "int4", "int4_symmetric"])
+@pytest.mark.parametrize("width", WIDTHS)
 def test_threads_change_nothing(cpu_variant, width):
     matrix = np.random.default_rng(0).normal(size=(1000, 130)).astype(np.float32)
     one, three = (make_executor(cpu_variant, num_threads=n) for n in (1, 3))

@@ -4,12 +4,12 @@ import numpy as np
 import pytest
 
 from gradus.backends.native import _native
-from gradus.quantization.rtn import QuantizedMatrix, quantize
+from gradus.quantization.rtn import GROUP_SIZES, QuantizedMatrix, quantize
 from tests.backends.native.harness import Tensor, make_executor, rows_step, run
 
 EPSILON = 2.0**-24
-WIDTHS = ("int8", "int4", "int4_symmetric")
-SHAPES = [(1, 32), (17, 3), (16, 64), (50, 37), (130, 257), (70, 416)]
+WIDTHS = ("int8", "int4", "int4_symmetric", "int4_g128")
+SHAPES = [(1, 32), (17, 3), (16, 64), (50, 37), (130, 257), (70, 416), (33, 1000)]
 
 
 def pack_quantized(executor, width, *matrices, bias=None):
@@ -29,6 +29,7 @@ ACTIVATION_GROUP = np.dtype(
         ("sum", np.float32),
         ("int8_start", np.int32),
         ("int4_start", np.int16, 2),
+        ("g128_start", np.int32),
     ]
 )
 
@@ -43,6 +44,9 @@ def quantize_rows(executor, x):
     assert (groups["sum"] == code_sums).all()
     assert (groups["int8_start"] == -128 * code_sums).all()
     assert (groups["int4_start"] == -4 * code_sums[..., None]).all()
+    for first in range(0, groups.shape[1], 4):
+        four = slice(first, first + 4)
+        assert (groups["g128_start"][:, four] == -8 * code_sums[:, four].sum(axis=1, keepdims=True)).all()
     return out, groups["codes"].reshape(rows, -1), groups["scale"]
 
 
@@ -102,14 +106,14 @@ def test_a_row_is_the_same_alone_and_among_others(cpu_variant, width, activation
 
 @pytest.mark.parametrize("width", WIDTHS)
 def test_more_panels_than_the_cache_holds_at_once(cpu_variant, width):
-    """A panel is 147 to 278 KB here: a piece of four is swept in two to four parts."""
+    """A panel is 135 to 278 KB here: a piece of four is swept in two to four parts."""
     executor = make_executor(cpu_variant, num_threads=1)
     random = np.random.default_rng(5)
     n, k = 64, 16384
     codes = random.integers(-127, 128, (n, k)).astype(np.int8) if width == "int8" else None
     if codes is None:
         codes = random.integers(0, 16, (n, k)).astype(np.uint8)
-    scales = np.ones((n, k // 32), np.float16)
+    scales = np.ones((n, k // GROUP_SIZES[width]), np.float16)
     matrix = QuantizedMatrix(codes, scales, scales * 2 if width == "int4" else None, k)
     weight = pack_quantized(executor, width, matrix)
     x = random.integers(-1, 2, (17, k)).astype(np.float32)
@@ -124,15 +128,17 @@ def test_more_panels_than_the_cache_holds_at_once(cpu_variant, width):
 def test_nothing_saturates(cpu_variant, width, signs):
     """Every code at its end, where 16-bit sums of 8-bit products would overflow."""
     executor = make_executor(cpu_variant)
-    n, k = 33, 96
-    one = np.ones((n, 3), np.float16)
+    n, k = 33, 224
+    size = GROUP_SIZES[width]
+    one = np.ones((n, -(-k // size)), np.float16)
+    k_stored = one.shape[1] * size
     if width == "int8":
-        codes = np.full((n, k), signs[0] * 127, np.int8)
+        codes = np.full((n, k_stored), signs[0] * 127, np.int8)
         matrix = QuantizedMatrix(codes, one, None, k)
     else:
         code = 15 if signs[0] > 0 else 0
         centres = one * 0 if width == "int4" else None
-        matrix = QuantizedMatrix(np.full((n, k), code, np.uint8), one, centres, k)
+        matrix = QuantizedMatrix(np.full((n, k_stored), code, np.uint8), one, centres, k)
     weight = pack_quantized(executor, width, matrix)
     for m in (1, 2, 3, 4, 9):
         x = np.full((m, k), signs[1] * 127, np.float32)  # scale 1, codes 127
@@ -143,14 +149,15 @@ def test_integer_sums_are_exact(cpu_variant):
     """Scales of one: the result is a whole number, whatever the codes."""
     executor = make_executor(cpu_variant)
     random = np.random.default_rng(3)
-    n, k = 48, 320
+    n, k = 48, 384
     x = random.integers(-127, 128, (7, k)).astype(np.float32)
     x[:, ::32] = 127  # so that every group's scale is one
-    scales, centres = np.ones((n, 10), np.float16), random.integers(-9, 9, (n, 10)).astype(np.float16)
+    scales, centres = np.ones((n, 12), np.float16), random.integers(-9, 9, (n, 12)).astype(np.float16)
     int8 = QuantizedMatrix(random.integers(-127, 128, (n, k)).astype(np.int8), scales, None, k)
     int4 = QuantizedMatrix(random.integers(0, 16, (n, k)).astype(np.uint8), scales, centres, k)
     symmetric = QuantizedMatrix(int4.codes, scales, None, k)
-    for width, matrix in (("int8", int8), ("int4", int4), ("int4_symmetric", symmetric)):
+    large = QuantizedMatrix(int4.codes, scales[:, :3], None, k)
+    for width, matrix in zip(WIDTHS, (int8, int4, symmetric, large), strict=True):
         found = product(executor, x, pack_quantized(executor, width, matrix), n, "int8")
         assert np.array_equal(found, x.astype(np.float64) @ matrix.dequantize().T.astype(np.float64))
 
@@ -221,11 +228,32 @@ def test_several_matrices_side_by_side_give_what_each_gives(cpu_variant, width):
         assert np.array_equal(y.array[:, begin : begin + n], single)
 
 
+def test_groups_of_128_have_a_scale_each(cpu_variant):
+    """Also the last one, which is shorter."""
+    executor = make_executor(cpu_variant)
+    random = np.random.default_rng(7)
+    for k in (96, 128, 130, 161, 230, 300, 896):
+        num_groups = -(-k // 128)
+        codes = random.integers(0, 16, (40, num_groups * 128)).astype(np.uint8)
+        codes[:, k:] = 0
+        scales = (2.0 ** random.integers(-9, 9, (40, num_groups))).astype(np.float16)
+        weight = pack_quantized(executor, "int4_g128", QuantizedMatrix(codes, scales, None, k))
+        assert weight.bytes == 48 * (-(-k // 32) * 16 + num_groups * 2)
+        values = (codes - 8.0)[:, :k] * scales.astype(np.float64).repeat(128, axis=1)[:, :k]
+        one_input = np.eye(k, dtype=np.float32) * 127  # one code of 127, and a scale of one
+        for activations in ("int8", "f32"):
+            found = product(executor, one_input[:600], weight, 40, activations)
+            assert np.array_equal(found, 127 * values.T[:600])
+
+
 def test_what_does_not_fit_is_refused(cpu_variant):
     executor = make_executor(cpu_variant)
     weight = _native.Weight("int4", [16], 32)
     good = quantize(np.ones((16, 32), np.float32), "int4")
     scales, centres = good.scales.view(np.uint16), good.centres.view(np.uint16)
+    large = _native.Weight("int4_g128", [16], 32)
+    with pytest.raises(_native.SetupError, match="another shape"):
+        large.pack_quantized(0, good.codes, scales, None, executor)
     for codes, scale, centre, message in [
         (good.codes[:9], scales, centres, "another shape"),
         (good.codes, scales[:9], centres, "scales"),

@@ -12,10 +12,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gradus.errors import CheckpointError
-from gradus.models.checkpoint.gguf.blocks import GROUPED, VALUES, Bytes, Float32
+from gradus.models.checkpoint.gguf.blocks import GROUP, GROUPED, VALUES, Bytes, Float32
 from gradus.models.checkpoint.gguf.types import TensorType
 from gradus.quantization.recipe import Width
-from gradus.quantization.rtn import GROUP_SIZE, Float16, QuantizedMatrix, quantize
+from gradus.quantization.rtn import Float16, QuantizedMatrix, quantize
 
 LARGEST = 65504.0  # of f16, in which scales and centres are kept
 _CHUNK = 1 << 18  # elements worked on at a time
@@ -58,7 +58,7 @@ def repack(
     shape = len(blocks), _num_inputs(blocks, tensor_type)
     width = stored_width(tensor_type)
     codes: NDArray[Any] = np.empty(shape, np.int8 if width == "int8" else np.uint8)
-    scales = np.empty((shape[0], shape[1] // GROUP_SIZE), np.float16)
+    scales = np.empty((shape[0], shape[1] // GROUP), np.float16)
     centres = np.empty_like(scales) if width == "int4" else None
 
     def work(rows: slice) -> None:
@@ -80,7 +80,7 @@ def _matrix(blocks: Bytes, tensor_type: TensorType, where: str) -> QuantizedMatr
         _check_range(np.abs(values).max(), where)
         return quantize(values, "int8")
     codes, scales, minima = GROUPED[tensor_type.name][1](_flat(blocks, tensor_type))
-    groups = codes.view(np.uint8).reshape(len(blocks), -1, GROUP_SIZE)
+    groups = codes.view(np.uint8).reshape(len(blocks), -1, GROUP)
     scales = scales.reshape(groups.shape[:2])
     if minima is None:
         _check_range(128 * np.abs(scales).max(), where)
@@ -155,7 +155,7 @@ def _values(blocks: Bytes, tensor_type: TensorType) -> Float32:
         if tensor_type.name in VALUES:
             return VALUES[tensor_type.name](_flat(blocks, tensor_type)).reshape(len(blocks), -1)
         codes, scales, minima = GROUPED[tensor_type.name][1](_flat(blocks, tensor_type))
-        groups = codes.reshape(-1, GROUP_SIZE).astype(np.float32)
+        groups = codes.reshape(-1, GROUP).astype(np.float32)
         if minima is None and codes.dtype == np.uint8:
             groups -= 8
         groups *= scales.reshape(-1, 1)
