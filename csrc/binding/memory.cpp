@@ -38,8 +38,8 @@ std::shared_ptr<Weight> view(const std::string& format_name, std::vector<int64_t
   return weight;
 }
 
-// codes: [outputs][groups * 32, or 128 in int4_g128] bytes; scales and centres: [outputs][groups], the bits of
-// f16.
+// codes: [outputs][groups * 32, or 128 in int4_g128] bytes; scales and centres: [outputs][groups], the bits
+// of f16.
 void pack_quantized(Weight& self, size_t index, Array2<uint8_t> codes, Array2<uint16_t> scales,
                     std::optional<Array2<uint16_t>> centres, Executor& executor) {
   require(is_quantized(self.format()), "the weight's format has no codes");

@@ -15,10 +15,11 @@
 //
 //   y += (scale * x_scale) * sum((c - 8) * q)
 //
-// Where 4-bit formats sum a group's products in 16 bits, each of an output's two lanes holds 16 products of at
-// most 15 * 127, together 30,480, and starts from half of -8 * sum(q), or in int4_g128 from 0. Lanes are 16 outputs x 4 k, so a row's 4 k
-// are one broadcast and there are no shuffles. With f32 activations a panel's block of k is dequantized, and
-// the rows are swept over it in order of k: the plain definition, and the off path.
+// Where 4-bit formats sum a group's products in 16 bits, each of an output's two lanes holds 16 products of
+// at most 15 * 127, together 30,480, and starts from half of -8 * sum(q), or in int4_g128 from 0. Lanes are
+// 16 outputs x 4 k, so a row's 4 k are one broadcast and there are no shuffles. With f32 activations a
+// panel's block of k is dequantized, and the rows are swept over it in order of k: the plain definition, and
+// the off path.
 //
 // Every output has one accumulator in both, so its value does not depend on the rows beside it.
 #include "kernels/tile.h"
@@ -140,7 +141,8 @@ void quantized_tile(const GemmArgs& args, index_t begin, index_t end, index_t ro
   constexpr bool shares_factors = groups_per_factor(Width::format) > 1;
   constexpr index_t stride = code_bytes(Width::format) + (shares_factors ? 0 : factor_bytes(Width::format));
   const index_t groups = num_groups(args.k), x_stride = args.x_stride, y_stride = args.y_stride;
-  const uint8_t* w = static_cast<const uint8_t*>(args.weight) + begin * quantized_panel_bytes(Width::format, args.k);
+  const uint8_t* w =
+      static_cast<const uint8_t*>(args.weight) + begin * quantized_panel_bytes(Width::format, args.k);
   const float* rows = args.x + row * x_stride;
   float* y = args.y + row * y_stride + begin * panel_width;
   for (index_t panel = begin; panel < end; ++panel, y += panel_width) {
@@ -216,7 +218,8 @@ void f32_tile(const GemmArgs& args, index_t panel, index_t row, index_t k_begin,
 void f32_rows(const GemmArgs& args, index_t begin, index_t end, float* scratch) {
   const index_t groups = num_groups(args.k);
   for (index_t panel = begin; panel < end; ++panel) {
-    const auto* w = static_cast<const uint8_t*>(args.weight) + panel * quantized_panel_bytes(args.format, args.k);
+    const auto* w =
+        static_cast<const uint8_t*>(args.weight) + panel * quantized_panel_bytes(args.format, args.k);
     for (index_t k_begin = 0; k_begin < args.k; k_begin += k_block) {
       const index_t k = min_of(k_block, args.k - k_begin);
       for (index_t g = 0; g < num_groups(k); ++g) {

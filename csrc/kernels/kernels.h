@@ -9,7 +9,15 @@
 
 namespace gradus {
 
-enum class Format : int32_t { f32 = 0, bf16 = 1, f16 = 2, int8 = 3, int4 = 4, int4_symmetric = 5, int4_g128 = 6 };
+enum class Format : int32_t {
+  f32 = 0,
+  bf16 = 1,
+  f16 = 2,
+  int8 = 3,
+  int4 = 4,
+  int4_symmetric = 5,
+  int4_g128 = 6
+};
 
 // Static, as what kernels call here has to be: no variant's copy may become another's.
 static constexpr bool has_nibbles(Format format) {

@@ -6,8 +6,7 @@
 //                   scale = the end that is further from 0 / -8, centre = 0
 //                                             code = (w - centre) / scale, rounded, in -8 .. 7; 8 is added
 //                   then three times the line (through 0 where symmetric) that fits the codes best, and codes
-//                   anew; the best of the four is kept; int4_g128 does so from each of `g128_starts` times the
-//                   scale, and keeps the best of all
+//                   anew; the best of the four is kept
 //
 // Lanes are outputs, and every sum runs over the group's inputs in order: the definition's own order, so
 // that codes, scales and centres equal its, whatever the variant. Hence no fma either.
@@ -18,8 +17,6 @@ namespace gradus::GRADUS_VARIANT {
 namespace {
 
 constexpr int num_fits = 3;
-constexpr int num_g128_starts = 2;
-constexpr float g128_starts[num_g128_starts] = {1.0f, 0.85f};
 
 // The inputs of a group that all its scales belong to.
 struct Group {
@@ -103,10 +100,11 @@ Line line_between(const Ends& ends) {
 }
 
 // With code 0 at 0 and code -8 at the end that is further from it.
-f32x16 scale_from_zero(const Ends& ends) {
+Line line_from_zero(const Ends& ends) {
   bool is_high[16];
   compare(ends.high, zero() - ends.low, is_high);
-  return select(is_high, ends.high, ends.low) / broadcast(-8.0f) + zero();  // no -0
+  const f32x16 end = select(is_high, ends.high, ends.low);
+  return line_of(end / broadcast(-8.0f) + zero(), zero());  // no -0
 }
 
 // Sums over a group with the codes that a line gives.
@@ -180,37 +178,26 @@ Ends ends_of(const Group& group) {
   return ends;
 }
 
-void quantize_int4(const Group& group, uint8_t* codes, uint16_t* scales, uint16_t* centres) {
+f32x16 mean_of(const Group& group) {
   f32x16 total = zero();
   for (index_t i = 0; i < group.size; ++i) total = total + load(group.x + i * panel_width);
-  const f32x16 mean = total * broadcast(1.0f / group_size);
-  Line line = line_between(ends_of(group));
+  return total / broadcast(static_cast<float>(group.size));
+}
+
+void quantize_nibbles(const Group& group, bool is_symmetric, uint8_t* codes, uint16_t* scales,
+                      uint16_t* centres) {
+  const Ends ends = ends_of(group);
+  const f32x16 mean = mean_of(group);
+  Line line = is_symmetric ? line_from_zero(ends) : line_between(ends);
   Sums sums = sums_of(group, line);
   Best best{line, sums.errors};
   for (int fit = 0; fit < num_fits; ++fit) {
-    line = fitted_line(line, sums, mean);
+    line = is_symmetric ? fitted_through_zero(line, sums) : fitted_line(line, sums, mean);
     sums = sums_of(group, line);
     best.compete(line, sums.errors);
   }
   store_f16(scales, best.line.scale);
-  store_f16(centres, best.line.centre);
-  store_nibbles(group, best.line, codes);
-}
-
-void quantize_symmetric(const Group& group, int num_starts, uint8_t* codes, uint16_t* scales) {
-  const f32x16 scale = scale_from_zero(ends_of(group));
-  Best best{line_of(scale, zero()), broadcast(__builtin_inff())};
-  for (int start = 0; start < num_starts; ++start) {
-    Line line = line_of(scale * broadcast(g128_starts[start]), zero());
-    Sums sums = sums_of(group, line);
-    best.compete(line, sums.errors);
-    for (int fit = 0; fit < num_fits; ++fit) {
-      line = fitted_through_zero(line, sums);
-      sums = sums_of(group, line);
-      best.compete(line, sums.errors);
-    }
-  }
-  store_f16(scales, best.line.scale);
+  if (!is_symmetric) store_f16(centres, best.line.centre);
   store_nibbles(group, best.line, codes);
 }
 
@@ -220,10 +207,8 @@ void quantize_weights(const float* x, Format format, uint8_t* codes, uint16_t* s
   const Group group{x, groups_per_factor(format) * group_size};
   if (format == Format::int8) {
     quantize_int8(x, codes, scales);
-  } else if (format == Format::int4) {
-    quantize_int4(group, codes, scales, centres);
   } else {
-    quantize_symmetric(group, format == Format::int4_g128 ? num_g128_starts : 1, codes, scales);
+    quantize_nibbles(group, !has_centres(format), codes, scales, centres);
   }
 }
 

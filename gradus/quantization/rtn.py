@@ -15,7 +15,7 @@ files or backends.
 
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Literal, TypeAlias
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -72,7 +72,7 @@ def quantize(matrix: Float32, width: Width, num_threads: int = 1) -> QuantizedMa
             found, scales[rows] = _int8(groups)
             codes[rows] = found.reshape(len(found), -1)
         else:
-            nibbles, scales[rows], lines = _nibbles(groups, width)
+            nibbles, scales[rows], lines = _nibbles(groups, is_symmetric=centres is None)
             codes[rows] = nibbles.reshape(len(nibbles), -1)
             if centres is not None:
                 centres[rows] = lines
@@ -86,8 +86,8 @@ def quantize(matrix: Float32, width: Width, num_threads: int = 1) -> QuantizedMa
 
 
 def _grouped(rows: Float32, size: int, fill: Literal["edge", "constant"]) -> Float32:
-    """[rows, groups, size]; the last group is filled with zeros, which change no line through zero, or with its
-    last value, which changes neither end of it.
+    """[rows, groups, size]; the last group is filled with its last value, which changes neither end of it, or
+    with zeros, which change no line through zero.
     """
     rows = np.pad(rows, ((0, 0), (0, -rows.shape[1] % size)), mode=fill)
     return rows.reshape(len(rows), -1, size)
@@ -99,37 +99,20 @@ def _int8(groups: Float32) -> tuple[NDArray[np.int8], Float16]:
     return np.clip(codes, -127, 127, out=codes).astype(np.int8), scales
 
 
-def _nibbles(groups: Float32, width: Width) -> tuple[NDArray[np.uint8], Float16, Float16]:
-    """Codes, scales, and centres, which are 0 except in int4.
+def _nibbles(groups: Float32, is_symmetric: bool) -> tuple[NDArray[np.uint8], Float16, Float16]:
+    """Codes, scales, and centres, which are 0 where `is_symmetric`.
 
     Starts with the line through the ends, or through 0 and the end that is further from it; then rounds to
-    codes and fits a line to them, in turns. Of large groups several starts are tried.
+    codes and fits a line to them, in turns.
     """
-    is_symmetric = width != "int4"
     low, high = groups.min(axis=-1), groups.max(axis=-1)
     low += np.float32(0)  # the sign of a zero is chance: it is positive from here on
     if is_symmetric:
         scale = np.where(high > -low, high, low) / np.float32(-8) + np.float32(0)  # no -0
-        centre = np.zeros_like(scale)
+        best = current = _rounded(groups, scale, np.zeros_like(scale))
     else:
         scale = (high - low) / np.float32(15)
-        centre = low + scale * np.float32(8)
-    best = _fitted(groups, scale, centre, is_symmetric)
-    for start in _G128_STARTS if width == "int4_g128" else ():
-        _keep_better(best, _fitted(groups, scale * np.float32(start), centre, is_symmetric))
-    codes, scales, centres, _ = best
-    return (codes + 8).astype(np.uint8), scales, centres
-
-
-_FITS = 3
-_G128_STARTS = (0.85,)  # times the usual scale, and that scale itself
-# Codes less 8, 16-bit scales and centres, and each group's squared error with them.
-_Rounding: TypeAlias = tuple[Float32, Float16, Float16, Float32]
-
-
-def _fitted(groups: Float32, scale: Float32, centre: Float32, is_symmetric: bool) -> _Rounding:
-    """The best of a line and of those that are fitted, in turns, to the codes of the one before."""
-    best = current = _rounded(groups, scale, centre)
+        best = current = _rounded(groups, scale, low + scale * np.float32(8))
     for _ in range(_FITS):
         codes, scales, centres, _ = current
         if is_symmetric:
@@ -137,18 +120,20 @@ def _fitted(groups: Float32, scale: Float32, centre: Float32, is_symmetric: bool
         else:
             line = _fitted_line(groups, codes, scales, centres)
         current = _rounded(groups, *line)
-        _keep_better(best, current)
-    return best
+        is_better = current[3] < best[3]
+        for kept, new in zip(best, current, strict=True):
+            kept[is_better] = new[is_better]
+    codes, scales, centres, _ = best
+    return (codes + 8).astype(np.uint8), scales, centres
 
 
-def _keep_better(best: _Rounding, other: _Rounding) -> None:
-    """Replaces groups of `best` by those of `other` with less error."""
-    is_better = other[3] < best[3]
-    for kept, new in zip(best, other, strict=True):
-        kept[is_better] = new[is_better]
+_FITS = 3
 
 
-def _rounded(groups: Float32, scale: Float32, centre: Float32) -> _Rounding:
+def _rounded(
+    groups: Float32, scale: Float32, centre: Float32
+) -> tuple[NDArray[Any], NDArray[Any], NDArray[Any], NDArray[Any]]:
+    """Codes less 8, 16-bit scales and centres, and each group's squared error with them."""
     scales, centres = _f16(scale), _f16(centre)
     wide_centres = centres.astype(np.float32)[..., None]
     codes = np.rint((groups - wide_centres) * _inverse(scales)[..., None])
