@@ -57,6 +57,7 @@ WEIGHTS = {
         "attention": "bf16" if cpu_has_bf16() else "blocked",
     },
     "int4-f32": {"quantization": "int4", "activations": "f32"},
+    "int4-all": {"quantization": "int4-all", "activations": "int8"},
 }
 
 

@@ -82,7 +82,7 @@ def test_a_cgroup_quota_cuts_the_cpus(tmp_path, monkeypatch):
     assert machine.available_memory() > 600_000
 
 
-@pytest.mark.parametrize("quantization", ["none", "int8", "int4"])
+@pytest.mark.parametrize("quantization", ["none", "int8", "int4", "int4-all"])
 @pytest.mark.parametrize("config", [tiny_config(), tiny_moe_config()], ids=["dense", "mixture"])
 def test_the_native_backend_holds_the_weights_that_were_planned_with(config, quantization):
     backend = tiny_backend(config=config, weight_dtype="bf16", quantization=quantization)

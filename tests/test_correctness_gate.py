@@ -12,7 +12,7 @@ from gradus.backends.options import BackendOptions
 from gradus.models import registry
 from gradus.models.config import ModelConfig
 from gradus.models.sources import DEMO_DIRECTORY
-from gradus.quantization.recipe import Width, weight_width
+from gradus.quantization.recipe import weight_width
 from gradus.quantization.rtn import quantize
 from tests import gate, mutants
 
@@ -146,20 +146,20 @@ def test_half_precision_weights_agree(models: Models, backend: str, dtype: str) 
     passes(backend, models(PLAIN, dtype))
 
 
-@pytest.mark.parametrize("width", ["int8", "int4"])
+@pytest.mark.parametrize("quantization", ["int8", "int4", "int4-all"])
 @pytest.mark.parametrize("shape", [PLAIN, "heads_6_1_dim_24_bias"])
 @pytest.mark.parametrize("backend", BACKENDS)
-def test_quantized_weights_agree(models: Models, backend: str, shape: str, width: Width) -> None:
+def test_quantized_weights_agree(models: Models, backend: str, shape: str, quantization: str) -> None:
     """transformers has the values that the recipe's matrices stand for; widths of 72 and 100 leave gaps."""
     model = models(shape)
     quantized = gate.Model(model.directory, copy.deepcopy(model.oracle))
     with torch.no_grad():
         for name, parameter in quantized.oracle.named_parameters():
             if parameter.ndim == 2:
-                chosen = weight_width(name.removesuffix(".weight"), width)
+                chosen = weight_width(name.removesuffix(".weight"), quantization)
                 assert chosen is not None
                 parameter.copy_(torch.from_numpy(quantize(parameter.numpy(), chosen).dequantize()))
-    options = replace(gate.OPTIONS, quantization=width)
+    options = replace(gate.OPTIONS, quantization=quantization)
     passes(backend, quantized, options, SHORT_LENGTHS)
     with pytest.raises(gate.GateError):
         gate.check(gate.run(model, backend, options, lengths=SHORT_LENGTHS[:2]))

@@ -67,7 +67,7 @@ def test_the_backend_holds_what_was_calculated(tied, dtype):
         backend.close()
 
 
-@pytest.mark.parametrize("quantization", ["int8", "int4"])
+@pytest.mark.parametrize("quantization", ["int8", "int4", "int4-all"])
 @pytest.mark.parametrize("make", [tiny_config, by_hand, tiny_moe_config])
 def test_the_backend_holds_what_was_calculated_of_quantized_weights(make, quantization):
     config = make()
@@ -103,6 +103,8 @@ def test_what_a_published_model_takes():
     assert sizes.kv_per_token == 112 * KIB
     int4 = model_bytes(DUMMY_SHAPES["qwen3-0.6b"], "bf16", "f16", "int4")
     assert int4.weights == pytest.approx(440.4e6 * 20 / 32 + 155.6e6 * 34 / 32, rel=1e-3)  # an 8-bit head
+    int4_all = model_bytes(DUMMY_SHAPES["qwen3-0.6b"], "bf16", "f16", "int4-all")
+    assert int4_all.weights == pytest.approx((440.4e6 + 155.6e6) * 4.125 / 8, rel=1e-3)
 
 
 def test_a_fit_counts_weights_work_and_cache_against_what_is_free():

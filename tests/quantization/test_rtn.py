@@ -70,6 +70,21 @@ def test_fitting_int4_beats_even_steps_between_the_ends():
     assert ((fitted - groups) ** 2).sum() < 0.9 * ((plain - groups) ** 2).sum()
 
 
+@pytest.mark.parametrize(("width", "size", "share"), [("int4_symmetric", 32, 0.95), ("int4_g128", 128, 0.98)])
+def test_fitting_a_scale_beats_the_one_of_the_largest(width, size, share):
+    """Inputs that no group has are left out of its fit: 300 are two groups of 128 and 44."""
+    matrix = np.random.default_rng(0).normal(size=(64, 300)).astype(np.float32)
+    groups = groups_of(matrix, size)
+    ends = np.take_along_axis(groups, np.abs(groups).argmax(-1, keepdims=True), -1)
+    plain = np.clip(np.rint(groups / (ends / -8)), -8, 7) * (ends / -8)
+    errors = [
+        ((found - groups) ** 2).sum(-1)
+        for found in (groups_of(quantize(matrix, width).dequantize(), size), plain)
+    ]
+    assert errors[0].sum() < share * errors[1].sum()
+    assert errors[0][:, -1].sum() < errors[1][:, -1].sum()
+
+
 @pytest.mark.parametrize("width", WIDTHS)
 def test_threads_change_nothing(width):
     matrix = np.random.default_rng(0).normal(size=(600, 300)).astype(np.float32)

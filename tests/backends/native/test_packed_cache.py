@@ -40,6 +40,7 @@ FORMATS = {
     "bf16": {"weight_dtype": "bf16"},
     "int8": {"quantization": "int8", "activations": "int8"},
     "int4": {"quantization": "int4", "activations": "int8"},
+    "int4-all": {"quantization": "int4-all", "activations": "int8"},
 }
 
 

@@ -63,6 +63,9 @@ def test_bytes_are_those_of_codes_scales_and_centres(cpu_variant):
     int4 = Weights(LoudCheckpoint(tiny_config()), tiny_config(), "bf16", executor, "int4")
     int4.linear(["model.layers.0.mlp.down_proj"])  # 48 outputs, 80 inputs in 3 groups
     assert int4.num_bytes == 48 * 3 * (16 + 2 + 2)
+    int4_all = Weights(LoudCheckpoint(tiny_config()), tiny_config(), "bf16", executor, "int4-all")
+    int4_all.linear(["model.layers.0.mlp.down_proj"])  # the 80 inputs share a scale
+    assert int4_all.num_bytes == 48 * (3 * 16 + 2)
 
 
 def test_quantized_weights_take_less_memory(cpu_variant):
