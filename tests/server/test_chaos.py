@@ -34,8 +34,8 @@ SETTINGS = ServerSettings(
     port=0,
     grpc_port=0,
     shutdown_timeout=0.0,
-    head_timeout=1.0,
-    body_timeout=1.0,
+    head_timeout=4.0,  # more than a busy machine keeps a client from writing
+    body_timeout=4.0,
     max_body_bytes=100_000,
 )
 # Greedy and drawn; with log probabilities, so that not even a bit may differ.
