@@ -67,6 +67,15 @@ def test_each_claim_fails_where_it_should(changes, not_so):
     assert failed[0].startswith(not_so)
 
 
+@pytest.mark.parametrize(("messages_per_token", "holds"), [(0.5, True), (0.51, False)])
+def test_where_tokens_come_slowly_the_timer_sends(messages_per_token, holds):
+    """40 tokens a second are two in 50 ms; of 256 tokens the first and the last message are beside that."""
+    run = {"messages_per_token": messages_per_token, "tokens_per_second_of_a_stream": 40.0}
+    checks = document(replace(MEASURED, runs=[run]))["verification"]
+    (found,) = (value for name, value in checks.items() if name.startswith("at_most_a_quarter"))
+    assert found is holds
+
+
 def test_what_cannot_be_known_is_absent():
     found = document(replace(MEASURED, counters=(None, None), crowd=replace(CROWD, first_seconds=[])))
     assert "the_servers_own_counters_agree" not in found["verification"]
