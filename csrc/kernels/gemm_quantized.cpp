@@ -75,6 +75,19 @@ struct Int8 : ScalePerGroup {
   }
 };
 
+// Adds a group's products with 4-bit codes to R rows' sums.
+template <int R>
+inline __attribute__((always_inline)) void add_nibbles(const uint8_t* w, const ActivationGroup* const (&x)[R],
+                                                       i4_sums (&sums)[R]) {
+#pragma GCC unroll 16
+  for (int block = 0; block < 8; ++block) {
+    const uint8_t* two_blocks = w + block / 2 * block_bytes;
+    const i8x64 weights = block % 2 == 0 ? load_low_nibbles(two_blocks) : load_high_nibbles(two_blocks);
+#pragma GCC unroll 16
+    for (int r = 0; r < R; ++r) sums[r] = add_products_i4(sums[r], weights, x[r]->codes + block * 4);
+  }
+}
+
 template <Format Stored>
 struct Int4 : ScalePerGroup {
   static constexpr Format format = Stored;
@@ -85,13 +98,7 @@ struct Int4 : ScalePerGroup {
     i4_sums sums[R];
 #pragma GCC unroll 16
     for (int r = 0; r < R; ++r) sums[r] = start_i4(*x[r]);
-#pragma GCC unroll 16
-    for (int block = 0; block < 8; ++block) {
-      const uint8_t* two_blocks = w + block / 2 * block_bytes;
-      const i8x64 weights = block % 2 == 0 ? load_low_nibbles(two_blocks) : load_high_nibbles(two_blocks);
-#pragma GCC unroll 16
-      for (int r = 0; r < R; ++r) sums[r] = add_products_i4(sums[r], weights, x[r]->codes + block * 4);
-    }
+    add_nibbles<R>(w, x, sums);
     const auto* factors = reinterpret_cast<const uint16_t*>(w + 4 * block_bytes);
     const f32x16 scale = load_f16(factors);
 #pragma GCC unroll 16
@@ -115,13 +122,7 @@ struct Int4G128 {
     i4_sums sums[R];
 #pragma GCC unroll 16
     for (int r = 0; r < R; ++r) sums[r] = resume_i4(part[r]);
-#pragma GCC unroll 16
-    for (int block = 0; block < 8; ++block) {
-      const uint8_t* two_blocks = w + block / 2 * block_bytes;
-      const i8x64 weights = block % 2 == 0 ? load_low_nibbles(two_blocks) : load_high_nibbles(two_blocks);
-#pragma GCC unroll 16
-      for (int r = 0; r < R; ++r) sums[r] = add_products_i4(sums[r], weights, x[r]->codes + block * 4);
-    }
+    add_nibbles<R>(w, x, sums);
 #pragma GCC unroll 16
     for (int r = 0; r < R; ++r) part[r] = resumed_i4(part[r], sums[r]);
   }
