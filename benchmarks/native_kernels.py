@@ -1,5 +1,6 @@
 """Speed of the native backend's matrix products: GMAC/s over rows, and GB/s of weights at few rows; of
-attention in f32 and in bf16, in turns; and what it costs to hand a loop to the threads.
+attention in f32, in bf16 and with scores from 8 bits, in turns; and what it costs to hand a loop to the
+threads.
 
 One `linear` instruction at a time through the executor, so threads and their synchronisation count. Each
 figure is the best of several repetitions, since the machine may be shared. With few rows the weights come
@@ -97,7 +98,8 @@ def quantized_rows(executor, step, x_view, k):
 
 def print_attention(num_threads: int, repetitions: int, clock) -> None:
     """16 heads of 128 over 8, f16 cache; layers enough for decoding to read from memory. Medians."""
-    kernels = ["blocked", *["bf16"] * _native.has_bf16_attention(os.environ.get("GRADUS_CPU", ""))]
+    has_bf16 = _native.has_bf16_attention(os.environ.get("GRADUS_CPU", ""))
+    kernels = ["blocked", "bf16", "int8"] if has_bf16 else ["blocked"]
     for num_streams, num_rows, context in ATTENTION:
         num_blocks = num_streams * -(-context // 16)
         num_layers = 2 if num_rows > 1 else max(2, 12_000 // num_blocks)

@@ -235,8 +235,8 @@ const std::vector<AttentionItem>& Executor::attention_items(AttentionKernel kern
   if (items.empty()) {
     const int64_t num_kv_heads = cache_.shape().num_kv_heads;
     const int64_t num_groups = shape_.num_heads / num_kv_heads;
-    const int64_t queries =
-        kernel == AttentionKernel::bf16 ? bf16_queries_at_once : attention_queries_at_once;
+    const bool is_f32 = kernel == AttentionKernel::naive || kernel == AttentionKernel::blocked;
+    const int64_t queries = is_f32 ? attention_queries_at_once : bf16_queries_at_once;
     items = rows == RowSet::tokens ? step_.attention_items(num_kv_heads, num_groups, queries)
                                    : step_.output_attention_items(num_kv_heads, num_groups, queries);
   }
@@ -257,8 +257,9 @@ void Executor::perform(const Attention& op) {
                            op.soft_cap};
   const auto& items = attention_items(op.kernel, op.out.rows);
   const auto num_items = static_cast<int64_t>(items.size());
-  const auto blocked =
-      op.kernel == AttentionKernel::bf16 ? kernels_.attention_bf16 : kernels_.attention_blocked;
+  const auto blocked = op.kernel == AttentionKernel::int8   ? kernels_.attention_int8
+                       : op.kernel == AttentionKernel::bf16 ? kernels_.attention_bf16
+                                                            : kernels_.attention_blocked;
   pool_.parallel_for(num_items, 1, [&](int64_t begin, int64_t end, int thread) {
     for (int64_t i = begin; i < end; ++i) {
       const AttentionItem& item = items[i];

@@ -81,8 +81,8 @@ struct KvWrite {
   View k, v;
   int64_t layer;
 };
-enum class AttentionKernel { naive, blocked, bf16 };
-constexpr size_t num_attention_kernels = 3;
+enum class AttentionKernel { naive, blocked, bf16, int8 };
+constexpr size_t num_attention_kernels = 4;
 struct Attention {
   View q;
   int64_t layer;

@@ -90,9 +90,10 @@ class EngineConfig:
         packed_cache: keep packed weights on disk, and map them at the next start (docs/start-up.md).
         huge_pages: move mapped weights into huge pages where the file system keeps them in small ones.
         packed_cache_size: bytes that all cached files may take; default: $GRADUS_CACHE_SIZE, else 32 GiB.
-        attention: "bf16" (its products; f16 KV caches, CPUs with AVX512-BF16), "blocked" (f32), "naive"
-            (scores in full, one head at a time), or "auto": bf16 where it runs and where products of
-            quantized weights round activations to 8 bits, else blocked.
+        attention: what it multiplies in: "int8" (queries and keys in 8 bits, weights and values in bf16),
+            "bf16" (both for f16 KV caches and CPUs with AVX512-BF16), "blocked" (f32), "naive" (scores in
+            full, one head at a time), or "auto": where they run and products of quantized weights round
+            activations to 8 bits anyway, int8 with "int4" and "int4-all", else bf16; elsewhere blocked.
         enforce_eager: run op by op instead of replaying the traced program.
         generation_config: where sampling defaults come from: "auto" (the model's generation_config.json),
             "vllm" (none: the neutral ones, as vLLM calls it), or a directory with such a file.
@@ -157,8 +158,8 @@ class EngineConfig:
         group="model",
     )
     huge_pages: bool = option(True, "move mapped weights into huge pages", group="model")
-    attention: Literal["auto", "bf16", "blocked", "naive"] = option(
-        "auto", "blocked: products in f32; naive: the off path", group="model"
+    attention: Literal["auto", "int8", "bf16", "blocked", "naive"] = option(
+        "auto", "what it multiplies in; blocked: f32; naive: the off path", group="model"
     )
     enforce_eager: bool = option(False, "run op by op, do not replay a program", group="model")
     generation_config: str = option(
@@ -178,8 +179,8 @@ class EngineConfig:
             raise ConfigError(f"dtype is {self.dtype!r}; it must be auto, float32, bfloat16 or float16")
         if self.activations == "int8" and self.backend == "torch":
             raise ConfigError("activations is int8, which the torch backend lacks; set it to f32 or auto")
-        if self.attention == "bf16" and self.backend == "torch":
-            raise ConfigError("attention is bf16, which the torch backend lacks; set it to auto")
+        if self.attention in ("int8", "bf16") and self.backend == "torch":
+            raise ConfigError(f"attention is {self.attention}, which the torch backend lacks; set it to auto")
         if self.kv_cache_memory_bytes is not None and self.num_kv_blocks is not None:
             raise ConfigError("kv_cache_memory_bytes and num_kv_blocks are both set; give one of them")
 

@@ -56,6 +56,11 @@ WEIGHTS = {
         "activations": "int8",
         "attention": "bf16" if cpu_has_bf16() else "blocked",
     },
+    "int4-attention-int8": {
+        "quantization": "int4",
+        "activations": "int8",
+        "attention": "int8" if cpu_has_bf16() else "blocked",
+    },
     "int4-f32": {"quantization": "int4", "activations": "f32"},
     "int4-all": {"quantization": "int4-all", "activations": "int8"},
 }

@@ -32,10 +32,12 @@ void require_layer(const Executor& executor, const View& k, const View& v, int64
 AttentionKernel attention_kernel(const Executor& executor, const std::string& name) {
   if (name == "naive") return AttentionKernel::naive;
   if (name == "blocked") return AttentionKernel::blocked;
-  require(name == "bf16", "attention is \"" + name + "\"; it is bf16, blocked or naive");
-  require(has_bf16_attention(executor.kernels()), "this CPU, or this variant, has no attention in bf16");
-  require(executor.cache().shape().format == Format::f16, "attention in bf16 reads an f16 cache");
-  return AttentionKernel::bf16;
+  require(name == "bf16" || name == "int8",
+          "attention is \"" + name + "\"; it is int8, bf16, blocked or naive");
+  require(has_bf16_attention(executor.kernels()),
+          "this CPU, or this variant, has no attention in bf16, which int8 needs too");
+  require(executor.cache().shape().format == Format::f16, "attention in " + name + " reads an f16 cache");
+  return name == "bf16" ? AttentionKernel::bf16 : AttentionKernel::int8;
 }
 
 void require_experts(const View& x, const Weight& router, const Weight& gate_up, const Weight& down,

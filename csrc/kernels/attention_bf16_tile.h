@@ -1,64 +1,40 @@
 // A tile of attention in bf16: up to eight queries at one partition of a context. See attention_bf16.cpp for
-// the arithmetic.
+// the arithmetic. What multiplies queries and keys, `Scores`, is scores_bf16.h's or scores_int8.h's.
 //
-// Pairs come from the sweep's, or, when its queries are one tile, straight from the cache: the same pairs in
-// the same order. A token after a query's own position has weight 0, which changes no sum; so does one before
-// its window.
+// Keys and values come from the sweep's, or, when its queries are one tile, straight from the cache: the same
+// numbers in the same order. A token after a query's own position has weight 0, which changes no sum; so does
+// one before its window.
 #pragma once
 
+#include "kernels/attention_ahead.h"
 #include "kernels/bf16_pairs.h"
 
 namespace gradus::avx512 {
 namespace {
 
-constexpr index_t pairs_per_chunk = q_chunk / 2;
-// A few at a time: the CPU waits when more lines are on their way than it keeps track of.
-constexpr index_t k_pairs_per_prefetch = 8;
-constexpr index_t v_pairs_per_prefetch = 2;
+constexpr index_t v_pairs_per_prefetch = 2;  // few at a time, as of K
 
-// acc[r][p] += sum over i, in order, of the products of x[r * RowStride + i] and pairs(i, p).
-template <int R, int P, int RowStride, class PairsOf>
-inline __attribute__((always_inline)) void accumulate_pairs(const uint32_t* x, index_t n,
-                                                            const PairsOf& pairs, f32x16 (&acc)[R][P]) {
-  f32x16 local[R][P];
-#pragma GCC unroll 16
-  for (int r = 0; r < R; ++r) {
-#pragma GCC unroll 16
-    for (int p = 0; p < P; ++p) local[r][p] = acc[r][p];
-  }
-  for (index_t i = 0; i < n; ++i, ++x) {
-#pragma GCC unroll 16
-    for (int p = 0; p < P; ++p) {
-      const bf16x32 lanes = pairs(i, p);
-#pragma GCC unroll 16
-      for (int r = 0; r < R; ++r) local[r][p] = add_products(x + r * RowStride, lanes, local[r][p]);
-    }
-  }
-#pragma GCC unroll 16
-  for (int r = 0; r < R; ++r) {
-#pragma GCC unroll 16
-    for (int p = 0; p < P; ++p) acc[r][p] = local[r][p];
-  }
-}
-
-// Of tokens first .. end, weights in place of the scores, as pairs of tokens; weight 0 for the others in
-// groups begin_group .. end_group, both even. Returns the largest score, and the weights' sum.
+// Of tokens first .. end, weights in place of the scores over `factor`, as pairs of tokens; weight 0 for the
+// others in groups begin_group .. end_group, both even. Returns the largest score, and the weights' sum.
 inline void bf16_weights(float* row, index_t first, index_t end, index_t begin_group, index_t end_group,
-                         float soft_cap, float* max_out, float* sum_out) {
+                         float factor, float soft_cap, float* max_out, float* sum_out) {
   const f32x16 none = broadcast(-__builtin_inff());
   const index_t begin = begin_group * panel_width;
   f32x16 top = none;
   for (index_t t = begin; t < end; t += panel_width) {
     f32x16 s = load(row + t);
     if (soft_cap > 0) {
-      s = soft_capped(s, soft_cap);
+      s = soft_capped(s * broadcast(factor), soft_cap);
       store(row + t, s);
     }
     if (t < first || t + panel_width > end) s = keep_lanes(s, first - t, end - t, none);
     top = max(top, s);
   }
-  *max_out = largest(top);
-  const f32x16 offset = broadcast(*max_out);
+  if (soft_cap > 0) factor = 1;
+  const float largest_score = largest(top);
+  *max_out = largest_score * factor;
+  const f32x16 offset = broadcast(largest_score);
+  const f32x16 in_twos = broadcast(factor * 1.44269504088896341f);
   f32x16 total = zero();
   for (index_t t = begin; t < end_group * panel_width; t += 2 * panel_width) {
     bf16x32 pairs = no_pairs();
@@ -66,7 +42,7 @@ inline void bf16_weights(float* row, index_t first, index_t end, index_t begin_g
       f32x16 e[2];
       for (int half = 0; half < 2; ++half) {
         const index_t at = t + half * panel_width;
-        e[half] = rough_exp2((load(row + at) - offset) * broadcast(1.44269504088896341f));
+        e[half] = rough_exp2((load(row + at) - offset) * in_twos);
         if (at < first || at + panel_width > end) e[half] = keep_lanes(e[half], first - at, end - at, zero());
       }
       pairs = side_by_side(e[0], e[1]);
@@ -77,73 +53,21 @@ inline void bf16_weights(float* row, index_t first, index_t end, index_t begin_g
   *sum_out = sum(total);
 }
 
-// R queries at one partition.
-template <int R, bool IsConverted>
+// R queries at one partition, the sweep's from `at` on.
+template <class Scores, int R, bool IsConverted>
 struct Bf16Tile {
   using T = uint16_t;
 
   const AttentionArgs& args;
-  Query* queries;      // [R]
-  const uint32_t* q;   // [head_dim / q_chunk][R][q_chunk / 2], theirs, scaled
-  float* weights;      // [R][partition_size] scores, then pairs of weights
-  const Pairs& pairs;  // of `here`, where IsConverted
+  const Scores& scores;
+  Query* queries;  // [R]
+  index_t at;
+  float* weights;            // [R][partition_size] scores, then pairs of weights
+  const ValuePairs& values;  // of `here`, where IsConverted
   const Partition<T>& here;
   const Partition<T>& ahead;
   Ahead& lines;  // of `ahead`, where IsConverted
   Seen seen;
-
-  template <int P>
-  void store_scores(const f32x16 (&acc)[R][P], index_t group) const {
-    for (int r = 0; r < R; ++r) {
-      for (int p = 0; p < P; ++p) store(weights + r * partition_size + (group + p) * panel_width, acc[r][p]);
-    }
-  }
-
-  // pairs_of(i, p): the i-th pair of dimensions of group + p.
-  template <int P, class PairsOf>
-  void scores_of(index_t group, const PairsOf& pairs_of) const {
-    const index_t head_dim = args.cache.head_dim;
-    f32x16 acc[R][P];
-    for (int r = 0; r < R; ++r) {
-      for (int p = 0; p < P; ++p) acc[r][p] = zero();
-    }
-    const index_t block = IsConverted ? pairs_per_chunk : k_pairs_per_prefetch;
-    for (index_t i = 0; i < head_dim / 2; i += block) {
-      if constexpr (!IsConverted) {
-        for (int p = 0; p < P; ++p)
-          prefetch_part(here.groups[group + p].v, head_dim, i / block, (head_dim / 2 + block - 1) / block);
-      }
-      accumulate_pairs<R, P, pairs_per_chunk>(
-          q + i / pairs_per_chunk * R * pairs_per_chunk + i % pairs_per_chunk,
-          min_of(block, head_dim / 2 - i), [&](index_t j, int p) { return pairs_of(i + j, p); }, acc);
-    }
-    store_scores(acc, group);
-  }
-
-  template <int P>
-  index_t scores_while(index_t group) const {
-    for (; group + P <= seen.end_group; group += P) {
-      const T* k[P];
-      for (int p = 0; p < P; ++p) k[p] = here.groups[group + p].k;
-      scores_of<P>(group, [&](index_t i, int p) { return k_pair(k[p], i); });
-    }
-    return group;
-  }
-
-  void scores() const {
-    if constexpr (IsConverted) {
-      for (index_t group = seen.begin_group / 2 * 2; group < seen.end_group; group += 2) {
-        const uint32_t* k = pairs.k_of_group(group);
-        lines.prefetch();
-        scores_of<2>(group, [&](index_t i, int p) { return load_pairs(k + (2 * i + p) * panel_width); });
-      }
-    } else {
-      index_t group = seen.begin_group;
-      if constexpr (R <= 1) group = scores_while<4>(group);
-      group = scores_while<2>(group);
-      scores_while<1>(group);
-    }
-  }
 
   // The weighted values of P slices of 16 dimensions from d on, into the queries' running ones.
   template <int P>
@@ -161,7 +85,7 @@ struct Bf16Tile {
     const index_t first = seen.begin_group * pairs_per_group;
     const auto* x = reinterpret_cast<const uint32_t*>(weights) + first;
     for (index_t d = 0; d < args.cache.head_dim; d += slice) {
-      const uint32_t* v = pairs.v_of_slice(d) + first * slice;
+      const uint32_t* v = values.of_slice(d) + first * slice;
       lines.prefetch();
       f32x16 acc[R][2];
       for (int r = 0; r < R; ++r) acc[r][0] = acc[r][1] = zero();
@@ -207,7 +131,7 @@ struct Bf16Tile {
     return d;
   }
 
-  void values(const Factors* factors) const {
+  void add_values(const Factors* factors) const {
     if constexpr (IsConverted) {
       converted_values(factors);
     } else {
@@ -220,7 +144,11 @@ struct Bf16Tile {
   }
 
   __attribute__((noinline)) void run() {
-    scores();
+    if constexpr (IsConverted) {
+      scores.template of_converted<R>(at, seen, lines, weights);
+    } else {
+      scores.template of_cached<R>(at, seen, here, weights);
+    }
     Factors factors[R];
     for (int r = 0; r < R; ++r) {
       Query& query = queries[r];
@@ -229,14 +157,15 @@ struct Bf16Tile {
       const index_t end = min_of(query.position + 1 - here.begin, seen.num_tokens);
       float partition_max, partition_sum;
       bf16_weights(weights + r * partition_size, first, end, seen.begin_group / 2 * 2,
-                   (seen.end_group + 1) / 2 * 2, args.soft_cap, &partition_max, &partition_sum);
+                   (seen.end_group + 1) / 2 * 2, scores.factor(at + r), args.soft_cap, &partition_max,
+                   &partition_sum);
       if (end <= 0 || first >= partition_size) {
         factors[r] = factors_of_unseen(end <= 0);
       } else {
         factors[r] = merge(query, partition_max, partition_sum, first >= 0);
       }
     }
-    values(factors);
+    add_values(factors);
   }
 };
 

@@ -1,5 +1,4 @@
-// K and V as pairs of bf16, the way that attention in bf16 multiplies them, and what is read next from
-// memory.
+// K and V as pairs of bf16, the way that attention in bf16 multiplies them.
 //
 // Pairs are two neighbours in a sum: of K two dimensions of a token, of V two tokens of a dimension.
 #pragma once
@@ -27,71 +26,49 @@ inline __attribute__((always_inline)) bf16x32 v_pair(const uint16_t* v, index_t 
                      is_whole ? load_f16(v + (2 * i + 1) * head_dim) : zero());
 }
 
-// A partition's pairs, made once for all tiles of a sweep.
-struct Pairs {
-  uint32_t* k;  // [groups / 2][head_dim / 2][2 groups][16 tokens]
-  uint32_t* v;  // [slices][pairs_per_partition][32 dimensions]
+// A partition's values, made once for all tiles of a sweep.
+struct ValuePairs {
+  uint32_t* pairs;  // [slices][pairs_per_partition][32 dimensions]
   index_t head_dim;
 
-  const uint32_t* k_of_group(index_t group) const {
-    return k + (group / 2 * head_dim + group % 2) * panel_width;
-  }
-  const uint32_t* v_of_slice(index_t d) const { return v + d / slice * pairs_per_partition * slice; }
+  const uint32_t* of_slice(index_t d) const { return pairs + d / slice * pairs_per_partition * slice; }
 
-  void convert(const Partition<uint16_t>& from) const {
-    for (index_t g = from.first_group; g < from.num_groups; ++g) {
-      convert_k(from.groups[g].k, g);
-      convert_v(from.groups[g].v, g, min_of(panel_width, from.num_tokens - g * panel_width));
-    }
-  }
-
-  void convert_k(const uint16_t* from, index_t group) const {
-    uint32_t* to = k + (group / 2 * head_dim + group % 2) * panel_width;
-    for (index_t i = 0; i < head_dim / 2; ++i) store_pairs(to + i * 2 * panel_width, k_pair(from, i));
-  }
-
-  void convert_v(const uint16_t* from, index_t group, index_t num_tokens) const {
+  void convert(const Partition<uint16_t>& from, index_t group) const {
+    const index_t num_tokens = min_of(panel_width, from.num_tokens - group * panel_width);
     for (index_t i = 0; 2 * i < num_tokens; ++i) {
-      uint32_t* to = v + (group * pairs_per_group + i) * slice;
+      uint32_t* to = pairs + (group * pairs_per_group + i) * slice;
       for (index_t d = 0; d < head_dim; d += panel_width) {
         store_pairs(to + d / slice * pairs_per_partition * slice + d % slice,
-                    v_pair(from + d, i, head_dim, 2 * i + 1 < num_tokens));
+                    v_pair(from.groups[group].v + d, i, head_dim, 2 * i + 1 < num_tokens));
       }
     }
   }
 };
 
-// Part `part` of `num_parts` of a group's K or V.
-inline void prefetch_part(const uint16_t* group, index_t head_dim, index_t part, index_t num_parts) {
-  const index_t bytes = head_dim * panel_width * 2;
-  const auto* p = reinterpret_cast<const char*>(group);
-  for (index_t at = bytes * part / num_parts; at < bytes * (part + 1) / num_parts; at += 64)
-    __builtin_prefetch(p + at, 0, 2);
-}
-
-// K and V of a partition, prefetched a few lines at a time, so that they arrive while tiles compute.
-struct Ahead {
-  const Partition<uint16_t>* partition = nullptr;
-  index_t lines_per_group = 1;
-  index_t line = 0;
-  index_t num_lines = 0;
-  index_t lines_at_a_time = 0;
-
-  Ahead() = default;
-  Ahead(const Partition<uint16_t>& of, index_t head_dim, index_t num_times)
-      : partition(&of),
-        lines_per_group((head_dim * panel_width * 2 + 63) / 64),
-        num_lines((of.num_groups - of.first_group) * 2 * lines_per_group),
-        lines_at_a_time((num_lines + num_times - 1) / num_times) {}
-
-  void prefetch() {
-    for (const index_t end = min_of(line + lines_at_a_time, num_lines); line < end; ++line) {
-      const index_t part = line / lines_per_group;
-      const auto& group = partition->groups[partition->first_group + part / 2];
-      __builtin_prefetch((part % 2 ? group.v : group.k) + line % lines_per_group * 32, 0, 2);
+// acc[r][p] += sum over i, in order, of the products of x[r * RowStride + i] and pairs(i, p).
+template <int R, int P, int RowStride, class PairsOf>
+inline __attribute__((always_inline)) void accumulate_pairs(const uint32_t* x, index_t n,
+                                                            const PairsOf& pairs, f32x16 (&acc)[R][P]) {
+  f32x16 local[R][P];
+#pragma GCC unroll 16
+  for (int r = 0; r < R; ++r) {
+#pragma GCC unroll 16
+    for (int p = 0; p < P; ++p) local[r][p] = acc[r][p];
+  }
+  for (index_t i = 0; i < n; ++i, ++x) {
+#pragma GCC unroll 16
+    for (int p = 0; p < P; ++p) {
+      const bf16x32 lanes = pairs(i, p);
+#pragma GCC unroll 16
+      for (int r = 0; r < R; ++r) local[r][p] = add_products(x + r * RowStride, lanes, local[r][p]);
     }
   }
-};
+#pragma GCC unroll 16
+  for (int r = 0; r < R; ++r) {
+#pragma GCC unroll 16
+    for (int p = 0; p < P; ++p) acc[r][p] = local[r][p];
+  }
+}
 
 }  // namespace
 }  // namespace gradus::avx512

@@ -163,8 +163,11 @@ struct Kernels {
   // attention_scratch_floats(head_dim).
   void (*attention_blocked)(const AttentionArgs&, const AttentionItem&, const AttentionItem* next,
                             float* scratch);
-  // The same with products in bf16, of an f16 cache; null in variants without. See has_bf16_attention.
+  // The same of an f16 cache with products in bf16, and with scores from 8 bits beside them; null in variants
+  // without. See has_bf16_attention. Scratch: attention_bf16_scratch_floats(head_dim).
   void (*attention_bf16)(const AttentionArgs&, const AttentionItem&, const AttentionItem* next,
+                         float* scratch);
+  void (*attention_int8)(const AttentionArgs&, const AttentionItem&, const AttentionItem* next,
                          float* scratch);
   // Scratch: context length + head_dim floats.
   void (*attention_naive)(const AttentionArgs&, const AttentionItem&, float* scratch);

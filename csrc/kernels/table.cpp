@@ -9,6 +9,7 @@ namespace GRADUS_VARIANT {
 void gemm(const GemmArgs&, int64_t, int64_t, float*);
 void attention_blocked(const AttentionArgs&, const AttentionItem&, const AttentionItem*, float*);
 void attention_bf16(const AttentionArgs&, const AttentionItem&, const AttentionItem*, float*);
+void attention_int8(const AttentionArgs&, const AttentionItem&, const AttentionItem*, float*);
 void attention_naive(const AttentionArgs&, const AttentionItem&, float*);
 void embed(const void*, Format, int64_t, const int32_t*, float, int64_t, Rows);
 void quantize(Rows, int64_t, Rows, int64_t);
@@ -35,9 +36,9 @@ int64_t find_at_least(const float*, int64_t, int64_t, float, int32_t*, int64_t, 
 #define GRADUS_JOIN(a, b) GRADUS_JOIN_OF(a, b)
 
 #if GRADUS_VARIANT_avx512
-#define GRADUS_ATTENTION_BF16 variant::attention_bf16
+#define GRADUS_WITH_BF16(kernel) variant::kernel
 #else
-#define GRADUS_ATTENTION_BF16 nullptr
+#define GRADUS_WITH_BF16(kernel) nullptr
 #endif
 
 const Kernels& GRADUS_JOIN(kernels_, GRADUS_VARIANT)() {
@@ -46,7 +47,8 @@ const Kernels& GRADUS_JOIN(kernels_, GRADUS_VARIANT)() {
       GRADUS_TEXT(GRADUS_VARIANT),
       variant::gemm,
       variant::attention_blocked,
-      GRADUS_ATTENTION_BF16,
+      GRADUS_WITH_BF16(attention_bf16),
+      GRADUS_WITH_BF16(attention_int8),
       variant::attention_naive,
       variant::embed,
       variant::quantize,

@@ -22,7 +22,7 @@ class BackendOptions:
     block_size: int  # tokens per KV block; the contiguous layout is one block per sequence
     num_blocks: int
     kv_cache_dtype: str  # f16 | f32
-    attention: str  # bf16 | blocked | naive; native only
+    attention: str  # int8 | bf16 | blocked | naive; native only
     enforce_eager: bool
     quantization: str = "none"  # none | int8 | int4: of the weights, by gradus/quantization/recipe.py
     activations: str = "f32"  # int8 | f32: what quantized weights are multiplied by; native only

@@ -32,9 +32,9 @@ class Ceilings:
     def bound(self, cost: OpCost, num_threads: int) -> tuple[float, str] | None:
         """The least seconds that an operation can take, and what sets them; None if nothing is known."""
         bounds: list[tuple[float, str]] = []
-        rates = self.macs.get((cost.multiply_add or "", num_threads))
-        if cost.num_macs is not None and rates:
-            bounds.append((cost.num_macs / max(rates), "arithmetic"))
+        if cost.macs and all(self.macs.get((kind, num_threads)) for kind, _ in cost.macs):
+            seconds = sum(number / max(self.macs[kind, num_threads]) for kind, number in cost.macs)
+            bounds.append((seconds, "arithmetic"))
         if cost.num_bytes is not None and num_threads in self.reads:
             bounds.append((cost.num_bytes / max(self.reads[num_threads]), "memory"))
         return max(bounds, default=None)

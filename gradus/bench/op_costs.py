@@ -45,13 +45,17 @@ class OpCost:
 
     Attributes:
         name: for people; operations of one name have one shape.
-        multiply_add: which of the machine's ceilings it runs against: f32, bf16, int8 or int4.
+        macs: multiply-adds by the ceiling of the machine that they run against: f32, bf16, int8 or int4.
     """
 
     name: str
-    multiply_add: str | None = None
-    num_macs: int | None = None
+    macs: tuple[tuple[str, int], ...] = ()
     num_bytes: int | None = None
+
+    @property
+    def num_macs(self) -> int | None:
+        """Of all kinds; None if it is not known."""
+        return sum(number for _, number in self.macs) if self.macs else None
 
 
 def op_cost(operation: Operation, shape: StepSize, model: ModelConfig, kv_bytes_per_token: int) -> OpCost:
@@ -65,13 +69,22 @@ def op_cost(operation: Operation, shape: StepSize, model: ModelConfig, kv_bytes_
     return OpCost(operation.kind)
 
 
+# Of queries and keys, and of weights and values.
+_ATTENTION_PRODUCTS = {
+    "int8": ("int8", "bf16"),
+    "bf16": ("bf16", "bf16"),
+    "blocked": ("f32", "f32"),
+    "naive": ("f32", "f32"),
+}
+
+
 def _product(operation: Operation, num_outputs: int, shape: StepSize) -> OpCost:
     weight, is_quantized = operation.arguments["weight"], operation.arguments.get("quantized_x", False)
     num_rows = _rows(operation.inputs[0], shape)
+    multiply_add = weight.format.split("_")[0] if is_quantized else "f32"
     return OpCost(
         f"{operation.kind} {weight.inputs} -> {num_outputs} {weight.format}",
-        weight.format.removesuffix("_symmetric") if is_quantized else "f32",
-        num_rows * weight.inputs * num_outputs,
+        ((multiply_add, num_rows * weight.inputs * num_outputs),),
         weight.bytes * num_outputs // sum(weight.outputs) if num_rows else 0,
     )
 
@@ -85,8 +98,10 @@ def _attention(operation: Operation, shape: StepSize, model: ModelConfig, kv_byt
     num_read = min(num_attended, shape.num_context)  # a sequence without a sampled row is not read
     return OpCost(
         "attention" if is_whole else "attention of sampled rows",
-        "bf16" if operation.arguments["kernel"] == "bf16" else "f32",
-        2 * num_attended * model.num_heads * model.head_dim,
+        tuple(
+            (kind, num_attended * model.num_heads * model.head_dim)
+            for kind in _ATTENTION_PRODUCTS[operation.arguments["kernel"]]
+        ),
         num_read * kv_bytes // model.num_layers,
     )
 

@@ -34,11 +34,18 @@ def test_what_does_not_exist_is_refused(variant, kind, threads):
 
 def test_the_bound_is_the_slower_of_arithmetic_and_memory():
     ceilings = Ceilings({("int4", 2): [50.0, 100.0]}, {2: [10.0, 8.0]})
-    assert ceilings.bound(OpCost("a", "int4", 1000, 20), 2) == (10.0, "arithmetic")
-    assert ceilings.bound(OpCost("b", "int4", 100, 20), 2) == (2.0, "memory")
-    assert ceilings.bound(OpCost("c", "f32", 1000, 20), 2) == (2.0, "memory")  # no such ceiling was measured
+    assert ceilings.bound(OpCost("a", (("int4", 1000),), 20), 2) == (10.0, "arithmetic")
+    assert ceilings.bound(OpCost("b", (("int4", 100),), 20), 2) == (2.0, "memory")
+    assert ceilings.bound(OpCost("c", (("f32", 1000),), 20), 2) == (2.0, "memory")  # no such ceiling
     assert ceilings.bound(OpCost("d"), 2) is None
-    assert ceilings.bound(OpCost("e", "int4", 1000, 20), 4) is None
+    assert ceilings.bound(OpCost("e", (("int4", 1000),), 20), 4) is None
+
+
+def test_an_operations_kinds_of_arithmetic_follow_each_other():
+    ceilings = Ceilings({("bf16", 2): [10.0], ("int8", 2): [40.0]}, {2: [10.0]})
+    both = (("int8", 400), ("bf16", 400))
+    assert ceilings.bound(OpCost("a", both, 20), 2) == (50.0, "arithmetic")
+    assert ceilings.bound(OpCost("b", (*both, ("f32", 1)), 20), 2) == (2.0, "memory")
 
 
 def test_what_was_measured_is_told_per_kind_and_threads():

@@ -57,22 +57,24 @@ def test_attention_counts_pairs_and_reads_the_context_once():
 
 
 def test_quantized_products_run_against_the_integer_ceiling_and_others_do_not():
-    kinds = {
-        cost.multiply_add
-        for cost in products(costs(decode_shape(1, 8), quantization="int8", activations="int8"))
-    }
-    assert kinds == {"int8"}
-    kinds = {cost.multiply_add for cost in products(costs(decode_shape(1, 8), quantization="int8"))}
-    assert kinds == {"f32"}
+    def kinds(**options):
+        return {kind for cost in products(costs(decode_shape(1, 8), **options)) for kind, _ in cost.macs}
+
+    assert kinds(quantization="int8", activations="int8") == {"int8"}
+    assert kinds(quantization="int4-all", activations="int8") == {"int4"}
+    assert kinds(quantization="int8") == {"f32"}
 
 
 def test_attention_runs_against_the_ceiling_of_what_it_multiplies():
-    kernels = {"blocked": "f32", "naive": "f32"} | ({"bf16": "bf16"} if cpu_has_bf16() else {})
-    for kernel, kind in kernels.items():
-        found = costs(decode_shape(1, 8), attention=kernel)
-        assert {cost.multiply_add for cost in found if cost.name == "attention"} == {kind}
+    kernels = {"blocked": ("f32", "f32"), "naive": ("f32", "f32")}
+    if cpu_has_bf16():
+        kernels |= {"bf16": ("bf16", "bf16"), "int8": ("int8", "bf16")}
+    for kernel, kinds in kernels.items():
+        found = [cost for cost in costs(decode_shape(1, 8), attention=kernel) if cost.name == "attention"]
+        assert {tuple(kind for kind, _ in cost.macs) for cost in found} == {kinds}
+        assert {cost.num_macs for cost in found} == {2 * 9 * 4 * 16}
 
 
 def test_what_is_no_product_has_a_name_and_no_numbers():
     (embed,) = [cost for cost in costs(decode_shape(1, 8)) if cost.name == "embed"]
-    assert (embed.multiply_add, embed.num_macs, embed.num_bytes) == (None, None, None)
+    assert (embed.macs, embed.num_macs, embed.num_bytes) == ((), None, None)

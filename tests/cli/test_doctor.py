@@ -54,7 +54,7 @@ def test_doctor_judges_the_quantized_model(tiny_model_path):
     )
     assert (quantized["memory"]["quantization"], quantized["memory"]["activations"]) == ("int4", "int8")
     assert plain["memory"]["attention"] == "blocked"
-    assert quantized["memory"]["attention"] == ("bf16" if cpu_has_bf16() else "blocked")
+    assert quantized["memory"]["attention"] == ("int8" if cpu_has_bf16() else "blocked")
     assert quantized["memory"]["weight_bytes"] < plain["memory"]["weight_bytes"] / 2
     assert quantized["decode"]["measured_on"]["weight_bytes"] == quantized["memory"]["weight_bytes"]
     assert (

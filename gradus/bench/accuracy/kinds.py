@@ -22,7 +22,7 @@ class Kind:
             the model is written in first, and which goes before the former.
         kv_cache: f32 or f16.
         activations: f32, or int8 with quantized weights.
-        attention: blocked, or auto, which multiplies in bf16 where this CPU can and the cache is f16.
+        attention: blocked; bf16; or auto, which on a CPU that can multiplies queries and keys in 8 bits.
         against: the kind that its perplexity is compared with.
         at_most: how many times that.
     """
@@ -87,7 +87,8 @@ KINDS = {
         Kind("int4-kv-f16", "int4", "f16", "int8", against="q4_0", at_most=FOUR_BITS),
         Kind("int4-all", "int4-all", activations="int8", against="q4_0", at_most=FOUR_BITS),
         Kind("int4-all-kv-f16", "int4-all", "f16", "int8", at_most=FOUR_BITS),
-        Kind("int4-all-bf16", "int4-all", "f16", "int8", "auto", "int4-all-kv-f16", ROUNDED),
+        Kind("int4-all-bf16", "int4-all", "f16", "int8", "bf16", "int4-all-kv-f16", ROUNDED),
+        Kind("int4-all-auto", "int4-all", "f16", "int8", "auto", "int4-all-kv-f16", ROUNDED),
     )
 }
 

@@ -113,7 +113,7 @@ _ALL = (
     ),
     Switch(
         name="attention-products",
-        question="attention multiplies in f32, or in bf16 where this CPU can?",
+        question="attention multiplies in f32, or in 8 bits and bf16 where this CPU can?",
         sides={"f32": {"attention": "blocked"}, "auto": {"attention": "auto"}},
         common={**_alone(1), "quantization": "int4", "kv_cache_dtype": "f16"},
         workload=FixedWorkload(
