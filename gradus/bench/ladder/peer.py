@@ -82,9 +82,9 @@ class LlamaCpp:
         """
         if self._endpoint is None:
             tried = candidates(LLAMA, self._load["num_sequences"])
-            self._endpoint, _ = open_fastest(
+            self._endpoint = open_fastest(
                 tried, self._open, lambda endpoint: _warm_speed(endpoint, requests, concurrency)
-            )
+            ).endpoint
             return {"tokens_per_second": _warm_speed(self._endpoint, requests, concurrency)}
         return {"tokens_per_second": _speed(self._endpoint, requests, concurrency)}
 
