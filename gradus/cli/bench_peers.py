@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from gradus.errors import ConfigError
 
 if TYPE_CHECKING:
-    from gradus.bench.peers.compare import RowResult
+    from gradus.bench.peers.row_result import RowResult
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -26,14 +26,28 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="NAME=PYTHON",
         help="llama.cpp, llama.cpp-server, openvino, vllm or transformers, and its interpreter; repeatable",
     )
-    parser.add_argument("--rows", metavar="NAMES", help="comma-separated (default: all)")
+    parser.add_argument(
+        "--rows",
+        default="decode-4bit,ttft,reference",
+        metavar="NAMES",
+        help="comma-separated, or all (default: %(default)s)",
+    )
     parser.add_argument("--rounds", type=int, default=5, metavar="N", help="default: %(default)s")
+    parser.add_argument(
+        "--time-limit",
+        type=float,
+        default=10.0,
+        metavar="MINUTES",
+        help="of all rows; fewer rounds are measured where it is short; inf: none (default: %(default)g)",
+    )
     parser.add_argument("--threads", type=int, default=2, metavar="N", help="default: %(default)s")
 
 
 def run(args: argparse.Namespace) -> int:
     if args.rounds < 1 or args.threads < 1:
         raise ConfigError(f"rounds is {args.rounds}, threads {args.threads}; both must be 1 or more")
+    if not args.time_limit > 0:
+        raise ConfigError(f"time_limit is {args.time_limit:g} minutes; it must be more than 0, such as 10")
     if not args.weights.is_dir():
         raise ConfigError(
             f"weights is {args.weights}, which is no folder; benchmarks/make_peer_weights.py makes one"
@@ -61,8 +75,11 @@ def run(args: argparse.Namespace) -> int:
         write(so_far, args.output)
 
     with bench_progress(sum(row.num_rounds(args.rounds) for row in rows)) as report:
-        bench_peers(environment, vocab_size, rows, args.rounds, report, on_row=note)
-    print_table(("row", "figure", "Gradus", "peer", "its figure", "ratio", "95 %", "goal"), cells)
+        limit = 60 * args.time_limit
+        bench_peers(environment, vocab_size, rows, args.rounds, report, on_row=note, time_limit=limit)
+    print_table(("row", "figure", "rounds", "Gradus", "peer", "its figure", "ratio", "95 %", "goal"), cells)
+    for what, reason in document["verification"].get("absent", {}).items():
+        print(f"not measured: {what}: {reason}")
     return finish(document, args)
 
 
@@ -83,7 +100,8 @@ def _table_rows(result: "RowResult") -> list[list[str]]:
         ratio = ratios.get(peer.label)
         shown = (f"{ratio['median']:.2f}", _interval(ratio.get("interval_95"))) if ratio else ("-", "-")
         theirs = _figure(row.figure, sides.get(peer.label))
-        cells.append([row.name, _unit(row.figure), ours, peer.label, theirs, *shown, f"{row.goal:.1f}"])
+        measured = [_unit(row.figure), str(result.num_rounds), ours, peer.label, theirs]
+        cells.append([row.name, *measured, *shown, f"{row.goal:.1f}"])
     return cells
 
 

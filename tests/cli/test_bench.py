@@ -90,6 +90,8 @@ def test_peers_that_are_not_there_are_said_to_be_absent_and_the_file_is_written(
     assert set(document["results"]["ttft"]["sides"]) == {"gradus 4-bit"}
     assert document["results"]["ttft"]["ratios"] == {}
     assert "--peer" in document["verification"]["absent"]["ttft: llama.cpp q4_0.gguf"]
+    assert "not measured: ttft: llama.cpp q4_0.gguf: no --peer" in ran.stdout
+    assert document["parameters"]["time_limit_seconds"] == 600
 
 
 @pytest.mark.parametrize(
@@ -105,6 +107,8 @@ def test_peers_that_are_not_there_are_said_to_be_absent_and_the_file_is_written(
         (["peers", "demo", "--weights", ".", "--peer", "llama.cpp"], "NAME=PYTHON"),
         (["peers", "demo", "--weights", ".", "--rows", "none-such"], "decode-4bit"),
         (["peers", "demo", "--weights", ".", "--rounds", "0"], "1 or more"),
+        (["peers", "demo", "--weights", ".", "--time-limit", "0"], "time_limit is 0 minutes"),
+        (["peers", "demo", "--weights", ".", "--time-limit", "nan"], "time_limit is nan minutes"),
         (["peers", "demo", "--weights", "./none-such"], "none-such, which is no folder"),
         (["ladder", "demo", "--rungs", "12"], "numbers from 0 to 9"),
         (["ladder", "demo", "--peer", "vllm=python"], "llama.cpp=PYTHON"),

@@ -14,7 +14,7 @@ from typing import Any
 from gradus.bench.evidence import engine_parameters, evidence
 from gradus.bench.ladder.base import Ground, Rung
 from gradus.bench.ladder.checks import RungRuns, verification
-from gradus.bench.ladder.peer import LlamaCpp, PeerChoice
+from gradus.bench.ladder.peer import WAVES, LlamaCpp, PeerChoice
 from gradus.bench.ladder.recording import record
 from gradus.bench.ladder.requests import LadderRequest, RequestMaker
 from gradus.bench.ladder.rungs import RUNGS, RungEntry
@@ -36,7 +36,8 @@ METHOD = (
     "tokens_per_second: output tokens of all requests over the time from the first's start to the last's "
     "end. cpu_seconds_per_step: of the process that holds the model, all threads. A loss is 1 - the ratio "
     "of tokens_per_second, the median over rounds; its interval is a bootstrap. The first round, of as "
-    "many requests as run at a time, is left out."
+    "many requests as run at a time, is left out. The outside reference takes its turns in the same rounds, "
+    f"with the first requests of each, {WAVES} times as many as run at a time."
 )
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from gradus.bench.ladder.requests import LadderRequest
-from gradus.bench.peers.candidates import Options, candidates, open_fastest
+from gradus.bench.peers.candidates import TRIAL_OUTPUT, Options, candidates, open_fastest
 from gradus.bench.peers.endpoint import Endpoint, RunnerEndpoint
 from gradus.bench.peers.rows import LLAMA
 from gradus.bench.peers.sides import RUNNERS
@@ -16,6 +16,7 @@ from gradus.config import EngineConfig
 from gradus.errors import ConfigError
 
 NAME = "llama.cpp llama_decode"
+WAVES = 2  # of requests in a turn, which so takes about as long as a rung's
 _FILE_TYPES = {"int8": "q8_0", "int4": "q4_0", "int4-all": "q4_0"}
 
 
@@ -53,7 +54,7 @@ def _write_gguf(config: EngineConfig, path: Path) -> Path:
 
 
 class LlamaCpp:
-    """Runs a ladder's rounds."""
+    """Runs the first waves of a ladder's rounds: outputs are of one length, so others would be alike."""
 
     name = NAME
 
@@ -75,38 +76,48 @@ class LlamaCpp:
         return {} if self._endpoint is None else dict(self._endpoint.software)
 
     def run(self, requests: Sequence[LadderRequest], concurrency: int) -> Figures:
-        """The first time with each of its settings: the fastest is kept.
+        """The first time, a warm-up, a short wave with each of its settings: the fastest is kept.
 
         Raises:
             PeerError: it does not start, or cannot load the weights.
+            ConfigError: the requests differ in how many tokens they ask for.
         """
+        output_len = _output_len(requests)
         if self._endpoint is None:
-            tried = candidates(LLAMA, self._load["num_sequences"])
-            self._endpoint, _ = open_fastest(
-                tried, self._open, lambda endpoint: _warm_speed(endpoint, requests, concurrency)
-            )
-            return {"tokens_per_second": _warm_speed(self._endpoint, requests, concurrency)}
-        return {"tokens_per_second": _speed(self._endpoint, requests, concurrency)}
+            self._endpoint = self._open_fastest(requests[:concurrency], min(output_len, TRIAL_OUTPUT))
+        turn = requests[: WAVES * concurrency]
+        return {"tokens_per_second": _speed(self._endpoint, turn, concurrency, output_len)}
 
     def close(self) -> None:
         if self._endpoint is not None:
             self._endpoint.close()
 
+    def _open_fastest(self, wave: Sequence[LadderRequest], output_len: int) -> Endpoint:
+        def score(endpoint: Endpoint) -> float:
+            """Of a second run."""
+            _speed(endpoint, wave, len(wave), output_len)
+            return _speed(endpoint, wave, len(wave), output_len)
+
+        return open_fastest(candidates(LLAMA, self._load["num_sequences"]), self._open, score).endpoint
+
     def _open(self, options: Options) -> Endpoint:
         return RunnerEndpoint(self._command, {**self._load, "options": options})
 
 
-def _warm_speed(endpoint: Endpoint, requests: Sequence[LadderRequest], concurrency: int) -> float:
-    """Of a second run."""
-    _speed(endpoint, requests, concurrency)
-    return _speed(endpoint, requests, concurrency)
+def _output_len(requests: Sequence[LadderRequest]) -> int:
+    """Of each.
 
-
-def _speed(endpoint: Endpoint, requests: Sequence[LadderRequest], concurrency: int) -> float:
-    """Output tokens per second."""
+    Raises:
+        ConfigError: they differ.
+    """
     lengths = {request.output_len for request in requests}
     if len(lengths) > 1:
         raise ConfigError("the peer's requests must all have the same output length; leave --peer out")
+    return lengths.pop()
+
+
+def _speed(endpoint: Endpoint, requests: Sequence[LadderRequest], concurrency: int, output_len: int) -> float:
+    """Output tokens per second."""
     prompts = [request.engine_request.prompt_token_ids for request in requests]
-    run = endpoint.run(prompts, lengths.pop(), concurrency)
+    run = endpoint.run(prompts, output_len, concurrency)
     return run.num_output_tokens / run.seconds

@@ -1,22 +1,23 @@
-"""`gradus bench peers`: every row of the comparison, its sides measured in turns.
+"""`gradus bench peers`: every row of the comparison, its sides measured in turns, before a time limit.
 
 The first round of each side is left out. What cannot be measured is absent, and said to be.
 """
 
-from collections.abc import Callable, Sequence
+import math
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, field
-from time import perf_counter
 from typing import Any
 
 from gradus.bench.evidence import evidence
-from gradus.bench.peers.candidates import Options, candidates, open_fastest
+from gradus.bench.peers.candidates import TRIAL_OUTPUT, Fastest, Options, candidates, open_fastest
+from gradus.bench.peers.deadline import Clock, Deadline, Pace
 from gradus.bench.peers.endpoint import Endpoint
+from gradus.bench.peers.row_result import RowResult
 from gradus.bench.peers.rows import Row, Side
 from gradus.bench.peers.sides import Environment
-from gradus.bench.ratios import advantage
 from gradus.bench.rounds import in_turn
-from gradus.bench.statistics import repeats, spread
+from gradus.bench.statistics import repeats
 from gradus.bench.workloads.fixed import FixedWorkload
 from gradus.errors import GradusError
 
@@ -29,44 +30,15 @@ METHOD = (
     "start of the process to the first token of an 8-token prompt, files in the page cache. Memory: the "
     "kernel's high-water mark of resident pages, mapped files included, of a process that ran the workload "
     "once. These two are with a peer's defaults. A ratio above 1 says that Gradus is better; its interval is "
-    "a bootstrap over rounds."
+    "a bootstrap over rounds. Where there is a time limit, each row has its share of what is left of it: no "
+    "round after the first begins that would not fit by the longest so far, so that a row may have fewer "
+    "rounds than asked for, the same number on every side. Changes of settings are tried in the first third "
+    "of a row's time; `untried` are those that no time was left for."
 )
 
-TRIAL_OUTPUT = 16  # tokens of each request of a trial run
+TRIALS_SHARE = 1 / 3  # of a row's time, for all of its sides
 
 Report = Callable[[str], None]
-
-
-@dataclass(slots=True)
-class RowResult:
-    """A row's figures per side and round, the options of each side, and why sides are missing."""
-
-    row: Row
-    figures: dict[Side, list[float]] = field(default_factory=dict)
-    options: dict[Side, Options] = field(default_factory=dict)
-    software: dict[str, dict[str, Any]] = field(default_factory=dict)  # by engine
-    absent: dict[Side, str] = field(default_factory=dict)
-
-    def note(self, side: Side, endpoint: Endpoint, options: Options) -> None:
-        """How a side was measured."""
-        self.options[side] = options
-        self.software.setdefault(side.engine, {}).update(endpoint.software)
-
-    def as_dict(self) -> dict[str, Any]:
-        """Results; a side that was not measured is absent."""
-        row, ours = self.row, self.figures.get(self.row.ours)
-        found: dict[str, Any] = {
-            "figure": row.figure,
-            "goal": row.goal,
-            "sides": {side.label: spread(values) for side, values in self.figures.items()},
-        }
-        if ours:
-            found["ratios"] = {
-                side.label: advantage(ours, values, lower_is_better=row.lower_is_better).as_dict()
-                for side, values in self.figures.items()
-                if side != row.ours
-            }
-        return found
 
 
 def bench_peers(
@@ -76,52 +48,95 @@ def bench_peers(
     num_rounds: int,
     report: Report,
     on_row: Callable[[RowResult, dict[str, Any]], None],
+    *,
+    time_limit: float = math.inf,
+    clock: Clock = time.monotonic,
 ) -> None:
     """Measure rows; `report` gets the figures of each round.
 
     `on_row` gets each row's result, and the evidence of all rows so far: what comes after an interruption is
     lost, what came before is not.
+
+    time_limit: seconds. A row that began in time has one round at least, however long that takes.
     """
+    parameters = {
+        "num_threads": environment.num_threads,
+        "num_rounds": num_rounds,
+        "time_limit_seconds": time_limit if math.isfinite(time_limit) else None,
+    }
+    deadline = Deadline.after(time_limit, clock)
     results: list[RowResult] = []
-    for row in rows:
-        result = RowResult(row)
-        for side in row.sides:
-            reason = environment.why_absent(side)
-            if reason is not None:
-                result.absent[side] = reason
-        measure = _measure_speed if row.measure == "speed" else _measure_processes
-        measure(environment, vocab_size, row.num_rounds(num_rounds), result, report)
+    for index, row in enumerate(rows):
+        too_late = None if deadline.seconds_left else _too_late(time_limit)
+        reasons = {side: environment.why_absent(side) or too_late for side in row.sides}
+        result = RowResult(row, absent={side: reason for side, reason in reasons.items() if reason})
+        if result.present:
+            measure = _measure_speed if row.measure == "speed" else _measure_processes
+            row_deadline = deadline.share(1 / (len(rows) - index))
+            measure(environment, vocab_size, row.num_rounds(num_rounds), row_deadline, result, report)
         results.append(result)
-        on_row(result, _evidence(environment, num_rounds, results))
+        on_row(result, _evidence(environment, parameters, results))
+
+
+def _too_late(time_limit: float) -> str:
+    return (
+        f"the time limit of {time_limit / 60:g} minutes was over; name the row alone with --rows, or raise "
+        "--time-limit"
+    )
+
+
+def _rounds(deadline: Deadline, first: int, last: int) -> Iterator[int]:
+    """Round by round; after number 1 none begins that would not fit by the longest so far."""
+    pace = Pace(deadline)
+    for round_index in range(first, last + 1):
+        if round_index > 1 and not pace.fits_another:
+            return
+        with pace.lap():
+            yield round_index
 
 
 def _measure_speed(
-    environment: Environment, vocab_size: int, num_rounds: int, result: RowResult, report: Report
+    environment: Environment,
+    vocab_size: int,
+    num_rounds: int,
+    deadline: Deadline,
+    result: RowResult,
+    report: Report,
 ) -> None:
     row = result.row
     with ExitStack() as stack:
-        endpoints: dict[Side, Endpoint] = {}
-        for side in _present(result):
-            try:
-                endpoint, options = _open_fastest(environment, side, row, vocab_size)
-                stack.callback(endpoint.close)
-                _warm_up(endpoint, row.workload, vocab_size)
-            except GradusError as error:
-                result.absent[side] = str(error)
-                continue
-            endpoints[side], result.figures[side] = endpoint, []
-            result.note(side, endpoint, options)
-        for round_index in range(1, num_rounds + 1):
+        endpoints = _open_all(environment, vocab_size, deadline.share(TRIALS_SHARE), result, stack)
+        for round_index in _rounds(deadline, 1, num_rounds):
             prompts = row.workload.prompts(vocab_size, round_index)
             for side in in_turn(list(endpoints), round_index):
                 figures = _run(endpoints[side], row.workload, prompts)
-                result.figures[side].append(figures[row.figure])
-            report(_round_line(result))
+                result.figures.setdefault(side, []).append(figures[row.figure])
+            report(result.last_round)
+
+
+def _open_all(
+    environment: Environment, vocab_size: int, deadline: Deadline, result: RowResult, stack: ExitStack
+) -> dict[Side, Endpoint]:
+    """The sides that work, each with its best settings and warmed up; `deadline` is that of all trials."""
+    endpoints: dict[Side, Endpoint] = {}
+    sides = result.present
+    for index, side in enumerate(sides):
+        trials = deadline.share(1 / (len(sides) - index))
+        try:
+            found = _open_fastest(environment, side, result.row, vocab_size, trials)
+            stack.callback(found.endpoint.close)
+            _warm_up(found.endpoint, result.row.workload, vocab_size)
+        except GradusError as error:
+            result.absent[side] = str(error)
+            continue
+        endpoints[side] = found.endpoint
+        result.note(side, found.endpoint, found.options, found.untried)
+    return endpoints
 
 
 def _open_fastest(
-    environment: Environment, side: Side, row: Row, vocab_size: int
-) -> tuple[Endpoint, Options]:
+    environment: Environment, side: Side, row: Row, vocab_size: int, deadline: Deadline
+) -> Fastest:
     """A side with the settings that have the best figure, over a short wave of requests."""
     wave = _short(row.workload)
     prompts = wave.prompts(vocab_size, 0)
@@ -132,7 +147,9 @@ def _open_fastest(
         return -figure if row.lower_is_better else figure
 
     tried = candidates(side.engine, _num_sequences(row.workload))
-    return open_fastest(tried, lambda options: _open(environment, side, row.workload, options), score)
+    return open_fastest(
+        tried, lambda options: _open(environment, side, row.workload, options), score, deadline
+    )
 
 
 def _warm_up(endpoint: Endpoint, workload: FixedWorkload, vocab_size: int) -> None:
@@ -147,13 +164,18 @@ def _short(workload: FixedWorkload) -> FixedWorkload:
 
 
 def _measure_processes(
-    environment: Environment, vocab_size: int, num_rounds: int, result: RowResult, report: Report
+    environment: Environment,
+    vocab_size: int,
+    num_rounds: int,
+    deadline: Deadline,
+    result: RowResult,
+    report: Report,
 ) -> None:
     """A fresh process for each figure; the first of each side is left out where time is the figure."""
     row = result.row
-    for round_index in range(0 if row.measure == "startup" else 1, num_rounds + 1):
+    for round_index in _rounds(deadline, 0 if row.measure == "startup" else 1, num_rounds):
         prompts = row.workload.prompts(vocab_size, round_index)
-        for side in in_turn(_present(result), round_index):
+        for side in in_turn(result.present, round_index):
             try:
                 value = _measure_process(environment, side, result, prompts)
             except GradusError as error:
@@ -163,7 +185,7 @@ def _measure_processes(
             if round_index:
                 result.figures.setdefault(side, []).append(value)
         if round_index:
-            report(_round_line(result))
+            report(result.last_round)
 
 
 def _measure_process(
@@ -174,7 +196,7 @@ def _measure_process(
     endpoint = _open(environment, side, row.workload, options)
     try:
         result.note(side, endpoint, options)
-        asked = perf_counter()
+        asked = time.perf_counter()
         run = endpoint.run(prompts, row.workload.output_len, row.workload.concurrency)
         if row.measure == "startup":
             return asked - endpoint.started + run.requests[0].first_token
@@ -198,16 +220,9 @@ def _run(endpoint: Endpoint, workload: FixedWorkload, prompts: list[list[int]]) 
     return endpoint.run(prompts, workload.output_len, workload.concurrency).figures()
 
 
-def _present(result: RowResult) -> list[Side]:
-    return [side for side in result.row.sides if side not in result.absent]
-
-
-def _round_line(result: RowResult) -> str:
-    figures = (f"{side.label} {values[-1]:,.4g}" for side, values in result.figures.items())
-    return f"{result.row.name}: {', '.join(figures)}"
-
-
-def _evidence(environment: Environment, num_rounds: int, results: Sequence[RowResult]) -> dict[str, Any]:
+def _evidence(
+    environment: Environment, parameters: Mapping[str, Any], results: Sequence[RowResult]
+) -> dict[str, Any]:
     software = {engine: found for result in results for engine, found in result.software.items() if found}
     absent = {
         f"{result.row.name}: {side.label}": reason
@@ -218,14 +233,15 @@ def _evidence(environment: Environment, num_rounds: int, results: Sequence[RowRe
         "peers",
         software={"peers": software},
         model={"name": environment.model, "weights": str(environment.weights)},
-        parameters={"num_threads": environment.num_threads, "num_rounds": num_rounds},
+        parameters=parameters,
         method=METHOD,
-        results={result.row.name: result.as_dict() for result in results},
+        results={result.row.name: result.as_dict() for result in results if result.figures},
         runs=[
             {
                 "row": result.row.name,
                 "side": side.label,
                 "options": dict(result.options.get(side, {})),
+                "untried": [dict(change) for change in result.untried.get(side, ())] or None,
                 result.row.figure: values,
             }
             for result in results

@@ -151,14 +151,14 @@ ROWS = {
 }
 
 
-def find_rows(names: str | None) -> list[Row]:
-    """Rows by a comma-separated list of names; all without one.
+def find_rows(names: str) -> list[Row]:
+    """Rows by a comma-separated list of names; `all` of them.
 
     Raises:
         ConfigError: names those that exist.
     """
-    wanted = list(ROWS) if names is None else [name.strip() for name in names.split(",")]
+    wanted = list(ROWS) if names == "all" else [name.strip() for name in names.split(",")]
     for name in wanted:
         if name not in ROWS:
-            raise ConfigError(f"there is no row {name!r}; there are {', '.join(ROWS)}")
+            raise ConfigError(f"there is no row {name!r}; there are {', '.join(ROWS)}, or all")
     return [ROWS[name] for name in wanted]

@@ -1,6 +1,7 @@
 """The outside reference: which weights it gets, and how it is run."""
 
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -24,6 +25,8 @@ class Fake:
 
     def run(self, command):
         options = self.options
+        with open(__file__ + ".log", "a") as log:
+            print(len(command["prompts"]), command["output_len"], file=log)
         seconds = 0.5 + options["flash_attention"] / 2 + options["kv_unified"] / 4 + options["n_ubatch"] / 512
         return [
             {{"start": 0.0, "first_token": seconds, "end": seconds, "num_prompt_tokens": len(prompt),
@@ -35,10 +38,40 @@ serve(Fake())
 """
 
 
-def test_the_fastest_of_its_settings_is_kept(ladder, tmp_path):
-    python = tmp_path / "python"
-    python.write_text(FAKE)
-    python.chmod(0o700)
+@pytest.fixture
+def python(tmp_path):
+    """An interpreter that is the peer, whatever it is given."""
+    path = tmp_path / "python"
+    path.write_text(FAKE)
+    path.chmod(0o700)
+    return path
+
+
+def test_it_runs_two_waves_and_tries_settings_on_a_short_one(ladder, python):
+    llama = LlamaCpp(str(python), Path("w.gguf"), 1, 1, 13)
+    long = [replace(request, engine_request=with_output(request, 40)) for request in ladder.requests(1)]
+    try:
+        figures = [llama.run(long[:2], 1), llama.run(long, 1)]
+    finally:
+        llama.close()
+    assert [figure["tokens_per_second"] for figure in figures] == [80, 80]
+    runs = Path(f"{python}.log").read_text().splitlines()
+    assert runs[-2:] == ["2 40", "2 40"]
+    assert set(runs[:-2]) == {"1 16"}
+
+
+def test_outputs_of_different_lengths_are_refused(ladder, python):
+    first, *others = ladder.requests(1)
+    requests = [*others, replace(first, engine_request=with_output(first, 7))]
+    with pytest.raises(ConfigError, match="same output length"):
+        LlamaCpp(str(python), Path("w.gguf"), 1, 1, 13).run(requests, 1)
+
+
+def with_output(request, length):
+    return replace(request.engine_request, max_tokens=length)
+
+
+def test_the_fastest_of_its_settings_is_kept(ladder, python):
     llama = LlamaCpp(str(python), Path("w.gguf"), 1, 4, 13)
     try:
         for index in range(2):

@@ -8,7 +8,7 @@ from gradus.errors import ConfigError
 
 def test_rows_are_found_by_name_in_the_order_given():
     assert [row.name for row in find_rows("wide, ttft")] == ["wide", "ttft"]
-    assert find_rows(None) == list(ROWS.values())
+    assert find_rows("all") == list(ROWS.values())
     with pytest.raises(ConfigError, match="decode-4bit"):
         find_rows("wide,no-such-row")
 
