@@ -135,6 +135,19 @@ def test_is_within_a_hundredth_of_products_in_f32(variant, kernel):
         assert np.sqrt(np.mean((f - exact) ** 2)) < 0.01 * v.std()
 
 
+@pytest.mark.parametrize(
+    ("largest_dim", "at_most"), [(1, {"bf16": 0.006, "int8": 0.02}), (20, {"bf16": 0.012, "int8": 0.07})]
+)
+def test_how_far_rounding_moves_results(variant, kernel, largest_dim, at_most):
+    """Of the results' standard deviation, in the root mean square, with one dimension of the keys larger."""
+    sequences = Sequences([300, 530], num_heads=4, num_kv_heads=2, head_dim=128)
+    for k in sequences.k:
+        k[:, 5::128] *= largest_dim
+    found = np.concatenate(attend(sequences, variant, kv_format="f16", kernel=kernel))
+    exact = np.concatenate(formula(sequences, "f16"))
+    assert np.sqrt(np.mean((found - exact) ** 2)) < at_most[kernel] * exact.std()
+
+
 @pytest.mark.parametrize("soft_cap", [0.0, 2.0])
 @pytest.mark.parametrize("window", [1, 2, 15, 16, 17, 100, 255, 256, 257, 300])
 def test_windows_and_soft_caps_agree_with_the_formula(variant, kernel, window, soft_cap):
