@@ -1,11 +1,13 @@
 // Attention to an f16 cache with products of weights and values in bf16 and sums in f32, blocked like
 // attention.cpp; queries and keys multiply in bf16 too, or in 8 bits:
 //
-// Per query and partition of 256 tokens, with bf16(x) the nearest of 8 bits, ties to even:
+// Per query and partition of 256 tokens, with bf16(x) the nearest of 8 bits, ties to even, and m, l and o
+// what the partitions before it left:
 //   s[t] = sum over pairs of d, in order, of bf16(scale * q[d]) * bf16(k[t][d])   lanes are tokens; soft cap
-//   m = max s,  e[t] = bf16(exp(s[t] - m)),  l = sum e                            so that weights sum to 1
-//   o[d] = sum over pairs of t, in order, of e[t] * bf16(v[t][d])                 lanes are dimensions
-// Partitions are merged as in attention.cpp, in f32.
+//   m' = max(m, max s),  e[t] = bf16(exp(s[t] - m')),  keep = exp(m - m')
+//   l' = keep * l + sum e                                                         so that weights sum to 1
+//   o'[d] = keep * o[d] + sum over pairs of t, in order, of e[t] * bf16(v[t][d])  lanes are dimensions
+// The result is o / l, in f32.
 //
 // In 8 bits, with int8(x) the nearest of 127 x / max |x|, and max |x| over 127 its scale:
 //   s[t] = q_scale * sum over g, in order, of k_scale[t][g] * sum of int8(scale * q[d]) * int8(k[t][d])

@@ -14,43 +14,55 @@ namespace {
 
 constexpr index_t v_pairs_per_prefetch = 2;  // few at a time, as of K
 
-// Of tokens first .. end, weights in place of the scores over `factor`, as pairs of tokens; weight 0 for the
-// others in groups begin_group .. end_group, both even. Returns the largest score, and the weights' sum.
-inline void bf16_weights(float* row, index_t first, index_t end, index_t begin_group, index_t end_group,
-                         float factor, float soft_cap, float* max_out, float* sum_out) {
+constexpr float log2_e = 1.44269504088896341f;
+
+// Tokens first .. end of a partition: those that a query sees.
+struct SeenTokens {
+  index_t first, end;
+
+  bool are_all(index_t from, index_t to) const { return first <= from && to <= end; }
+
+  // Lanes of x, tokens t .. t + 16, that are not seen replaced by `fill`'s.
+  f32x16 only(f32x16 x, index_t t, f32x16 fill) const { return keep_lanes(x, first - t, end - t, fill); }
+};
+
+inline void cap_scores(float* row, index_t begin, index_t end, float factor, float soft_cap) {
+  for (index_t t = begin; t < end; t += panel_width)
+    store(row + t, soft_capped(load(row + t) * broadcast(factor), soft_cap));
+}
+
+// Of tokens begin .. end, whole pairs of groups; AreAll: all of them are seen.
+template <bool AreAll>
+float largest_score(const float* row, SeenTokens seen, index_t begin, index_t end) {
   const f32x16 none = broadcast(-__builtin_inff());
-  const index_t begin = begin_group * panel_width;
-  f32x16 top = none;
-  for (index_t t = begin; t < end; t += panel_width) {
-    f32x16 s = load(row + t);
-    if (soft_cap > 0) {
-      s = soft_capped(s * broadcast(factor), soft_cap);
-      store(row + t, s);
+  f32x16 most[2] = {none, none};
+  for (index_t t = begin; t < end; t += 2 * panel_width) {
+    for (int half = 0; half < 2; ++half) {
+      const index_t at = t + half * panel_width;
+      const f32x16 s = load(row + at);
+      most[half] = max(most[half], AreAll ? s : seen.only(s, at, none));
     }
-    if (t < first || t + panel_width > end) s = keep_lanes(s, first - t, end - t, none);
-    top = max(top, s);
   }
-  if (soft_cap > 0) factor = 1;
-  const float largest_score = largest(top);
-  *max_out = largest_score * factor;
-  const f32x16 offset = broadcast(largest_score);
-  const f32x16 in_twos = broadcast(factor * 1.44269504088896341f);
+  return largest(max(most[0], most[1]));
+}
+
+// 2^(factor * score - most) in place of the scores, as pairs of tokens; weight 0 for tokens that are not
+// seen. Returns their sum.
+template <bool AreAll>
+float bf16_weights(float* row, SeenTokens seen, index_t begin, index_t end, float factor, float most) {
   f32x16 total = zero();
-  for (index_t t = begin; t < end_group * panel_width; t += 2 * panel_width) {
-    bf16x32 pairs = no_pairs();
-    if (t < end && t + 2 * panel_width > first) {
-      f32x16 e[2];
-      for (int half = 0; half < 2; ++half) {
-        const index_t at = t + half * panel_width;
-        e[half] = rough_exp2((load(row + at) - offset) * in_twos);
-        if (at < first || at + panel_width > end) e[half] = keep_lanes(e[half], first - at, end - at, zero());
-      }
-      pairs = side_by_side(e[0], e[1]);
+  for (index_t t = begin; t < end; t += 2 * panel_width) {
+    f32x16 e[2];
+    for (int half = 0; half < 2; ++half) {
+      const index_t at = t + half * panel_width;
+      e[half] = rough_exp2(fma(load(row + at), broadcast(factor), broadcast(-most)));
+      if (!AreAll) e[half] = seen.only(e[half], at, zero());
     }
+    const bf16x32 pairs = side_by_side(e[0], e[1]);
     store_pairs(reinterpret_cast<uint32_t*>(row) + t / 2, pairs);
     total = add_pairs(pairs, total);
   }
-  *sum_out = sum(total);
+  return sum(total);
 }
 
 // R queries at one partition, the sweep's from `at` on.
@@ -71,17 +83,16 @@ struct Bf16Tile {
 
   // The weighted values of P slices of 16 dimensions from d on, into the queries' running ones.
   template <int P>
-  void add(const f32x16 (&acc)[R][P], index_t d, const Factors* factors) const {
+  void add(const f32x16 (&acc)[R][P], index_t d, const float* keep) const {
     for (int r = 0; r < R; ++r) {
       for (int p = 0; p < P; ++p) {
         float* o = queries[r].o + d + p * panel_width;
-        const f32x16 taken = acc[r][p] * broadcast(factors[r].take);
-        store(o, factors[r].keep == 0 ? taken : load(o) * broadcast(factors[r].keep) + taken);
+        store(o, keep[r] == 0 ? acc[r][p] : fma(load(o), broadcast(keep[r]), acc[r][p]));
       }
     }
   }
 
-  void converted_values(const Factors* factors) const {
+  void converted_values(const float* keep) const {
     const index_t first = seen.begin_group * pairs_per_group;
     const auto* x = reinterpret_cast<const uint32_t*>(weights) + first;
     for (index_t d = 0; d < args.cache.head_dim; d += slice) {
@@ -92,12 +103,12 @@ struct Bf16Tile {
       accumulate_pairs<R, 2, partition_size>(
           x, (seen.num_tokens + 1) / 2 - first,
           [&](index_t i, int p) { return load_pairs(v + (2 * i + p) * panel_width); }, acc);
-      add(acc, d, factors);
+      add(acc, d, keep);
     }
   }
 
   template <int P>
-  index_t values_while(index_t d, const Factors* factors) const {
+  index_t values_while(index_t d, const float* keep) const {
     constexpr index_t width = P * panel_width;
     const index_t head_dim = args.cache.head_dim;
     const index_t num_parts = (head_dim + width - 1) / width * pairs_per_group / v_pairs_per_prefetch;
@@ -126,20 +137,56 @@ struct Bf16Tile {
               [&](index_t, int p) { return v_pair(v + p * panel_width, n / 2, head_dim, false); }, acc);
         }
       }
-      add(acc, d, factors);
+      add(acc, d, keep);
     }
     return d;
   }
 
-  void add_values(const Factors* factors) const {
+  void add_values(const float* keep) const {
     if constexpr (IsConverted) {
-      converted_values(factors);
+      converted_values(keep);
     } else {
       index_t d = 0;
-      if constexpr (R <= 2) d = values_while<8>(d, factors);
-      if constexpr (R <= 4) d = values_while<4>(d, factors);
-      d = values_while<2>(d, factors);
-      values_while<1>(d, factors);
+      if constexpr (R <= 2) d = values_while<8>(d, keep);
+      if constexpr (R <= 4) d = values_while<4>(d, keep);
+      d = values_while<2>(d, keep);
+      values_while<1>(d, keep);
+    }
+  }
+
+  // Weights in place of the scores. keep: what the queries' running results are multiplied by.
+  void weigh(float* keep) const {
+    const index_t begin = seen.begin_group / 2 * 2 * panel_width;
+    const index_t end = (seen.end_group + 1) / 2 * 2 * panel_width;
+    SeenTokens tokens[R];
+    float factor[R];
+    for (int r = 0; r < R; ++r) {
+      Query& query = queries[r];
+      query.next.prefetch(args.cache.head_dim);
+      tokens[r] = {query.first - here.begin, min_of(query.position + 1 - here.begin, seen.num_tokens)};
+      factor[r] = scores.factor(at + r);
+      float* row = weights + r * partition_size;
+      if (args.soft_cap > 0) {
+        cap_scores(row, begin, end, factor[r], args.soft_cap);
+        factor[r] = 1;
+      }
+      const float most =
+          factor[r] * (tokens[r].are_all(begin, end) ? largest_score<true>(row, tokens[r], begin, end)
+                                                     : largest_score<false>(row, tokens[r], begin, end));
+      const float before = query.max;
+      query.max = before > most ? before : most;
+      keep[r] = before - query.max;
+    }
+    store(keep, exp_not_positive(load(keep)));
+    for (int r = 0; r < R; ++r) {
+      Query& query = queries[r];
+      float* row = weights + r * partition_size;
+      if (tokens[r].first >= 0) keep[r] = 0;  // nothing before this partition
+      const float in_twos = factor[r] * log2_e, most = query.max * log2_e;
+      const float partition_sum = tokens[r].are_all(begin, end)
+                                      ? bf16_weights<true>(row, tokens[r], begin, end, in_twos, most)
+                                      : bf16_weights<false>(row, tokens[r], begin, end, in_twos, most);
+      query.sum = query.sum * keep[r] + partition_sum;
     }
   }
 
@@ -149,23 +196,9 @@ struct Bf16Tile {
     } else {
       scores.template of_cached<R>(at, seen, here, weights);
     }
-    Factors factors[R];
-    for (int r = 0; r < R; ++r) {
-      Query& query = queries[r];
-      query.next.prefetch(args.cache.head_dim);
-      const index_t first = query.first - here.begin;
-      const index_t end = min_of(query.position + 1 - here.begin, seen.num_tokens);
-      float partition_max, partition_sum;
-      bf16_weights(weights + r * partition_size, first, end, seen.begin_group / 2 * 2,
-                   (seen.end_group + 1) / 2 * 2, scores.factor(at + r), args.soft_cap, &partition_max,
-                   &partition_sum);
-      if (end <= 0 || first >= partition_size) {
-        factors[r] = factors_of_unseen(end <= 0);
-      } else {
-        factors[r] = merge(query, partition_max, partition_sum, first >= 0);
-      }
-    }
-    add_values(factors);
+    float keep[panel_width] = {};
+    weigh(keep);
+    add_values(keep);
   }
 };
 

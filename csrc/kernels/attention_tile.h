@@ -67,6 +67,29 @@ void exponentials(float* row, index_t first, index_t end, index_t begin_group, i
   *sum_out = sum(total);
 }
 
+inline float exp_one(float x) {
+  float lanes[16];
+  store(lanes, exp_not_positive(broadcast(x)));
+  return lanes[0];
+}
+
+// What a query's running result, and a partition's, are multiplied by before they are added.
+struct Factors {
+  float keep, take;
+};
+
+// The partition's largest score and sum into the query's.
+inline Factors merge(Query& query, float partition_max, float partition_sum, bool is_its_first) {
+  const float merged = query.max > partition_max ? query.max : partition_max;
+  const Factors factors =
+      is_its_first ? Factors{0, 1} : Factors{exp_one(query.max - merged), exp_one(partition_max - merged)};
+  query.sum = query.sum * factors.keep + partition_sum * factors.take;
+  query.max = merged;
+  return factors;
+}
+// Of a partition that lies after the query, or before its window.
+inline Factors factors_of_unseen(bool lies_after) { return {lies_after ? 1.0f : 0.0f, 0.0f}; }
+
 // R queries at one partition.
 template <class Stored, int R>
 struct Tile {

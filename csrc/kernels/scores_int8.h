@@ -10,6 +10,7 @@ namespace {
 
 constexpr index_t dims_per_scale = 32;  // of a key
 constexpr index_t fours_per_chunk = q_chunk / 4;
+constexpr int queries_per_pass = 4;
 constexpr index_t scales_per_chunk = q_chunk / dims_per_scale;
 
 // A query has one scale, a key one for each 32 dimensions. The instruction takes one unsigned factor, a key's
@@ -154,45 +155,55 @@ struct Int8Scores {
     return group;
   }
 
-  template <int R, int P>
+  // Of P groups from an even one on, or one.
+  template <int R, int P, int First = 0>
   void of_groups(index_t at, index_t group, float* scores) const {
-    float* to = scores + group * panel_width;
-    add_part<R, P, true>(at, group, 0, to);
-    for (index_t g = 1; g < num_scales; ++g) add_part<R, P, false>(at, group, g, to);
+    constexpr int count = R - First < queries_per_pass ? R - First : queries_per_pass;
+    of_queries<R, P, First, count>(at, group, scores + First * partition_size + group * panel_width);
+    if constexpr (First + count < R) of_groups<R, P, First + count>(at, group, scores);
   }
 
-  // Of the dimensions that share a scale, of P groups from an even one on, or one.
-  template <int R, int P, bool IsFirst>
-  void add_part(index_t at, index_t group, index_t g, float* to) const {
+  // Of `Count` of a tile's R queries, so few that their sums, whole and in floats, stay in registers.
+  template <int R, int P, int First, int Count>
+  void of_queries(index_t at, index_t group, float* to) const {
     const index_t padded_dim = padded_to_chunks(args.cache.head_dim);
-    const auto* x =
-        reinterpret_cast<const int8_t*>(q + at * padded_dim / 4 + g / scales_per_chunk * R * fours_per_chunk +
-                                        g % scales_per_chunk * dims_per_scale / 4);
-    const int32_t* start = starts + at * padded_dim / dims_per_scale + g * R;
-    const uint32_t* codes = k_of(group) + g * dims_per_scale / 4 * 2 * panel_width;
-    i32x16 acc[R][P];
+    const auto* x = reinterpret_cast<const int8_t*>(q + at * padded_dim / 4 + First * fours_per_chunk);
+    const int32_t* start = starts + at * padded_dim / dims_per_scale + First;
+    const uint32_t* codes = k_of(group);
+    f32x16 total[Count][P];
 #pragma GCC unroll 16
-    for (int r = 0; r < R; ++r) {
+    for (int r = 0; r < Count; ++r) {
 #pragma GCC unroll 16
-      for (int p = 0; p < P; ++p) acc[r][p] = broadcast_i32(start[r]);
+      for (int p = 0; p < P; ++p) total[r][p] = zero();
     }
-    const index_t n = min_of(dims_per_scale / 4, num_fours() - g * dims_per_scale / 4);
-    for (index_t i = 0; i < n; ++i, x += 4, codes += 2 * panel_width) {
+    for (index_t g = 0; g < num_scales; ++g, start += R) {
+      const int8_t* four = x + g / scales_per_chunk * R * q_chunk + g % scales_per_chunk * dims_per_scale;
+      i32x16 sums[Count][P];
+#pragma GCC unroll 16
+      for (int r = 0; r < Count; ++r) {
+#pragma GCC unroll 16
+        for (int p = 0; p < P; ++p) sums[r][p] = broadcast_i32(start[r]);
+      }
+      const index_t n = min_of(dims_per_scale / 4, num_fours() - g * dims_per_scale / 4);
+      for (index_t i = 0; i < n; ++i, four += 4, codes += 2 * panel_width) {
+#pragma GCC unroll 16
+        for (int p = 0; p < P; ++p) {
+          const i8x64 lanes = load_i8(reinterpret_cast<const uint8_t*>(codes + p * panel_width));
+#pragma GCC unroll 16
+          for (int r = 0; r < Count; ++r) sums[r][p] = add_products(sums[r][p], lanes, four + r * q_chunk);
+        }
+      }
 #pragma GCC unroll 16
       for (int p = 0; p < P; ++p) {
-        const i8x64 lanes = load_i8(reinterpret_cast<const uint8_t*>(codes + p * panel_width));
+        const f32x16 scale = load(scales_of(group + p, g * dims_per_scale));
 #pragma GCC unroll 16
-        for (int r = 0; r < R; ++r) acc[r][p] = add_products(acc[r][p], lanes, x + r * 4 * fours_per_chunk);
+        for (int r = 0; r < Count; ++r) total[r][p] = fma(to_float(sums[r][p]), scale, total[r][p]);
       }
     }
 #pragma GCC unroll 16
-    for (int p = 0; p < P; ++p) {
-      const f32x16 scale = load(scales_of(group + p, g * dims_per_scale));
+    for (int r = 0; r < Count; ++r) {
 #pragma GCC unroll 16
-      for (int r = 0; r < R; ++r) {
-        float* score = to + r * partition_size + p * panel_width;
-        store(score, IsFirst ? to_float(acc[r][p]) * scale : fma(to_float(acc[r][p]), scale, load(score)));
-      }
+      for (int p = 0; p < P; ++p) store(to + r * partition_size + p * panel_width, total[r][p]);
     }
   }
 };

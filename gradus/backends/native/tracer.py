@@ -3,7 +3,7 @@
 The trace is symbolic in rows: nothing in it depends on a step; buffers are as long as the largest step.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import gradus.backends.native._native as _native
@@ -29,25 +29,29 @@ class Tracer(NativeOps):
 
 def compile_program(operations: Sequence[Operation], executor: Any, num_rows: int) -> tuple[Any, int]:
     """A replayable `_native.Program` and the bytes of its arena, for steps of at most `num_rows` rows."""
-    slabs = _slabs(operations)
-    offsets, num_floats = _assign_offsets(slabs, num_rows)
+    places, num_floats = lay_out(operations, num_rows)
     arena = _native.Buffer(num_floats)
-    views = {}
-    for slab, offset in zip(slabs, offsets, strict=True):
-        column = 0
-        for value in slab.values:
-            views[value] = _view(arena, offset + column, slab.stride, value)
-            column += value.padded_width
-        for alias, value in slab.aliases.items():
-            views[alias] = views[value]
+    views = {
+        value: _native.View(arena, offset, stride, value.width, getattr(_native.RowSet, value.rows))
+        for value, (offset, stride) in places.items()
+    }
     program = _native.Program()
     for operation in operations:
         program.append(lower(operation, views, executor))
     return program, num_floats * 4
 
 
-def _view(buffer: Any, offset: int, stride: int, value: Value) -> Any:
-    return _native.View(buffer, offset, stride, value.width, getattr(_native.RowSet, value.rows))
+def lay_out(operations: Sequence[Operation], num_rows: int) -> tuple[dict[Value, tuple[int, int]], int]:
+    """Where each value lies, its first float and the floats from row to row; and the floats of them all."""
+    slabs = _slabs(operations)
+    offsets, num_floats = _assign_offsets(slabs, num_rows)
+    places = {}
+    for slab, offset in zip(slabs, offsets, strict=True):
+        for value in slab.values:
+            for tenant in (value, *slab.successors[value]):
+                places[tenant] = offset, slab.stride
+            offset += value.padded_width
+    return places, num_floats
 
 
 class _Slab:
@@ -55,32 +59,42 @@ class _Slab:
 
     def __init__(self, values: Sequence[Value], born: int) -> None:
         self.values = list(values)
-        self.aliases: dict[Value, Value] = {}  # results that were computed in place, and where
+        self.successors: dict[Value, list[Value]] = {value: [] for value in values}  # in a value's place
         self.stride = row_stride(sum(value.padded_width for value in values))
         self.born = born
         self.last_use = born
 
 
 def _slabs(operations: Sequence[Operation]) -> list[_Slab]:
+    last_reader = {value: operation for operation in operations for value in operation.inputs}
     slabs: list[_Slab] = []
-    slab_of: dict[Value, _Slab] = {}
+    place_of: dict[Value, tuple[_Slab, Value]] = {}  # the value that a slab was made for
     for index, operation in enumerate(operations):
         for value in operation.inputs:
-            slab_of[value].last_use = index
-        if operation.in_place:
-            slab = slab_of[operation.inputs[0]]
-            source = operation.inputs[0]
-            slab.aliases[operation.outputs[0]] = slab.aliases.get(source, source)
-            slab_of[operation.outputs[0]] = slab
-            continue
-        groups = (
-            [operation.outputs] if operation.kind == "linear" else [(value,) for value in operation.outputs]
-        )
-        for group in groups:
+            place_of[value][0].last_use = index
+        outputs = operation.outputs
+        if operation.in_place or _may_overwrite(operation, last_reader):
+            slab, first = place_of[operation.inputs[0]]
+            slab.successors[first].append(outputs[0])
+            place_of[outputs[0]] = slab, first
+            outputs = outputs[1:]
+        for group in [outputs] if operation.kind == "linear" else [(value,) for value in outputs]:
             slab = _Slab(group, index)
             slabs.append(slab)
-            slab_of.update(dict.fromkeys(group, slab))
+            place_of.update({value: (slab, value) for value in group})
     return slabs
+
+
+# They read what they need of a row, or of its head, before they write it.
+_ROW_BY_ROW = {"add", "add_rms_norm", "add_rms_norm_quantize", "attention", "quantize"}
+
+
+def _may_overwrite(operation: Operation, last_reader: Mapping[Value, Operation]) -> bool:
+    """Whether the first result can lie where the first input was: the CPU's caches hold that memory."""
+    if operation.kind not in _ROW_BY_ROW:
+        return False
+    old, new = operation.inputs[0], operation.outputs[0]
+    return last_reader[old] is operation and new.rows == old.rows and new.padded_width <= old.padded_width
 
 
 def _assign_offsets(slabs: Sequence[_Slab], num_rows: int) -> tuple[list[int], int]:
