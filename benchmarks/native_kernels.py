@@ -73,7 +73,7 @@ def seconds_per_product(executor, weights, k, n, num_rows, repetitions, clock) -
     step = step_of(num_rows)
     is_quantized = weights[0].is_quantized
     if is_quantized:
-        x_view = quantized_rows(executor, step, x_view, k)
+        x_view = quantized_rows(executor, step, x_view, k, weights[0].takes_quads)
     program = _native.Program()
     for weight in weights:
         program.append(_native.linear(x_view, weight, 0, 1, y_view, is_quantized))
@@ -85,13 +85,13 @@ def seconds_per_product(executor, weights, k, n, num_rows, repetitions, clock) -
     return min(times)
 
 
-def quantized_rows(executor, step, x_view, k):
+def quantized_rows(executor, step, x_view, k, in_quads):
     """The rows in 8 bits, as products with quantized weights read them."""
-    width = _native.quantized_width(k)
+    width = _native.quantized_width(k, in_quads)
     buffer = _native.Buffer(row_stride(width) * MAX_ROWS)
     view = _native.View(buffer, 0, row_stride(width), width, _native.RowSet.tokens)
     program = _native.Program()
-    program.append(_native.quantize(x_view, view))
+    program.append(_native.quantize(x_view, in_quads, view))
     executor.run(program, step)
     return view
 

@@ -116,7 +116,7 @@ void Executor::perform(const Linear& op) {
 void Executor::perform(const Quantize& op) {
   require_room(op.x);
   for_rows(rows_of(op.out), op.x.width, [&](int64_t row, int64_t count, int) {
-    kernels_.quantize(rows(op.x, row), op.x.width, rows(op.out, row), count);
+    kernels_.quantize(rows(op.x, row), op.x.width, op.in_quads, rows(op.out, row), count);
   });
 }
 
@@ -155,7 +155,7 @@ void Executor::perform(const Quantized<Operation>& op) {
     const Rows row{scratch(thread), 0};
     for (int64_t r = first; r < first + count; ++r) {
       compute(op.operation, r, 1, row);
-      kernels_.quantize(row, width, rows(op.out, r), 1);
+      kernels_.quantize(row, width, op.in_quads, rows(op.out, r), 1);
     }
   });
 }

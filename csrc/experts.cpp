@@ -30,8 +30,15 @@ int64_t stride_of(int64_t panels) {
   return stride % 256 == 0 ? stride + panel_width : stride;
 }
 
-int64_t hidden_stride(const Experts& op) { return stride_of(padded(op.x.width) / panel_width); }
-int64_t gate_up_stride(const Experts& op) { return stride_of(op.gate_up->first_panel(2)); }
+// Rows of `width` floats, or of `k` in 8 bits where those are longer.
+int64_t stride_for(int64_t width, int64_t k, const Weight& reader) {
+  const int64_t quantized = quantized_width(k, takes_quads(reader.format()));
+  return stride_of(padded(std::max(width, quantized)) / panel_width);
+}
+int64_t hidden_stride(const Experts& op) { return stride_for(op.x.width, op.x.width, *op.gate_up); }
+int64_t gate_up_stride(const Experts& op) {
+  return stride_for(op.gate_up->first_panel(2) * panel_width, op.down->inputs(), *op.down);
+}
 
 void softmax(float* x, int64_t n) {
   const float largest = *std::max_element(x, x + n);
@@ -157,7 +164,7 @@ void Executor::experts_tile(const Experts& op, int64_t first_row, int64_t num_ro
       const Rows from{x.data + i / op.top_k * x.stride, x.stride};
       const Rows to{gathered.data + space.places[i] * gathered.stride, gathered.stride};
       if (op.quantize_x) {
-        kernels_.quantize(from, width, to, 1);
+        kernels_.quantize(from, width, takes_quads(op.gate_up->format()), to, 1);
       } else {
         std::copy_n(from.data, width, to.data);
       }
@@ -170,7 +177,7 @@ void Executor::experts_tile(const Experts& op, int64_t first_row, int64_t num_ro
   for_rows(num_assignments, inner, [&](int64_t i, int64_t count, int) {
     const Rows activated{gate.data + i * gate.stride, gate.stride};
     kernels_.silu_mul(activated, {up.data + i * up.stride, up.stride}, activated, inner, count);
-    if (op.quantize_x) kernels_.quantize(activated, inner, activated, count);
+    if (op.quantize_x) kernels_.quantize(activated, inner, takes_quads(op.down->format()), activated, count);
   });
   const Rows outputs{space.outputs->data(), hidden_stride(op)};
   gemm(expert_gemms(space, *op.down, 1, gate, op.quantize_x, outputs));

@@ -57,8 +57,9 @@ struct Linear {  // matrices first .. last of the weight, side by side
   View out;
   bool quantized_x;  // x holds rows of a Quantize
 };
-struct Quantize {  // rows of 8-bit codes, scales and sums: quantized_width(x.width) floats
+struct Quantize {  // rows of 8-bit codes and what goes with them: quantized_width(x.width, in_quads) floats
   View x, out;
+  bool in_quads;  // as products with int4_g128 read them
 };
 struct RmsNorm {
   View x;
@@ -136,6 +137,7 @@ template <class Operation>
 struct Quantized {  // an operation on rows whose result only a Quantize reads: its own `out` has no buffer
   Operation operation;
   View out;
+  bool in_quads;
 };
 
 using Instruction =

@@ -14,7 +14,7 @@ void require_width(const View& view, int64_t width) {
 // x is what the weight reads: its inputs in f32, or quantized.
 void require_input(const View& x, const Weight& w, bool quantized_x) {
   require(!quantized_x || is_quantized(w.format()), "only quantized weights read quantized rows");
-  require_width(x, quantized_x ? quantized_width(w.inputs()) : w.inputs());
+  require_width(x, quantized_x ? quantized_width(w.inputs(), takes_quads(w.format())) : w.inputs());
 }
 
 void require_heads(const View& view, int64_t head_dim) {
@@ -79,10 +79,10 @@ Operation make_gated(const View& gate, const View& up, const View& out) {
 View without_buffer(const View& input) { return {nullptr, 0, 0, input.width, input.rows}; }
 
 template <class Operation>
-Instruction quantized(Executor& executor, const Operation& operation, const View& out) {
-  require_width(out, quantized_width(operation.out.width));
+Instruction quantized(Executor& executor, const Operation& operation, const View& out, bool in_quads) {
+  require_width(out, quantized_width(operation.out.width, in_quads));
   executor.reserve_row(operation.out.width);
-  return Quantized<Operation>{operation, out};
+  return Quantized<Operation>{operation, out, in_quads};
 }
 
 }  // namespace
@@ -109,11 +109,14 @@ void bind_instructions(nb::module_& m) {
         return Instruction(Linear{x, w, begin, end, out, quantized_x});
       },
       "x"_a, "weight"_a, "first"_a, "last"_a, "out"_a, "quantized_x"_a = false);
-  m.def("quantize", [](View x, View out) {
-    require_width(out, quantized_width(x.width));
-    return Instruction(Quantize{x, out});
-  });
-  m.def("quantized_width", &quantized_width);
+  m.def(
+      "quantize",
+      [](View x, bool in_quads, View out) {
+        require_width(out, quantized_width(x.width, in_quads));
+        return Instruction(Quantize{x, out, in_quads});
+      },
+      "x"_a, "in_quads"_a, "out"_a);
+  m.def("quantized_width", &quantized_width, "k"_a, "in_quads"_a);
   m.def("rms_norm",
         [](View x, Floats w, float eps, View out) { return Instruction(make_rms_norm(x, w, eps, out)); });
   m.def(
@@ -156,19 +159,19 @@ void bind_instructions(nb::module_& m) {
 void bind_quantized_instructions(nb::class_<Executor>& executor) {
   executor
       .def("rms_norm_quantize",
-           [](Executor& self, View x, Floats w, float eps, View out) {
-             return quantized(self, make_rms_norm(x, w, eps, without_buffer(x)), out);
+           [](Executor& self, View x, Floats w, float eps, bool in_quads, View out) {
+             return quantized(self, make_rms_norm(x, w, eps, without_buffer(x)), out, in_quads);
            })
       .def("add_rms_norm_quantize",
-           [](Executor& self, View a, View b, Floats w, float eps, View sum, View out) {
-             return quantized(self, make_add_rms_norm(a, b, w, eps, sum, without_buffer(a)), out);
+           [](Executor& self, View a, View b, Floats w, float eps, bool in_quads, View sum, View out) {
+             return quantized(self, make_add_rms_norm(a, b, w, eps, sum, without_buffer(a)), out, in_quads);
            })
       .def("silu_mul_quantize",
-           [](Executor& self, View gate, View up, View out) {
-             return quantized(self, make_gated<SiluMul>(gate, up, without_buffer(gate)), out);
+           [](Executor& self, View gate, View up, bool in_quads, View out) {
+             return quantized(self, make_gated<SiluMul>(gate, up, without_buffer(gate)), out, in_quads);
            })
-      .def("gelu_mul_quantize", [](Executor& self, View gate, View up, View out) {
-        return quantized(self, make_gated<GeluMul>(gate, up, without_buffer(gate)), out);
+      .def("gelu_mul_quantize", [](Executor& self, View gate, View up, bool in_quads, View out) {
+        return quantized(self, make_gated<GeluMul>(gate, up, without_buffer(gate)), out, in_quads);
       });
 }
 

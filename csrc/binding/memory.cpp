@@ -104,6 +104,9 @@ void bind_weight(nb::module_& m) {
       .def_prop_ro("outputs", &Weight::all_outputs)
       .def_prop_ro("inputs", &Weight::inputs)
       .def_prop_ro("is_quantized", [](const Weight& self) { return is_quantized(self.format()); })
+      .def_prop_ro(
+          "takes_quads", [](const Weight& self) { return takes_quads(self.format()); },
+          "Whether products read rows that `quantize` made in quads.")
       .def_prop_ro("bytes", &Weight::bytes);
   nb::class_<FloatVector>(m, "Floats", "A constant vector.")
       .def("__init__",

@@ -11,9 +11,9 @@
 //   part += scale * sum(c * q);   in 4 bits c - 8 for c;   int4: part += centre * sum(q)
 //   y += x_scale * part
 //
-// In int4_g128 the integers of the four are summed too, and one scale is left:
+// For int4_g128, x = x_scale * 2^shift * q with one x_scale for the row, and 128 k are summed in integers:
 //
-//   y += (scale * x_scale) * sum((c - 8) * q)
+//   y += scale * (sum((c - 8) * q) << shift);   and when all k are there, y = x_scale * y + bias
 //
 // Where 4-bit formats sum a group's products in 16 bits, each of an output's two lanes holds 16 products of
 // at most 15 * 127, together 30,480, and starts from half of -8 * sum(q), or in int4_g128 from 0. Lanes are
@@ -41,20 +41,8 @@ inline f32x16 initial(const GemmArgs& args, index_t panel) {
   return args.bias ? load(args.bias + panel * panel_width) : zero();
 }
 
-// What formats with a scale a group have in common: parts in f32, that an activations' scale is missing in.
-struct ScalePerGroup {
-  using Part = f32x16;
-  static Part start(const ActivationGroup&) { return zero(); }
-  template <int R>
-  static inline __attribute__((always_inline)) void add_parts(const uint8_t*, const float (&x_scale)[R],
-                                                              const Part (&part)[R], f32x16 (&acc)[R]) {
-#pragma GCC unroll 16
-    for (int r = 0; r < R; ++r) acc[r] = fma(part[r], broadcast(x_scale[r]), acc[r]);
-  }
-};
-
 // add_group adds one group of a panel to R rows' parts. w: the group's codes, then its factors.
-struct Int8 : ScalePerGroup {
+struct Int8 {
   static constexpr Format format = Format::int8;
   template <int R>
   static inline __attribute__((always_inline)) void add_group(const uint8_t* w,
@@ -77,28 +65,32 @@ struct Int8 : ScalePerGroup {
 
 // Adds a group's products with 4-bit codes to R rows' sums.
 template <int R>
-inline __attribute__((always_inline)) void add_nibbles(const uint8_t* w, const ActivationGroup* const (&x)[R],
+inline __attribute__((always_inline)) void add_nibbles(const uint8_t* w, const int8_t* const (&codes)[R],
                                                        i4_sums (&sums)[R]) {
 #pragma GCC unroll 16
   for (int block = 0; block < 8; ++block) {
     const uint8_t* two_blocks = w + block / 2 * block_bytes;
     const i8x64 weights = block % 2 == 0 ? load_low_nibbles(two_blocks) : load_high_nibbles(two_blocks);
 #pragma GCC unroll 16
-    for (int r = 0; r < R; ++r) sums[r] = add_products_i4(sums[r], weights, x[r]->codes + block * 4);
+    for (int r = 0; r < R; ++r) sums[r] = add_products_i4(sums[r], weights, codes[r] + block * 4);
   }
 }
 
 template <Format Stored>
-struct Int4 : ScalePerGroup {
+struct Int4 {
   static constexpr Format format = Stored;
   template <int R>
   static inline __attribute__((always_inline)) void add_group(const uint8_t* w,
                                                               const ActivationGroup* const (&x)[R],
                                                               f32x16 (&part)[R]) {
     i4_sums sums[R];
+    const int8_t* codes[R];
 #pragma GCC unroll 16
-    for (int r = 0; r < R; ++r) sums[r] = start_i4(*x[r]);
-    add_nibbles<R>(w, x, sums);
+    for (int r = 0; r < R; ++r) {
+      sums[r] = start_i4(*x[r]);
+      codes[r] = x[r]->codes;
+    }
+    add_nibbles<R>(w, codes, sums);
     const auto* factors = reinterpret_cast<const uint16_t*>(w + 4 * block_bytes);
     const f32x16 scale = load_f16(factors);
 #pragma GCC unroll 16
@@ -111,36 +103,10 @@ struct Int4 : ScalePerGroup {
   }
 };
 
-struct Int4G128 {
-  static constexpr Format format = Format::int4_g128;
-  using Part = i32x16;
-  static Part start(const ActivationGroup& x) { return broadcast_i32(x.g128_start); }
-  template <int R>
-  static inline __attribute__((always_inline)) void add_group(const uint8_t* w,
-                                                              const ActivationGroup* const (&x)[R],
-                                                              Part (&part)[R]) {
-    i4_sums sums[R];
-#pragma GCC unroll 16
-    for (int r = 0; r < R; ++r) sums[r] = resume_i4(part[r]);
-    add_nibbles<R>(w, x, sums);
-#pragma GCC unroll 16
-    for (int r = 0; r < R; ++r) part[r] = resumed_i4(part[r], sums[r]);
-  }
-  template <int R>
-  static inline __attribute__((always_inline)) void add_parts(const uint8_t* factors,
-                                                              const float (&x_scale)[R],
-                                                              const Part (&part)[R], f32x16 (&acc)[R]) {
-    const f32x16 scale = load_f16(reinterpret_cast<const uint16_t*>(factors));
-#pragma GCC unroll 16
-    for (int r = 0; r < R; ++r) acc[r] = fma(to_float(part[r]), scale * broadcast(x_scale[r]), acc[r]);
-  }
-};
-
 // Rows row .. row + R of panels begin .. end.
 template <class Width, int R>
-void quantized_tile(const GemmArgs& args, index_t begin, index_t end, index_t row) {
-  constexpr bool shares_factors = groups_per_factor(Width::format) > 1;
-  constexpr index_t stride = code_bytes(Width::format) + (shares_factors ? 0 : factor_bytes(Width::format));
+void groups_tile(const GemmArgs& args, index_t begin, index_t end, index_t row) {
+  constexpr index_t stride = code_bytes(Width::format) + factor_bytes(Width::format);
   const index_t groups = num_groups(args.k), x_stride = args.x_stride, y_stride = args.y_stride;
   const uint8_t* w =
       static_cast<const uint8_t*>(args.weight) + begin * quantized_panel_bytes(Width::format, args.k);
@@ -155,47 +121,112 @@ void quantized_tile(const GemmArgs& args, index_t begin, index_t end, index_t ro
       acc[r] = initial(args, panel);
     }
     for (index_t left = groups; left > 0; left -= groups_per_scale) {
-      typename Width::Part part[R];
+      f32x16 part[R];
 #pragma GCC unroll 16
-      for (int r = 0; r < R; ++r) part[r] = Width::start(*x[r]);
+      for (int r = 0; r < R; ++r) part[r] = zero();
       for (index_t g = min_of(groups_per_scale, left); g > 0; --g, w += stride) {
         for (index_t line = 0; line < stride; line += 64) __builtin_prefetch(w + prefetch_bytes + line, 0, 2);
         Width::template add_group<R>(w, x, part);
 #pragma GCC unroll 16
         for (int r = 0; r < R; ++r) ++x[r];
       }
-      float x_scale[R];
 #pragma GCC unroll 16
-      for (int r = 0; r < R; ++r) x_scale[r] = x[r][-1].scale;
-      Width::add_parts(w, x_scale, part, acc);
-      if constexpr (shares_factors) {
-        __builtin_prefetch(w + prefetch_bytes, 0, 2);
-        w += factor_bytes(Width::format);
-      }
+      for (int r = 0; r < R; ++r) acc[r] = fma(part[r], broadcast(x[r][-1].scale), acc[r]);
     }
 #pragma GCC unroll 16
     for (int r = 0; r < R; ++r) store(y + r * y_stride, acc[r]);
   }
 }
 
+// The same of int4_g128.
+template <int R>
+void quads_tile(const GemmArgs& args, index_t begin, index_t end, index_t row) {
+  constexpr Format format = Format::int4_g128;
+  constexpr index_t stride = code_bytes(format);
+  const index_t groups = num_groups(args.k), x_stride = args.x_stride, y_stride = args.y_stride;
+  const uint8_t* w = static_cast<const uint8_t*>(args.weight) + begin * quantized_panel_bytes(format, args.k);
+  const float* rows = args.x + row * x_stride;
+  const float* x_scale =
+      rows + num_quads(args.k) * static_cast<index_t>(sizeof(ActivationQuad) / sizeof(float));
+  float* y = args.y + row * y_stride + begin * panel_width;
+  for (index_t panel = begin; panel < end; ++panel, y += panel_width) {
+    const ActivationQuad* x[R];
+    f32x16 acc[R];
+#pragma GCC unroll 16
+    for (int r = 0; r < R; ++r) {
+      x[r] = reinterpret_cast<const ActivationQuad*>(rows + r * x_stride);
+      acc[r] = zero();
+    }
+    for (index_t left = groups; left > 0; left -= groups_per_scale) {
+      i32x16 total[R];
+      const int8_t* codes[R];
+#pragma GCC unroll 16
+      for (int r = 0; r < R; ++r) {
+        total[r] = broadcast_i32(x[r]->start);
+        codes[r] = x[r]->codes;
+      }
+      for (index_t g = min_of(groups_per_scale, left); g > 0; --g, w += stride) {
+        for (index_t line = 0; line < stride; line += 64) __builtin_prefetch(w + prefetch_bytes + line, 0, 2);
+        i4_sums sums[R];
+#pragma GCC unroll 16
+        for (int r = 0; r < R; ++r) sums[r] = resume_i4(total[r]);
+        add_nibbles<R>(w, codes, sums);
+#pragma GCC unroll 16
+        for (int r = 0; r < R; ++r) {
+          total[r] = resumed_i4(total[r], sums[r]);
+          codes[r] += group_size;
+        }
+      }
+      const f32x16 scale = load_f16(reinterpret_cast<const uint16_t*>(w));
+      __builtin_prefetch(w + prefetch_bytes, 0, 2);
+      w += factor_bytes(format);
+#pragma GCC unroll 16
+      for (int r = 0; r < R; ++r) {
+        acc[r] = fma(to_float(shift_left(total[r], x[r]->shift)), scale, acc[r]);
+        ++x[r];
+      }
+    }
+    const f32x16 bias = initial(args, panel);
+#pragma GCC unroll 16
+    for (int r = 0; r < R; ++r) store(y + r * y_stride, fma(acc[r], broadcast(x_scale[r * x_stride]), bias));
+  }
+}
+
+template <class Width>
+struct Groups {
+  static constexpr Format format = Width::format;
+  template <int R>
+  static void tile(const GemmArgs& args, index_t begin, index_t end, index_t row) {
+    groups_tile<Width, R>(args, begin, end, row);
+  }
+};
+
+struct Quads {
+  static constexpr Format format = Format::int4_g128;
+  template <int R>
+  static void tile(const GemmArgs& args, index_t begin, index_t end, index_t row) {
+    quads_tile<R>(args, begin, end, row);
+  }
+};
+
 // A tile of `height` rows, at most R.
-template <class Width, int R>
+template <class Tiles, int R>
 void tile_of(index_t height, const GemmArgs& args, index_t begin, index_t end, index_t row) {
-  if (height == R) return quantized_tile<Width, R>(args, begin, end, row);
-  if constexpr (R > 1) tile_of<Width, R - 1>(height, args, begin, end, row);
+  if (height == R) return Tiles::template tile<R>(args, begin, end, row);
+  if constexpr (R > 1) tile_of<Tiles, R - 1>(height, args, begin, end, row);
 }
 
 // As few tiles as possible, of nearly equal height. A tile's rows stay in L1 while panels come by, in order;
 // all tiles read the same panels from L2.
-template <class Width>
+template <class Tiles>
 void quantized_rows(const GemmArgs& args, index_t begin, index_t end) {
   const index_t num_tiles = (args.rows + quantized_tile_rows - 1) / quantized_tile_rows;
-  const index_t panel_bytes = quantized_panel_bytes(Width::format, args.k);
+  const index_t panel_bytes = quantized_panel_bytes(Tiles::format, args.k);
   const index_t panels = panel_bytes < bytes_at_once ? bytes_at_once / panel_bytes : 1;
   for (index_t panel = begin; panel < end; panel += panels) {
     for (index_t tile = 0; tile < num_tiles; ++tile) {
       const index_t row = args.rows * tile / num_tiles;
-      tile_of<Width, quantized_tile_rows>(args.rows * (tile + 1) / num_tiles - row, args, panel,
+      tile_of<Tiles, quantized_tile_rows>(args.rows * (tile + 1) / num_tiles - row, args, panel,
                                           min_of(panel + panels, end), row);
     }
   }
@@ -242,13 +273,13 @@ void gemm_quantized(const GemmArgs& args, int64_t panel_begin, int64_t panel_end
   if (!args.quantized_x) {
     f32_rows(args, panel_begin, panel_end, scratch);
   } else if (args.format == Format::int8) {
-    quantized_rows<Int8>(args, panel_begin, panel_end);
+    quantized_rows<Groups<Int8>>(args, panel_begin, panel_end);
   } else if (args.format == Format::int4) {
-    quantized_rows<Int4<Format::int4>>(args, panel_begin, panel_end);
+    quantized_rows<Groups<Int4<Format::int4>>>(args, panel_begin, panel_end);
   } else if (args.format == Format::int4_g128) {
-    quantized_rows<Int4G128>(args, panel_begin, panel_end);
+    quantized_rows<Quads>(args, panel_begin, panel_end);
   } else {
-    quantized_rows<Int4<Format::int4_symmetric>>(args, panel_begin, panel_end);
+    quantized_rows<Groups<Int4<Format::int4_symmetric>>>(args, panel_begin, panel_end);
   }
 }
 

@@ -28,8 +28,9 @@ static constexpr bool is_quantized(Format format) { return format == Format::int
 
 constexpr int64_t group_size = 32;  // k whose products 16 bits can hold in 4-bit formats
 static constexpr int64_t num_groups(int64_t k) { return (k + group_size - 1) / group_size; }
-// Activations that belong to a group of weights: x = scale * code. A row is its groups, one after the other,
-// and four of them, counted from the row's start, have one scale.
+// Activations in 8 bits, for every format but int4_g128: those that belong to a group of weights are
+// x = scale * code. A row is its groups, one after the other, and four of them, counted from the row's start,
+// have one scale.
 constexpr int64_t groups_per_scale = 4;
 struct ActivationGroup {
   int8_t codes[group_size];
@@ -37,11 +38,22 @@ struct ActivationGroup {
   float sum;              // of codes
   int32_t int8_start;     // -128 * sum of codes: what sums start from where weights are taken as code + 128
   int16_t int4_start[2];  // -4 * sum of codes, twice: a 4-bit weight is its code - 8
-  int32_t g128_start;     // -8 * sum of the codes of all four groups
 };
-// A row of them, counted in floats.
-static constexpr int64_t quantized_width(int64_t k) {
-  return num_groups(k) * static_cast<int64_t>(sizeof(ActivationGroup) / sizeof(float));
+// For int4_g128: x = scale * 2^shift * code, with a scale for the row. A row is its quads, the last one's
+// missing codes 0, and then its scale.
+constexpr int64_t quad_size = groups_per_scale * group_size;
+struct ActivationQuad {
+  int8_t codes[quad_size];
+  int32_t start;  // -8 * sum of codes
+  int32_t shift;  // 0 .. most_shift
+};
+constexpr int32_t most_shift = 13;  // a quad's products with codes - 8 are below 2^17
+static constexpr int64_t num_quads(int64_t k) { return (k + quad_size - 1) / quad_size; }
+static constexpr bool takes_quads(Format weight) { return weight == Format::int4_g128; }
+// A row of either, counted in floats.
+static constexpr int64_t quantized_width(int64_t k, bool in_quads) {
+  return in_quads ? num_quads(k) * static_cast<int64_t>(sizeof(ActivationQuad) / sizeof(float)) + 1
+                  : num_groups(k) * static_cast<int64_t>(sizeof(ActivationGroup) / sizeof(float));
 }
 
 constexpr int64_t panel_width = 16;  // outputs side by side in a packed weight, and tokens in a group of K
@@ -79,7 +91,7 @@ struct Rows {
 };
 
 struct GemmArgs {
-  const float* x;  // [rows][x_stride], k used, or quantized_width(k)
+  const float* x;  // [rows][x_stride], k used, or those of quantized_width
   int64_t x_stride;
   int64_t rows;
   int64_t k;
@@ -173,8 +185,8 @@ struct Kernels {
   void (*attention_naive)(const AttentionArgs&, const AttentionItem&, float* scratch);
   // Row kernels: every one handles `rows` rows that start at its pointers.
   void (*embed)(const void* weight, Format, int64_t k, const int32_t* ids, float scale, int64_t rows, Rows y);
-  // y: rows of quantized_width(k).
-  void (*quantize)(Rows x, int64_t k, Rows y, int64_t rows);
+  // y: rows of quantized_width(k, in_quads).
+  void (*quantize)(Rows x, int64_t k, bool in_quads, Rows y, int64_t rows);
   // Inputs that share their factors, of sixteen outputs, x: [inputs][16]; codes: like x; scales, centres (of
   // int4): [16], f16.
   void (*quantize_weights)(const float* x, Format, uint8_t* codes, uint16_t* scales, uint16_t* centres);

@@ -189,6 +189,10 @@ inline i32x16 broadcast_i32(int32_t x) {
   return {all, all};
 }
 inline f32x16 to_float(i32x16 x) { return {_mm256_cvtepi32_ps(x.lo), _mm256_cvtepi32_ps(x.hi)}; }
+inline i32x16 shift_left(i32x16 x, int32_t by) {
+  const __m256i all = _mm256_set1_epi32(by);
+  return {_mm256_sllv_epi32(x.lo, all), _mm256_sllv_epi32(x.hi, all)};
+}
 inline i32x16 add(i32x16 a, i32x16 b) { return {_mm256_add_epi32(a.lo, b.lo), _mm256_add_epi32(a.hi, b.hi)}; }
 // Rounded to nearest even; NaN, and what is below, is -127.
 inline i32x16 to_code(f32x16 x) {

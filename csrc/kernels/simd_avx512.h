@@ -129,6 +129,7 @@ inline i8_sums start_i8(const ActivationGroup& x) { return {_mm512_set1_epi32(x.
 inline i8_sums add_products_i8(i8_sums sums, i8_block w, const int8_t* x) { return add_products(sums, w, x); }
 inline i32x16 broadcast_i32(int32_t x) { return {_mm512_set1_epi32(x)}; }
 inline f32x16 to_float(i32x16 x) { return {_mm512_cvtepi32_ps(x.v)}; }
+inline i32x16 shift_left(i32x16 x, int32_t by) { return {_mm512_sllv_epi32(x.v, _mm512_set1_epi32(by))}; }
 inline i32x16 add(i32x16 a, i32x16 b) { return {_mm512_add_epi32(a.v, b.v)}; }
 // Rounded to nearest even; NaN, and what is below, is -127.
 inline i32x16 to_code(f32x16 x) {

@@ -176,6 +176,10 @@ inline f32x16 to_float(i32x16 x) {
   for (int i = 0; i < 16; ++i) result.v[i] = static_cast<float>(x.v[i]);
   return result;
 }
+inline i32x16 shift_left(i32x16 x, int32_t by) {
+  for (int32_t& lane : x.v) lane *= int32_t{1} << by;
+  return x;
+}
 inline i32x16 add(i32x16 a, i32x16 b) {
   for (int i = 0; i < 16; ++i) a.v[i] += b.v[i];
   return a;

@@ -12,7 +12,7 @@ void attention_bf16(const AttentionArgs&, const AttentionItem&, const AttentionI
 void attention_int8(const AttentionArgs&, const AttentionItem&, const AttentionItem*, float*);
 void attention_naive(const AttentionArgs&, const AttentionItem&, float*);
 void embed(const void*, Format, int64_t, const int32_t*, float, int64_t, Rows);
-void quantize(Rows, int64_t, Rows, int64_t);
+void quantize(Rows, int64_t, bool, Rows, int64_t);
 void quantize_weights(const float*, Format, uint8_t*, uint16_t*, uint16_t*);
 void rms_norm(Rows, const float*, float, int64_t, int64_t, Rows, int64_t);
 void add(Rows, Rows, Rows, int64_t, int64_t);

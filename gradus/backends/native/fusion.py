@@ -99,4 +99,5 @@ def _fuse_quantize(tail: list[Operation], uses: Uses) -> None:
         return
     if quantize.inputs[0] is source.outputs[-1] and uses[source.outputs[-1]] == 1:
         outputs = source.outputs[:-1] + quantize.outputs
-        tail[-2:] = [Operation(f"{source.kind}_quantize", source.inputs, outputs, source.arguments)]
+        arguments = {**source.arguments, **quantize.arguments}
+        tail[-2:] = [Operation(f"{source.kind}_quantize", source.inputs, outputs, arguments)]

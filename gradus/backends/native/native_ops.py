@@ -71,12 +71,14 @@ class NativeOps(ABC):
 
     def _products(self, x: Value, weights: Sequence[Any]) -> list[Value]:
         """Products with the packed matrices of the weights, one by one; fusion joins those of each weight."""
-        quantized = self._quantized(x) if any(self._is_read_in_8_bits(weight) for weight in weights) else x
+        quantized: dict[bool, Value] = {}  # by how it is read
         products = []
         for weight in weights:
-            is_quantized = self._is_read_in_8_bits(weight)
-            arguments = {"quantized_x": True} if is_quantized else {}
-            source = quantized if is_quantized else x
+            source, arguments = x, {}
+            if self._is_read_in_8_bits(weight):
+                if weight.takes_quads not in quantized:
+                    quantized[weight.takes_quads] = self._quantized(x, weight)
+                source, arguments = quantized[weight.takes_quads], {"quantized_x": True}
             products += [
                 self._result("linear", (source,), width, x.rows, weight=weight, first=i, **arguments)
                 for i, width in enumerate(weight.outputs)
@@ -153,7 +155,7 @@ class NativeOps(ABC):
             raise UnsupportedModelError(f"the native backend has no output {name!r} of this kind")
         rows, arguments = self.select_rows(x.x), {"weight": x.weight, "soft_cap": x.soft_cap or 0.0}
         if self._is_read_in_8_bits(x.weight):
-            rows, arguments = self._quantized(rows), {**arguments, "quantized_x": True}
+            rows, arguments = self._quantized(rows, x.weight), {**arguments, "quantized_x": True}
         self._emit(Operation("lm_head_sample", (rows,), (), arguments))
 
     def _one(self, names: Sequence[str]) -> Any:
@@ -167,8 +169,12 @@ class NativeOps(ABC):
         """Whether the weight is multiplied by 8-bit rows."""
         return self._activations == "int8" and bool(weight.is_quantized)
 
-    def _quantized(self, x: Value) -> Value:
-        return self._result("quantize", (x,), _native.quantized_width(x.width), x.rows)
+    def _quantized(self, x: Value, reader: Any) -> Value:
+        """Rows in 8 bits, as products with the weight read them."""
+        in_quads = reader.takes_quads
+        return self._result(
+            "quantize", (x,), _native.quantized_width(x.width, in_quads), x.rows, in_quads=in_quads
+        )
 
     def _rope_table(self, rope: Rope) -> Value:
         """Cosines and sines of the step's positions, computed once and shared by all layers."""

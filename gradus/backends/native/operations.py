@@ -61,8 +61,8 @@ def _embed(i: list[Any], o: list[Any], executor: Any, weight: Any, scale: float)
     return _native.embed(weight, o[0], scale)
 
 
-def _quantize(i: list[Any], o: list[Any], executor: Any) -> Any:
-    return _native.quantize(i[0], o[0])
+def _quantize(i: list[Any], o: list[Any], executor: Any, in_quads: bool) -> Any:
+    return _native.quantize(i[0], in_quads, o[0])
 
 
 def _linear(
@@ -148,20 +148,24 @@ def _rope_kv_write(
     return executor.rope_kv_write(q, k, v, table, q_weight, k_weight, eps, layer)
 
 
-def _rms_norm_quantize(i: list[Any], o: list[Any], executor: Any, weight: Any, eps: float) -> Any:
-    return executor.rms_norm_quantize(i[0], weight, eps, o[0])
+def _rms_norm_quantize(
+    i: list[Any], o: list[Any], executor: Any, weight: Any, eps: float, in_quads: bool
+) -> Any:
+    return executor.rms_norm_quantize(i[0], weight, eps, in_quads, o[0])
 
 
-def _add_rms_norm_quantize(i: list[Any], o: list[Any], executor: Any, weight: Any, eps: float) -> Any:
-    return executor.add_rms_norm_quantize(i[0], i[1], weight, eps, o[0], o[1])
+def _add_rms_norm_quantize(
+    i: list[Any], o: list[Any], executor: Any, weight: Any, eps: float, in_quads: bool
+) -> Any:
+    return executor.add_rms_norm_quantize(i[0], i[1], weight, eps, in_quads, o[0], o[1])
 
 
-def _silu_mul_quantize(i: list[Any], o: list[Any], executor: Any) -> Any:
-    return executor.silu_mul_quantize(i[0], i[1], o[0])
+def _silu_mul_quantize(i: list[Any], o: list[Any], executor: Any, in_quads: bool) -> Any:
+    return executor.silu_mul_quantize(i[0], i[1], in_quads, o[0])
 
 
-def _gelu_mul_quantize(i: list[Any], o: list[Any], executor: Any) -> Any:
-    return executor.gelu_mul_quantize(i[0], i[1], o[0])
+def _gelu_mul_quantize(i: list[Any], o: list[Any], executor: Any, in_quads: bool) -> Any:
+    return executor.gelu_mul_quantize(i[0], i[1], in_quads, o[0])
 
 
 _LOWERINGS: dict[str, Callable[..., Any]] = {

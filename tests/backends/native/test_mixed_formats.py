@@ -17,7 +17,7 @@ from tests.tiny_models import LoudCheckpoint, tiny_config, tiny_moe_config, tiny
 WIDTHS = {
     "v_proj": "int8",
     "q_proj": "int4",
-    "k_proj": "int4",
+    "k_proj": "int4_g128",
     "up_proj": "int8",
     "qkv_proj": "int4",
     "lm_head": "int8",
@@ -72,15 +72,15 @@ def test_programs_eager_execution_and_mapped_weights_agree(cpu_variant, activati
     assert np.array_equal(logits(eager), expected)
 
 
-def test_an_input_is_quantized_once_for_all_that_read_it():
+def test_an_input_is_quantized_once_for_all_that_read_it_alike():
     executor = make_executor("", num_kv_heads=2, num_heads=4, num_layers=2, vocab_size=97)
     tracer = Tracer(UNEVEN, Weights(MixedCheckpoint(UNEVEN), UNEVEN, "f32", executor), "blocked", "int8")
     model_function(UNEVEN.architecture)(tracer, UNEVEN)
     kinds = [operation.kind for operation in fuse(tracer.operations)]
-    # A layer: q and k (int4) and v (int8) share one, up (int8) has one that gate (f32) does not read.
-    assert sum("quantize" in kind for kind in kinds) == 2 * 2 + 1
-    # q with k, v, o, gate, up, down
-    assert kinds.count("linear") == 2 * 6
+    # A layer: q (int4) and v (int8) share one, k (int4_g128) has another, up (int8) one that gate (f32) does not
+    # read.
+    assert sum("quantize" in kind for kind in kinds) == 2 * 3 + 1
+    assert kinds.count("linear") == 2 * 7
 
 
 def test_one_instruction_reads_one_format():

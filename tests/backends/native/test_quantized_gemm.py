@@ -29,31 +29,49 @@ ACTIVATION_GROUP = np.dtype(
         ("sum", np.float32),
         ("int8_start", np.int32),
         ("int4_start", np.int16, 2),
-        ("g128_start", np.int32),
     ]
 )
+ACTIVATION_QUAD = np.dtype([("codes", np.int8, 128), ("start", np.int32), ("shift", np.int32)])
+MOST_SHIFT = 13
+
+
+def quantized(executor, x, in_quads):
+    rows, k = x.shape
+    out = Tensor(rows, _native.quantized_width(k, in_quads))
+    run(executor, rows_step(rows), _native.quantize(Tensor.of(x).view, in_quads, out.view))
+    return out
 
 
 def quantize_rows(executor, x):
-    """The instruction's result, and its codes and scales."""
-    rows, k = x.shape
-    out = Tensor(rows, _native.quantized_width(k))
-    run(executor, rows_step(rows), _native.quantize(Tensor.of(x).view, out.view))
+    """The instruction's result, and its codes and scales, one for 32."""
+    out = quantized(executor, x, in_quads=False)
     groups = np.ascontiguousarray(out.array).view(ACTIVATION_GROUP)
     code_sums = groups["codes"].sum(axis=-1, dtype=np.int32)
     assert (groups["sum"] == code_sums).all()
     assert (groups["int8_start"] == -128 * code_sums).all()
     assert (groups["int4_start"] == -4 * code_sums[..., None]).all()
-    for first in range(0, groups.shape[1], 4):
-        four = slice(first, first + 4)
-        assert (groups["g128_start"][:, four] == -8 * code_sums[:, four].sum(axis=1, keepdims=True)).all()
-    return out, groups["codes"].reshape(rows, -1), groups["scale"]
+    return out, groups["codes"].reshape(len(x), -1), groups["scale"]
+
+
+def quantize_rows_in_quads(executor, x):
+    """The instruction's result, its codes, and the scales of 128 that the row's and the shifts give."""
+    out = quantized(executor, x, in_quads=True)
+    quads = np.ascontiguousarray(out.array[:, :-1]).view(ACTIVATION_QUAD)
+    assert (quads["start"] == -8 * quads["codes"].sum(axis=-1, dtype=np.int32)).all()
+    assert ((quads["shift"] >= 0) & (quads["shift"] <= MOST_SHIFT)).all()
+    return out, quads["codes"].reshape(len(x), -1), out.array[:, -1:] * 2.0 ** quads["shift"]
+
+
+def uneven_rows(random, rows, k):
+    """Every 128 of a row of another size, so that its scales differ."""
+    sizes = 10.0 ** random.uniform(-5, 0, (rows, -(-k // 128))).repeat(128, axis=1)[:, :k]
+    return (random.normal(size=(rows, k)) * sizes).astype(np.float32)
 
 
 def product(executor, x, weight, num_outputs, activations):
     y = Tensor(len(x), num_outputs)
     if activations == "int8":
-        rows = quantize_rows(executor, x)[0].view
+        rows = quantized(executor, x, weight.takes_quads).view
     else:
         rows = Tensor.of(x).view
     linear = _native.linear(rows, weight, 0, 1, y.view, activations == "int8")
@@ -61,9 +79,9 @@ def product(executor, x, weight, num_outputs, activations):
     return y.array.copy()
 
 
-def dequantized_rows(executor, x):
-    _, codes, scales = quantize_rows(executor, x)
-    groups = codes.reshape(*scales.shape, 32).astype(np.float64) * scales[..., None]
+def dequantized_rows(executor, x, in_quads):
+    _, codes, scales = (quantize_rows_in_quads if in_quads else quantize_rows)(executor, x)
+    groups = codes.reshape(*scales.shape, -1).astype(np.float64) * scales[..., None]
     return groups.reshape(len(x), -1)[:, : x.shape[1]]
 
 
@@ -79,8 +97,12 @@ def test_agrees_with_float64(cpu_variant, width, activations, n, k):
     exact = matrix.dequantize().astype(np.float64)
     centres = 0 if matrix.centres is None else np.abs(matrix.centres.astype(np.float64)).max()
     for m in (1, 2, 3, 4, 5, 6, 7, 8, 11, 13, 31, 70):
-        x = random.normal(size=(m, k)).astype(np.float32)
-        used = dequantized_rows(executor, x) if activations == "int8" else x.astype(np.float64)
+        x = uneven_rows(random, m, k)
+        used = (
+            dequantized_rows(executor, x, weight.takes_quads)
+            if activations == "int8"
+            else x.astype(np.float64)
+        )
         expected = used @ exact.T + bias
         # A code's share and the centre's may cancel; both are rounded.
         sizes = np.abs(used) @ (np.abs(exact) + 2 * centres).T + np.abs(bias)
@@ -93,7 +115,7 @@ def test_agrees_with_float64(cpu_variant, width, activations, n, k):
 def test_a_row_is_the_same_alone_and_among_others(cpu_variant, width, activations):
     random = np.random.default_rng(0)
     matrix = quantize(random.normal(size=(150, 600)).astype(np.float32), width)
-    x = random.normal(size=(70, 600)).astype(np.float32)
+    x = uneven_rows(random, 70, 600)
     executors = [make_executor(cpu_variant, num_threads=threads) for threads in (1, 2, 3)]
     weight = pack_quantized(executors[0], width, matrix)
     alone = np.concatenate(
@@ -179,6 +201,28 @@ def test_rows_are_quantized_to_the_nearest_code(cpu_variant, k):
     assert (np.abs(groups - codes * scales[..., None]) <= 0.501 * scales[..., None]).all()
 
 
+@pytest.mark.parametrize("k", [1, 16, 33, 100, 128, 129, 300, 1000])
+def test_rows_in_quads_are_quantized_to_the_nearest_code_of_a_scale_near_the_best(cpu_variant, k):
+    executor = make_executor(cpu_variant)
+    random = np.random.default_rng(k)
+    num_quads = -(-k // 128)
+    sizes = 10.0 ** random.integers(-20, 20, (9, 1)) * 2.0 ** random.integers(-16, 1, (9, num_quads))
+    x = (random.normal(size=(9, k)) * sizes.repeat(128, axis=1)[:, :k]).astype(np.float32)
+    x[3] = 0
+    x[4, 128:256] = 0
+    _, codes, scales = quantize_rows_in_quads(executor, x)
+    padded = np.zeros((9, num_quads * 128))
+    padded[:, :k] = x
+    quads = padded.reshape(9, -1, 128)
+    largest = np.abs(quads).max(-1)
+    least = largest.max(axis=1, keepdims=True) / 127 * 2.0**-MOST_SHIFT
+    assert np.allclose(scales.max(axis=1), largest.max(axis=1) / 127, rtol=1e-6, atol=0)
+    assert (scales <= np.maximum(2 * largest / 127, least) * (1 + 1e-6)).all()
+    codes = codes.reshape(quads.shape).astype(np.float64)
+    assert (np.abs(codes) <= 127).all()
+    assert (np.abs(quads - codes * scales[..., None]) <= 0.501 * scales[..., None]).all()
+
+
 @pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
 @pytest.mark.parametrize("width", WIDTHS)
 def test_what_is_not_finite_stays_visible_in_its_row_alone(cpu_variant, width, bad):
@@ -200,6 +244,9 @@ def test_what_is_not_finite_is_seen_at_every_place_of_its_groups(cpu_variant, ba
     assert np.isnan(scales[:, :4]).all()
     assert np.isfinite(scales[:, 4:]).all()
     assert (codes >= -127).all()
+    _, codes, scales = quantize_rows_in_quads(executor, x)
+    assert np.isnan(scales).all()
+    assert (codes >= -127).all()
 
 
 @pytest.mark.parametrize("width", WIDTHS)
@@ -220,7 +267,7 @@ def test_several_matrices_side_by_side_give_what_each_gives(cpu_variant, width):
     together = pack_quantized(executor, width, *matrices)
     x = random.normal(size=(9, 48)).astype(np.float32)
     y = Tensor(9, 32 + 16 + 48)
-    rows = quantize_rows(executor, x)[0]
+    rows = quantized(executor, x, together.takes_quads)
     run(executor, rows_step(9), _native.linear(rows.view, together, 0, 3, y.view, True))
     for matrix, begin in zip(matrices, (0, 32, 48), strict=True):
         n = len(matrix.codes)
