@@ -14,20 +14,25 @@
 
 namespace gradus::GRADUS_VARIANT {
 
+namespace {
+
+// Of input i of a group's output `lane`: c, or c - 8 in 4 bits.
+inline float code_at(const uint8_t* group, bool is_int4, index_t i, index_t lane) {
+  const index_t block = i / 4;
+  const uint8_t byte = group[((is_int4 ? block / 2 : block) * panel_width + lane) * 4 + i % 4];
+  return static_cast<float>(is_int4 ? (byte >> block % 2 * 4 & 15) - 8 : static_cast<int8_t>(byte));
+}
+
+}  // namespace
+
 void unpack_quantized(const uint8_t* group, const uint8_t* factors, Format format, float* w) {
-  const bool is_int4 = has_nibbles(format);
   const auto* halves = reinterpret_cast<const uint16_t*>(factors);
   const f32x16 scale = load_f16(halves);
   const f32x16 centre = has_centres(format) ? load_f16(halves + panel_width) : zero();
   for (index_t i = 0; i < group_size; ++i) {
-    const index_t block = i / 4;
-    const uint8_t* bytes = group + (is_int4 ? block / 2 : block) * 4 * panel_width + i % 4;
     float codes[panel_width];
-    for (index_t lane = 0; lane < panel_width; ++lane) {
-      const uint8_t byte = bytes[4 * lane];
-      codes[lane] = is_int4 ? static_cast<float>((byte >> block % 2 * 4 & 15) - 8)
-                            : static_cast<float>(static_cast<int8_t>(byte));
-    }
+    for (index_t lane = 0; lane < panel_width; ++lane)
+      codes[lane] = code_at(group, has_nibbles(format), i, lane);
     store(w + i * panel_width, fma(load(codes), scale, centre));
   }
 }
@@ -35,15 +40,18 @@ void unpack_quantized(const uint8_t* group, const uint8_t* factors, Format forma
 void embed_quantized(const void* weight, Format format, int64_t k, const int32_t* ids, float scale,
                      int64_t rows, Rows y) {
   const index_t groups = num_groups(k), panel_bytes = quantized_panel_bytes(format, k);
-  float w[group_size * panel_width];
   for (index_t row = 0; row < rows; ++row) {
     const auto* panel = static_cast<const uint8_t*>(weight) + ids[row] / panel_width * panel_bytes;
     const index_t lane = ids[row] % panel_width;
+    float* out = y.data + row * y.stride;
     for (index_t g = 0; g < groups; ++g) {
-      unpack_quantized(panel + codes_at(format, g), panel + factors_at(format, g, groups), format, w);
-      const index_t first = g * group_size;
-      for (index_t i = 0; i < min_of(group_size, k - first); ++i)
-        y.data[row * y.stride + first + i] = w[i * panel_width + lane] * scale;
+      const uint8_t* group = panel + codes_at(format, g);
+      const auto* halves = reinterpret_cast<const uint16_t*>(panel + factors_at(format, g, groups)) + lane;
+      const float group_scale = f16_to_f32(halves[0]);
+      const float centre = has_centres(format) ? f16_to_f32(halves[panel_width]) : 0.0f;
+      for (index_t i = 0; i < min_of(group_size, k - g * group_size); ++i)
+        out[g * group_size + i] =
+            (code_at(group, has_nibbles(format), i, lane) * group_scale + centre) * scale;
     }
   }
 }

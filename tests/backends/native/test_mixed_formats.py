@@ -77,8 +77,8 @@ def test_an_input_is_quantized_once_for_all_that_read_it_alike():
     tracer = Tracer(UNEVEN, Weights(MixedCheckpoint(UNEVEN), UNEVEN, "f32", executor), "blocked", "int8")
     model_function(UNEVEN.architecture)(tracer, UNEVEN)
     kinds = [operation.kind for operation in fuse(tracer.operations)]
-    # A layer: q (int4) and v (int8) share one, k (int4_g128) has another, up (int8) one that gate (f32) does not
-    # read.
+    # A layer: q (int4) and v (int8) share one, k (int4_g128) has another, up (int8) one that gate (f32) does
+    # not read.
     assert sum("quantize" in kind for kind in kinds) == 2 * 3 + 1
     assert kinds.count("linear") == 2 * 7
 
