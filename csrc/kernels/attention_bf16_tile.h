@@ -23,7 +23,9 @@ struct SeenTokens {
   bool are_all(index_t from, index_t to) const { return first <= from && to <= end; }
 
   // Lanes of x, tokens t .. t + 16, that are not seen replaced by `fill`'s.
-  f32x16 only(f32x16 x, index_t t, f32x16 fill) const { return keep_lanes(x, first - t, end - t, fill); }
+  f32x16 only(f32x16 x, index_t t, f32x16 fill) const {
+    return are_all(t, t + panel_width) ? x : keep_lanes(x, first - t, end - t, fill);
+  }
 };
 
 inline void cap_scores(float* row, index_t begin, index_t end, float factor, float soft_cap) {

@@ -108,9 +108,9 @@ struct Sweep {
       if (end >= context) break;
     }
     for (index_t i = 0; i < num_queries; ++i) {
-      const f32x16 total = broadcast(queries[i].sum);
+      const f32x16 share = broadcast(1 / queries[i].sum);
       for (index_t d = 0; d < args.cache.head_dim; d += panel_width)
-        store_first(queries[i].place.out + d, load(queries[i].o + d) / total, args.cache.head_dim - d);
+        store_first(queries[i].place.out + d, load(queries[i].o + d) * share, args.cache.head_dim - d);
     }
   }
 };
