@@ -14,6 +14,8 @@ constexpr int64_t logits_tile = 64;          // rows whose logits exist at a tim
 constexpr int64_t inline_products = 131072;  // matrix work below this is not worth waking a thread for
 constexpr int64_t panels_per_peak = 64;      // logits that are looked at while they are in the cache
 constexpr int64_t panels_per_step = 4;       // pieces of a product are multiples of so many panels
+constexpr int64_t many_rows = 256;
+constexpr int64_t rows_per_block = 8;  // what a thread takes at least
 
 int64_t scratch_floats(const CacheShape& cache, const ExecutorShape& shape) {
   const int64_t naive = shape.max_model_len + cache.head_dim;
@@ -88,7 +90,31 @@ void Executor::for_panels(const GemmArgs& args, int64_t first_panel, int64_t las
       [&](int64_t begin, int64_t end, int thread) { body(first_panel + begin, first_panel + end, thread); });
 }
 
+// Pieces are some rows of as many panels as stay in L2: threads come back to panels that they have, with rows
+// that they read once.
+void Executor::gemm_of_many_rows(const GemmArgs& args, int64_t first_panel, int64_t last_panel) {
+  const int64_t num_panels = last_panel - first_panel;
+  const int64_t at_once = panels_at_once(args.format, args.k);
+  const int64_t num_sweeps = (num_panels + at_once - 1) / at_once;
+  const int64_t num_blocks = (args.rows + rows_per_block - 1) / rows_per_block;
+  pool_.parallel_for(num_sweeps * num_blocks, 1, [&](int64_t begin, int64_t end, int thread) {
+    while (begin < end) {
+      const int64_t sweep = begin / num_blocks, block = begin % num_blocks;
+      const int64_t count = std::min(end - begin, num_blocks - block);
+      const int64_t row = block * rows_per_block;
+      GemmArgs piece = args;
+      piece.x += row * args.x_stride;
+      piece.y += row * args.y_stride;
+      piece.rows = std::min(count * rows_per_block, args.rows - row);
+      kernels_.gemm(piece, first_panel + num_panels * sweep / num_sweeps,
+                    first_panel + num_panels * (sweep + 1) / num_sweeps, scratch(thread));
+      begin += count;
+    }
+  });
+}
+
 void Executor::gemm(const GemmArgs& args, int64_t first_panel, int64_t last_panel) {
+  if (args.quantized_x && args.rows >= many_rows) return gemm_of_many_rows(args, first_panel, last_panel);
   for_panels(args, first_panel, last_panel, [&](int64_t begin, int64_t end, int thread) {
     kernels_.gemm(args, begin, end, scratch(thread));
   });

@@ -71,6 +71,7 @@ class Executor {
   template <class Body>
   void for_panels(const GemmArgs& args, int64_t first_panel, int64_t last_panel, const Body& body);
   void gemm(const GemmArgs& args, int64_t first_panel, int64_t last_panel);
+  void gemm_of_many_rows(const GemmArgs& args, int64_t first_panel, int64_t last_panel);
   void gemm(const std::vector<ExpertGemm>& gemms);
 
   void perform(const Embed&);

@@ -34,8 +34,7 @@ namespace {
 constexpr index_t k_block = gemm_scratch_floats / panel_width;
 constexpr index_t most_rows = 6;  // of a tile of f32 rows
 constexpr index_t block_bytes = 4 * panel_width;
-constexpr index_t bytes_at_once = 1 << 19;  // of panels that stay in L2
-constexpr index_t prefetch_bytes = 8192;    // a quarter of it halves the speed of four rows
+constexpr index_t prefetch_bytes = 8192;  // a quarter of it halves the speed of four rows
 
 inline f32x16 initial(const GemmArgs& args, index_t panel) {
   return args.bias ? load(args.bias + panel * panel_width) : zero();
@@ -221,8 +220,7 @@ void tile_of(index_t height, const GemmArgs& args, index_t begin, index_t end, i
 template <class Tiles>
 void quantized_rows(const GemmArgs& args, index_t begin, index_t end) {
   const index_t num_tiles = (args.rows + quantized_tile_rows - 1) / quantized_tile_rows;
-  const index_t panel_bytes = quantized_panel_bytes(Tiles::format, args.k);
-  const index_t panels = panel_bytes < bytes_at_once ? bytes_at_once / panel_bytes : 1;
+  const index_t panels = panels_at_once(Tiles::format, args.k);
   for (index_t panel = begin; panel < end; panel += panels) {
     for (index_t tile = 0; tile < num_tiles; ++tile) {
       const index_t row = args.rows * tile / num_tiles;

@@ -74,6 +74,12 @@ static constexpr int64_t num_factors(Format format, int64_t k) {
 static constexpr int64_t quantized_panel_bytes(Format format, int64_t k) {
   return num_groups(k) * code_bytes(format) + num_factors(format, k) * factor_bytes(format);
 }
+// Panels that stay in L2 while rows come by.
+static constexpr int64_t panels_at_once(Format format, int64_t k) {
+  constexpr int64_t bytes_at_once = int64_t{1} << 19;
+  const int64_t bytes = quantized_panel_bytes(format, k);
+  return bytes < bytes_at_once ? bytes_at_once / bytes : 1;
+}
 // Where in a panel of `groups` the codes of one begin, and its factors.
 static constexpr int64_t codes_at(Format format, int64_t group) {
   return group * code_bytes(format) + group / groups_per_factor(format) * factor_bytes(format);

@@ -127,6 +127,21 @@ def test_a_row_is_the_same_alone_and_among_others(cpu_variant, width, activation
 
 
 @pytest.mark.parametrize("width", WIDTHS)
+def test_many_rows_are_what_few_are(cpu_variant, width):
+    """From 256 rows on threads share rows out, not only panels; a panel is 8 to 17 KB, 70 are two sweeps."""
+    random = np.random.default_rng(2)
+    n, k = 1112, 1000
+    executors = [make_executor(cpu_variant, num_threads=threads) for threads in (1, 2, 3)]
+    matrix = quantize(random.normal(size=(n, k)).astype(np.float32), width)
+    weight = pack_quantized(executors[0], width, matrix, bias=random.normal(size=n).astype(np.float32))
+    x = uneven_rows(random, 301, k)
+    few = np.concatenate([product(executors[0], x[i : i + 43], weight, n, "int8") for i in range(0, 301, 43)])
+    for executor in executors:
+        for m in (256, 259, 301):
+            assert np.array_equal(product(executor, x[:m], weight, n, "int8"), few[:m]), m
+
+
+@pytest.mark.parametrize("width", WIDTHS)
 def test_more_panels_than_the_cache_holds_at_once(cpu_variant, width):
     """A panel is 135 to 278 KB here: a piece of four is swept in two to four parts."""
     executor = make_executor(cpu_variant, num_threads=1)
