@@ -14,8 +14,8 @@ constexpr int64_t logits_tile = 64;          // rows whose logits exist at a tim
 constexpr int64_t inline_products = 131072;  // matrix work below this is not worth waking a thread for
 constexpr int64_t panels_per_peak = 64;      // logits that are looked at while they are in the cache
 constexpr int64_t panels_per_step = 4;       // pieces of a product are multiples of so many panels
-constexpr int64_t many_rows = 256;
-constexpr int64_t rows_per_block = 8;  // what a thread takes at least
+constexpr int64_t many_rows = 256;           // from which on threads share rows too, not only panels
+constexpr int64_t rows_per_block = 8;        // what a thread takes at least
 
 int64_t scratch_floats(const CacheShape& cache, const ExecutorShape& shape) {
   const int64_t naive = shape.max_model_len + cache.head_dim;

@@ -15,7 +15,6 @@ struct bf16x32 {
   __m512i v;
 };
 
-inline bf16x32 no_pairs() { return {_mm512_setzero_si512()}; }
 inline bf16x32 load_pairs(const uint32_t* p) { return {_mm512_loadu_si512(p)}; }
 inline void store_pairs(uint32_t* p, bf16x32 x) { _mm512_storeu_si512(p, x.v); }
 
