@@ -1,10 +1,11 @@
 # The one list of habits. `make help` prints it.
-PYTHON ?= python3
-VENV   ?= .venv
-TORCH  ?= torch==2.13.0
-MODEL  ?= demo
-HOST   ?= 127.0.0.1
-PORT   ?= 8000
+PYTHON  ?= python3
+VENV    ?= .venv
+TORCH   ?= torch==2.13.0
+WORKERS ?= 2
+MODEL   ?= demo
+HOST    ?= 127.0.0.1
+PORT    ?= 8000
 
 BIN     := $(VENV)/bin
 SOURCES := pyproject.toml CMakeLists.txt $(wildcard csrc/*) $(wildcard csrc/*/*)
@@ -21,8 +22,8 @@ serve: $(VENV)/.installed  ## set up, build, and serve MODEL (the embedded one) 
 chat: $(VENV)/.installed  ## set up, build, and chat with MODEL in the terminal
 	@$(BIN)/gradus chat $(MODEL)
 
-test: $(VENV)/.installed-dev  ## set up with the test oracles, and run every test
-	@$(BIN)/python -m pytest $(PYTEST_ARGS)
+test: $(VENV)/.installed-dev  ## set up with the test oracles, and run every test, WORKERS files at a time
+	@$(BIN)/python -m pytest --numprocesses $(WORKERS) --dist loadfile $(PYTEST_ARGS)
 
 lint: $(VENV)/.installed-dev  ## ruff, mypy, clang-format: check only
 	$(BIN)/ruff check gradus tests tools

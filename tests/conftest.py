@@ -5,7 +5,12 @@ import os
 import hypothesis
 import pytest
 
-from tests.tiny_models import save_tiny_model
+# The oracles' libraries, before they are loaded: two files run at the same time, and with two threads in each
+# they would take longer than one after the other.
+for library in ("OPENBLAS", "OMP", "MKL"):
+    os.environ.setdefault(f"{library}_NUM_THREADS", "1")
+
+from tests.tiny_models import save_tiny_model  # noqa: E402
 
 # No test asserts a time, and a busy machine may take any.
 hypothesis.settings.register_profile("gradus", deadline=None)

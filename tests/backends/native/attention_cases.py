@@ -98,13 +98,21 @@ def formula(sequences, kv_format, window=0, soft_cap=0.0):
     for q, k, v in zip(sequences.q, sequences.k, sequences.v, strict=True):
         if kv_format == "f16":
             k, v = k.astype(np.float16), v.astype(np.float16)
-        q = q.astype(np.float64).reshape(len(q), -1, head_dim)
-        k = k.astype(np.float64).reshape(len(k), -1, head_dim).repeat(num_groups, axis=1)
-        v = v.astype(np.float64).reshape(len(v), -1, head_dim).repeat(num_groups, axis=1)
-        scores = np.einsum("qhd,khd->hqk", q, k) * head_dim**-0.5
-        weights = softmax_of_seen(scores, window, soft_cap)
-        outputs.append(np.einsum("hqk,khd->qhd", weights, v).reshape(len(q), -1))
+        q, k, v = (by_heads(x.astype(np.float64), head_dim) for x in (q, k, v))
+        k, v = (x.repeat(num_groups, axis=0) for x in (k, v))
+        weights = softmax_of_seen(q @ k.swapaxes(1, 2) * head_dim**-0.5, window, soft_cap)
+        outputs.append(by_tokens(weights @ v))
     return outputs
+
+
+def by_heads(x, head_dim):
+    """[tokens][heads * head_dim] as [heads][tokens][head_dim]."""
+    return x.reshape(len(x), -1, head_dim).swapaxes(0, 1)
+
+
+def by_tokens(x):
+    """The reverse of `by_heads`."""
+    return x.swapaxes(0, 1).reshape(x.shape[1], -1)
 
 
 def softmax_of_seen(scores, window, soft_cap):

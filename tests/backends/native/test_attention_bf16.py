@@ -12,6 +12,8 @@ from tests.backends.native.attention_cases import (
     Sequences,
     attend,
     attend_to_all_and_to_some,
+    by_heads,
+    by_tokens,
     formula,
     softmax_of_seen,
 )
@@ -60,9 +62,9 @@ def int8_keys(k):
 
 
 def rounded_scores(q, k, kernel):
-    """[heads][queries][keys]; q: [queries][heads][head_dim], scaled; k alike."""
+    """[heads][queries][keys]; q: [heads][queries][head_dim], scaled; k alike."""
     q, k = (int8(q), int8_keys(k)) if kernel == "int8" else (bf16(q), bf16(k))
-    return np.einsum("qhd,khd->hqk", q.astype(np.float64), k.astype(np.float64))
+    return q.astype(np.float64) @ k.swapaxes(1, 2).astype(np.float64)
 
 
 def formula_and_bounds(sequences, kernel, window=0, soft_cap=0.0):
@@ -72,16 +74,16 @@ def formula_and_bounds(sequences, kernel, window=0, soft_cap=0.0):
     num_groups = sequences.shape["num_heads"] // num_kv_heads
     found = []
     for q, k, v in zip(sequences.q, sequences.k, sequences.v, strict=True):
-        q = (q * np.float32(head_dim**-0.5)).reshape(len(q), -1, head_dim)
-        k, v = (f16(x).reshape(len(x), -1, head_dim).repeat(num_groups, axis=1) for x in (k, v))
+        q = by_heads(q * np.float32(head_dim**-0.5), head_dim)
+        k, v = (by_heads(f16(x), head_dim).repeat(num_groups, axis=0) for x in (k, v))
         v = bf16(v).astype(np.float64)
         weights = softmax_of_seen(rounded_scores(q, k, kernel), window, soft_cap)
-        out = np.einsum("hqk,khd->qhd", weights, v)
+        out = weights @ v
         spread = np.empty_like(out)
-        for i, row in enumerate(out):
-            spread[i] = np.einsum("hk,khd->hd", weights[:, i], np.abs(v - row))
+        for i in range(len(out[0])):
+            spread[:, i] = (weights[:, i, None] @ np.abs(v - out[:, i, None]))[:, 0]
         bound = WEIGHT_ROUNDING * spread + 2e-6 * np.abs(v).max()
-        found.append((out.reshape(len(q), -1), bound.reshape(len(q), -1)))
+        found.append((by_tokens(out), by_tokens(bound)))
     return found
 
 
